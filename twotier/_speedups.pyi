@@ -1,0 +1,104 @@
+"""Typed contract of the compiled local tier; `twotier.local._fallback` is its twin, name for name."""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Literal
+
+from twotier.clock import Clock
+
+class Store:
+    """The local tier's engine: entries with expiry, stale window, epoch and op id, under a lease. Times are ns.
+
+    A *fresh* entry has the current epoch, hasn't expired, and the lease holds. Anything else that is still inside its
+    stale window is a *suspect*. Knows nothing of Redis.
+    """
+
+    def __init__(
+        self,
+        maxsize: int,
+        *,
+        policy: Literal["lru", "lfu", "adaptive"] = "adaptive",
+        clock: Clock | None = None,
+        copy: Literal["auto", "never"] = "never",
+        encode: Callable[[Any], bytes] | None = None,
+        decode: Callable[[bytes], Any] | None = None,
+        seed: int | None = None,
+    ) -> None: ...
+
+    # Reading
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        """Return the fresh value, or `default`; counts a hit or a miss."""
+    def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
+        """Return the fresh entries among `keys`; counts hits and misses."""
+    def suspect(self, key: Hashable, default: Any = None) -> Any:
+        """Return the value if it is inside its stale window, fresh or not; counts nothing."""
+    def op(self, key: Hashable) -> int | None:
+        """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
+    def __contains__(self, key: object) -> bool:
+        """Tell whether a fresh entry is there; counts nothing."""
+    def __len__(self) -> int:
+        """Return the number of entries held, suspects included."""
+
+    # Installing
+    def token(self, key: Hashable) -> int:
+        """Return a fill token: take it *before* the read that may fill `key`."""
+    def begin_write(self, key: Hashable) -> int:
+        """Drop the entry, void every outstanding token of the key's bucket, and return a token for the write."""
+    def install(
+        self, key: Hashable, value: Any, token: int, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
+    ) -> bool:
+        """Put `value` if `token` still stands (DESIGN rule 2) and the store is live; tell whether it was put.
+
+        `op`: u64 tag of the write that made the value, 0 for none. `expires`: instant (ns), NEVER for none. `stale`: ns
+        past `expires` for which it may serve as a suspect. `encoded`: the value's bytes, if the caller has them.
+        """
+    def put(
+        self, key: Hashable, value: Any, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
+    ) -> None:
+        """Put `value` whatever the link (local-only mode, and writes during an outage), voiding outstanding tokens."""
+    def add(self, key: Hashable, value: Any, *, expires: int, stale: int = 0, encoded: bytes | None = None) -> bool:
+        """Put `value` unless a fresh entry is there; tell whether it was put."""
+    def touch(self, key: Hashable, *, expires: int, stale: int = 0) -> bool:
+        """Give the fresh entry under `key` a new expiry; tell whether there was one."""
+    def expires(self, key: Hashable) -> int | None:
+        """Return the instant at which the fresh entry under `key` expires (ns; NEVER), None without one."""
+
+    # Removing
+    def discard(self, key: Hashable) -> bool:
+        """Remove the entry and void outstanding tokens; tell whether a fresh one was there."""
+    def clear(self) -> None:
+        """Remove every entry and void every outstanding token."""
+
+    # Coherence
+    def apply(self, keys: Iterable[Hashable], op: int) -> int:
+        """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named."""
+    def bump_epoch(self) -> int:
+        """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
+    def renew(self, lease_until: int) -> None:
+        """Make the store live until `lease_until` (ns); NEVER for a store without a link."""
+    def lose(self) -> None:
+        """End the lease and bump the epoch: the link is gone."""
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def live(self) -> bool:
+        """Whether the lease holds now."""
+
+    # Looking after
+    def expire(self) -> int:
+        """Reclaim what is past its stale window; return how many entries left. Amortised: also runs inside writes."""
+    def counters(self) -> dict[str, int]:
+        """Return hits, misses, evictions, expirations and entries."""
+    def validate(self) -> None:
+        """Check the whole structure, O(n); raise AssertionError naming what is broken. For tests."""
+
+class Front:
+    """Base of a cache's face: a local hit is one C call, and everything else goes to `_missed`."""
+
+    def __init__(self, store: Store) -> None: ...
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
+    def _missed(self, key: str, default: Any) -> Any:
+        """Answer a local miss; subclasses override it."""
+
+def now() -> int:
+    """Return the current instant on the clock that counts suspend, as the store reads it (ns)."""

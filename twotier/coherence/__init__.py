@@ -1,0 +1,1 @@
+"""Coherence: how processes learn that a key has changed."""

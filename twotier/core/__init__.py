@@ -1,0 +1,1 @@
+"""One namespace in one process: flows, single-flight, journal, life cycle and fork."""

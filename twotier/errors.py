@@ -1,0 +1,29 @@
+"""What can go wrong, as one tree. redis-py's exceptions never leave the remote layer: they arrive as these."""
+
+
+class TwoTierError(Exception):
+    """Base of every error that twotier raises by itself."""
+
+
+class ConfigurationError(TwoTierError, ValueError):
+    """An option or a URL that can't work; the message names it, what was given and what is expected."""
+
+
+class SerializationError(TwoTierError):
+    """A value that the codec can't take, or that is larger than `max_value_bytes`; nothing was stored."""
+
+
+class RemoteError(TwoTierError):
+    """The remote tier refused a command (wrong type, no permission, out of memory, read-only replica)."""
+
+
+class RemoteTimeout(RemoteError):  # noqa: N818 - the field's name, as in socket.timeout
+    """The remote tier didn't answer within the call's deadline: whether a write took place is unknown."""
+
+
+class RemoteUnavailable(RemoteError):  # noqa: N818 - the field's name
+    """The remote tier can't be reached, or the circuit breaker is open; a write may or may not have arrived."""
+
+
+class LoaderError(TwoTierError):
+    """Several loaders failed in one call; `__cause__` is an ExceptionGroup of what they raised."""

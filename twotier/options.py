@@ -1,0 +1,191 @@
+"""Every setting of a cache, documented once and checked once, across fields."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, TypedDict
+
+from twotier.clock import NEVER, SECOND, Clock
+from twotier.errors import ConfigurationError
+
+Policy = Literal["lru", "lfu", "adaptive"]
+
+MIB: Final = 1 << 20
+MAX_KEY_BYTES: Final = 64 << 10
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class OptionsDict(TypedDict, total=False):
+    """The fields of `Options` as keyword arguments (a test holds the two equal)."""
+
+    namespace: str
+    maxsize: int
+    max_bytes: int | None
+    policy: Policy
+    ttl: float | None
+    local_ttl: float | None
+    stale_ttl: float
+    jitter: float
+    copy: Literal["auto", "never"]
+    on_outage: Literal["serve", "miss"]
+    max_staleness: float
+    timeout: float
+    connect_timeout: float
+    max_connections: int
+    protocol: Literal[2, 3]
+    allow: Sequence[type]
+    secret: str | bytes | Sequence[str | bytes] | None
+    max_value_bytes: int
+    max_journal: int
+    clock: Clock | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Settings of a `Cache`; seconds and bytes throughout. A bad one raises ConfigurationError and is named.
+
+    >>> Options(namespace="shop", ttl=60).ttl
+    60
+    >>> Options(maxsize=0)
+    Traceback (most recent call last):
+    twotier.errors.ConfigurationError: maxsize must be an int >= 1, got 0
+    """
+
+    namespace: str = "twotier"
+    """Prefix of every key and channel on the server; caches with the same one share entries."""
+
+    maxsize: int = 100_000
+    """Most entries the local tier holds."""
+
+    max_bytes: int | None = None
+    """Most bytes of encoded values the local tier holds; None bounds it by count alone."""
+
+    policy: Policy = "adaptive"
+    """Eviction policy of the local tier."""
+
+    ttl: float | None = 300.0
+    """Life of an entry that is set without one (s); None for no expiry."""
+
+    local_ttl: float | None = None
+    """Cap on an entry's life in the local tier (s); None leaves it the remote tier's."""
+
+    stale_ttl: float = 3600.0
+    """How long past its expiry a local entry may still be served while the remote tier is away (s)."""
+
+    jitter: float = 0.05
+    """Share of a local life that is taken off at random when it was filled, so that entries filled together part."""
+
+    copy: Literal["auto", "never"] = "auto"
+    """"auto" hands out copies of mutable values; "never" hands out references, for callers who don't mutate them."""
+
+    on_outage: Literal["serve", "miss"] = "serve"
+    """While the remote tier is away: serve stale local entries, or treat them as misses."""
+
+    max_staleness: float = 2.5
+    """Bound on the age of a local hit that was superseded elsewhere (s); past it, hits are not fresh."""
+
+    timeout: float = 0.25
+    """Deadline of one whole call to the remote tier, connecting included (s)."""
+
+    connect_timeout: float = 0.25
+    """Deadline of opening one connection (s)."""
+
+    max_connections: int = 64
+    """Most connections in the pool of the data path; callers over it wait within their deadline."""
+
+    protocol: Literal[2, 3] = 3
+    """RESP version spoken to the server."""
+
+    allow: Sequence[type] = ()
+    """Types, beside the built-in value types, that the restricted codec may rebuild."""
+
+    secret: str | bytes | Sequence[str | bytes] | None = None
+    """Key that signs values and messages, or several (the first signs, all verify); opens the codec to any type."""
+
+    max_value_bytes: int = 32 * MIB
+    """Largest encoded value that is taken (bytes)."""
+
+    max_journal: int = 10_000
+    """Most keys remembered for replay while the remote tier is away; past it, the namespace is cleared instead."""
+
+    clock: Clock | None = None
+    """Source of time; None for the machine's own. For tests."""
+
+    def __post_init__(self) -> None:
+        """Check every field, and those that must fit each other."""
+        _expect(
+            isinstance(self.namespace, str) and _NAMESPACE.fullmatch(self.namespace) is not None,
+            "namespace", self.namespace, "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit",
+        )  # fmt: skip
+        for name in ("maxsize", "max_value_bytes", "max_connections", "max_journal"):
+            _expect(_is_int(getattr(self, name), 1), name, getattr(self, name), "an int >= 1")
+        _expect(self.max_bytes is None or _is_int(self.max_bytes, 1), "max_bytes", self.max_bytes, "None or an int >= 1")
+        for name, choices in (
+            ("policy", ("lru", "lfu", "adaptive")),
+            ("copy", ("auto", "never")),
+            ("on_outage", ("serve", "miss")),
+            ("protocol", (2, 3)),
+        ):
+            _expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
+        for name in ("max_staleness", "timeout", "connect_timeout"):
+            _expect(_is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
+        for name in ("ttl", "local_ttl"):
+            given = getattr(self, name)
+            _expect(given is None or _is_seconds(given, 0.001), name, given, "None or seconds >= 0.001")
+        _expect(_is_seconds(self.stale_ttl, 0), "stale_ttl", self.stale_ttl, "seconds >= 0")
+        _expect(_is_seconds(self.jitter, 0) and self.jitter < 1, "jitter", self.jitter, "a share >= 0 and < 1")
+        _expect(
+            self.max_staleness >= 4 * self.timeout,
+            "max_staleness", self.max_staleness, f"at least four times timeout ({self.timeout}), so that one slow reply "
+            "doesn't end the lease",
+        )  # fmt: skip
+        _expect(
+            all(isinstance(kind, type) for kind in self.allow), "allow", self.allow, "a sequence of types",
+        )  # fmt: skip
+        _expect(bool(self.secret) or self.secret is None, "secret", "an empty value", "None, a key, or several keys")
+
+    def __repr__(self) -> str:
+        """Show every setting but the secret."""
+        shown = ", ".join(
+            f"{field.name}={'***' if field.name == 'secret' and self.secret else repr(getattr(self, field.name))}"
+            for field in fields(self)
+        )
+        return f"Options({shown})"
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The signing keys as bytes, the one that signs first; empty when values aren't signed."""
+        given = self.secret
+        if given is None:
+            return ()
+        several = [given] if isinstance(given, str | bytes) else given
+        return tuple(key.encode() if isinstance(key, str) else key for key in several)
+
+
+def ttl_ns(ttl: float | None, name: str = "ttl") -> int:
+    """Turn a caller's ttl (s) into nanoseconds; None gives NEVER.
+
+    >>> ttl_ns(1.5), ttl_ns(None) == NEVER
+    (1500000000, True)
+    """
+    if ttl is None:
+        return NEVER
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise TypeError(f"{name} must be seconds (int or float) or None, got {ttl!r}")
+    if math.isnan(ttl) or ttl < 0:
+        raise ValueError(f"{name} must be >= 0 seconds, got {ttl!r}")
+    return min(round(ttl * SECOND), NEVER) if ttl < NEVER / SECOND else NEVER
+
+
+def _expect(holds: bool, name: str, given: object, expected: str) -> None:
+    if not holds:
+        raise ConfigurationError(f"{name} must be {expected}, got {given!r}")
+
+
+def _is_int(given: Any, least: int) -> bool:  # noqa: ANN401 - whatever a caller passed
+    return isinstance(given, int) and not isinstance(given, bool) and given >= least
+
+
+def _is_seconds(given: Any, least: float) -> bool:  # noqa: ANN401 - whatever a caller passed
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= least

@@ -1,0 +1,1 @@
+"""The remote tier: Redis or Valkey, through redis-py."""

@@ -1,0 +1,66 @@
+"""What a cache tells about itself: counters since its start, and its state now."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Counters since the cache was made (in this process), and the number of local entries now.
+
+    >>> Stats(hits=3, misses=1).hit_ratio
+    0.75
+    """
+
+    hits: int = 0
+    """Reads that found a value, in either tier."""
+    misses: int = 0
+    """Reads that found none."""
+    local_hits: int = 0
+    """Reads answered by the local tier as fresh."""
+    remote_hits: int = 0
+    """Reads answered by the remote tier."""
+    loads: int = 0
+    """Loader calls."""
+    load_errors: int = 0
+    """Loader calls that raised."""
+    stale_served: int = 0
+    """Reads answered with a suspect, since the remote tier was away."""
+    evictions: int = 0
+    """Local entries that left for want of room."""
+    expirations: int = 0
+    """Local entries that left after their time."""
+    invalidations_sent: int = 0
+    """Keys that this process has told others to drop."""
+    invalidations_received: int = 0
+    """Keys that others (or this process, by echo) told it to drop."""
+    remote_errors: int = 0
+    """Commands that the remote tier refused, or didn't answer in time."""
+    corrupt: int = 0
+    """Remote values that were foreign, truncated, or failed their check; each was read as a miss."""
+    entries: int = 0
+    """Local entries now."""
+
+    @property
+    def hit_ratio(self) -> float:
+        """Share of reads that found a value; 0.0 before the first read."""
+        reads = self.hits + self.misses
+        return self.hits / reads if reads else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """The state of a cache at one moment."""
+
+    link: Literal["live", "sync", "down", "local"]
+    """"live": invalidations are arriving; "sync": connecting; "down": no link; "local": there is no remote tier."""
+    staleness: float
+    """Seconds since the last proof that every invalidation had arrived; inf before the first, 0.0 when "local"."""
+    breaker: Literal["closed", "open", "half-open"]
+    """"closed": the remote tier is used; "open": it is away and not asked; "half-open": it is being tried."""
+    journal: int
+    """Keys waiting to be invalidated on the remote tier when it is back."""
+    compiled: bool
+    """Whether the local tier runs compiled; False on the pure-Python twin."""
+    epoch: int
+    """Times that the whole local tier was put in doubt (link loss, reconnect, clear, fork)."""

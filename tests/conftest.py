@@ -1,0 +1,33 @@
+"""Servers and namespaces for tests: real ones, private to the run, on free sockets."""
+
+import itertools
+import os
+
+import pytest
+
+from twotier.remote.embedded import EmbeddedServer
+
+# Another server than the bundled Valkey, e.g. a redis-server: every test of the remote tier then runs on it.
+BINARY = os.environ.get("TWOTIER_TEST_SERVER")
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A running server, unix socket and TCP, that the whole session shares: tests leave it running."""
+    with EmbeddedServer(tcp=True, binary=BINARY) as shared:
+        yield shared
+
+
+@pytest.fixture
+def own_server():
+    """A running server for one test alone, which may kill, stop and restart it."""
+    with EmbeddedServer(tcp=True, binary=BINARY) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def namespace():
+    """A namespace that nothing else in the session uses."""
+    return f"t{os.getpid()}-{next(_numbers)}"

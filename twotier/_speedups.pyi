@@ -21,8 +21,19 @@ class Store:
         copy: Literal["auto", "never"] = "never",
         encode: Callable[[Any], bytes] | None = None,
         decode: Callable[[bytes], Any] | None = None,
+        max_bytes: int | None = None,
+        weigher: Callable[[Any, Any], int] | None = None,
+        on_removal: Callable[[Any, Any, str], object] | None = None,
         seed: int | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Make an empty store, not yet live; ConfigurationError names a bad argument.
+
+        `copy="auto"` keeps what is neither immutable nor a tree of lists, dicts and sets as `encode(value)` and rebuilds
+        it by `decode` on each hit (both pickle's by default). `max_bytes` bounds the sum of `weigher(key, value)`, by
+        default the encoded size; what weighs more alone is not held. `on_removal(key, value, cause)` is called after the
+        operation by which an entry left, cause "explicit", "replaced", "size", "expired" or "invalidated"; what it
+        raises is logged and counted. `seed` fixes the hashing, for tests.
+        """
 
     # Reading
     def get(self, key: Hashable, default: Any = None) -> Any:
@@ -33,6 +44,8 @@ class Store:
         """Return the value if it is inside its stale window, fresh or not; counts nothing."""
     def op(self, key: Hashable) -> int | None:
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
+    def keys(self) -> list[Any]:
+        """Return the keys of the fresh entries, in no order."""
     def __contains__(self, key: object) -> bool:
         """Tell whether a fresh entry is there; counts nothing."""
     def __len__(self) -> int:
@@ -44,12 +57,21 @@ class Store:
     def begin_write(self, key: Hashable) -> int:
         """Drop the entry, void every outstanding token of the key's bucket, and return a token for the write."""
     def install(
-        self, key: Hashable, value: Any, token: int, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
+        self,
+        key: Hashable,
+        value: Any,
+        token: int,
+        *,
+        op: int = 0,
+        expires: int,
+        stale: int = 0,
+        encoded: bytes | None = None,
     ) -> bool:
         """Put `value` if `token` still stands (DESIGN rule 2) and the store is live; tell whether it was put.
 
         `op`: u64 tag of the write that made the value, 0 for none. `expires`: instant (ns), NEVER for none. `stale`: ns
         past `expires` for which it may serve as a suspect. `encoded`: the value's bytes, if the caller has them.
+        An entry without time left (`expires + stale` is past) is not put, and what was there leaves.
         """
     def put(
         self, key: Hashable, value: Any, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
@@ -58,7 +80,7 @@ class Store:
     def add(self, key: Hashable, value: Any, *, expires: int, stale: int = 0, encoded: bytes | None = None) -> bool:
         """Put `value` unless a fresh entry is there; tell whether it was put."""
     def touch(self, key: Hashable, *, expires: int, stale: int = 0) -> bool:
-        """Give the fresh entry under `key` a new expiry; tell whether there was one."""
+        """Give the fresh entry under `key` a new expiry, voiding outstanding tokens; tell whether there was one."""
     def expires(self, key: Hashable) -> int | None:
         """Return the instant at which the fresh entry under `key` expires (ns; NEVER), None without one."""
 
@@ -84,10 +106,17 @@ class Store:
         """Whether the lease holds now."""
 
     # Looking after
+    def resize(self, maxsize: int) -> None:
+        """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
+    @property
+    def maxsize(self) -> int: ...
     def expire(self) -> int:
-        """Reclaim what is past its stale window; return how many entries left. Amortised: also runs inside writes."""
+        """Reclaim what is past its stale window; return how many left.
+
+        At most 2,048 leave in one call: call again while it returns more than 0. Each write also reclaims a few.
+        """
     def counters(self) -> dict[str, int]:
-        """Return hits, misses, evictions, expirations and entries."""
+        """Return hits, misses, evictions, expirations, removal_errors, bytes (weights held) and entries."""
     def validate(self) -> None:
         """Check the whole structure, O(n); raise AssertionError naming what is broken. For tests."""
 

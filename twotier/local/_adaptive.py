@@ -1,0 +1,282 @@
+"""The adaptive eviction policy, as the twin runs it: two lists, two ghost tables, and a boundary that learns.
+
+*Probation* (LRU, small) takes new keys; *main* (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that
+leave either are remembered as *ghosts* (fingerprint, stamp), and a ghost that comes back moves the boundary `q`, the
+target size of probation: a ghost of probation grows it, a ghost of main shrinks it. A ghost of probation that was seen
+since main's oldest entry (LIRS's test) goes to main at once. A cold cache fills main first. Main's tail ages, so that
+stale content leaves.
+
+Every loop is capped (32 steps), so each call is O(1). Ghosts cost 16 bytes an entry of capacity when compiled.
+Deleting leaves no ghost and no trace in `q`. Counters are unsigned 32-bit and compared as signed differences.
+"""
+
+from typing import Final
+
+from twotier.local._orders import Entry
+
+M32: Final = (1 << 32) - 1
+M64: Final = (1 << 64) - 1
+STEPS: Final = 32
+"""Most second chances, and most promotions, in one call."""
+MOST_FREQ: Final = 3
+PROVEN: Final = 2
+"""Uses in probation that make an entry a candidate for main."""
+WAYS: Final = 8
+"""Ghosts in a bucket."""
+DRIFT: Final = 1 / 256
+"""What `q` loses for each entry that leaves probation."""
+AGING_PERIOD: Final = 8192
+"""Misses, per entry of main, between two steps of aging."""
+
+
+def mix64(x: int) -> int:
+    """Return `x` through splitmix64's finalizer (Python's hash of an int is nearly the int).
+
+    >>> hex(mix64(0))
+    '0xe220a8397b1dcdaf'
+    """
+    x = (x + 0x9E3779B97F4A7C15) & M64
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & M64
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & M64
+    return x ^ (x >> 31)
+
+
+def since(later: int, earlier: int) -> int:
+    """Return the signed difference of two 32-bit stamps."""
+    return ((later - earlier + (1 << 31)) & M32) - (1 << 31)
+
+
+class Ghosts:
+    """Keys that left, as (fingerprint, stamp) in buckets of eight; the oldest of a bucket gives way."""
+
+    def __init__(self, slots: int) -> None:
+        self.buckets = max(1, (slots + WAYS - 1) // WAYS)
+        self.live = 0
+        self._cells: dict[int, tuple[int, int]] = {}
+
+    def take(self, hash_: int) -> int | None:
+        """Forget the ghost of `hash_` and return its stamp; None without one."""
+        base, fingerprint = self._place(hash_)
+        for i in range(base, base + WAYS):
+            cell = self._cells.get(i)
+            if cell is not None and cell[0] == fingerprint:
+                del self._cells[i]
+                self.live -= 1
+                return cell[1]
+        return None
+
+    def put(self, hash_: int, stamp: int, now: int) -> None:
+        """Remember `hash_` with `stamp`."""
+        base, fingerprint = self._place(hash_)
+        best, oldest = base, -1
+        for i in range(base, base + WAYS):
+            cell = self._cells.get(i)
+            if cell is None:
+                best = i
+                self.live += 1
+                break
+            age = (now - cell[1]) & M32
+            if age >= oldest:
+                oldest, best = age, i
+        self._cells[best] = (fingerprint, stamp)
+
+    def resized(self, slots: int, now: int) -> "Ghosts":
+        """Return a table of `slots` with the same ghosts, where their buckets have room (the newest stay)."""
+        other = Ghosts(slots)
+        for i in sorted(self._cells):
+            fingerprint, stamp = self._cells[i]
+            # A bucket's place stands for the high hash bits; the middle of its range is the best guess of them.
+            high = ((2 * (i // WAYS) + 1) << 31) // self.buckets
+            other.put((high << 32) | fingerprint, stamp, now)
+        return other
+
+    def _place(self, hash_: int) -> tuple[int, int]:
+        return ((hash_ >> 32) * self.buckets >> 32) * WAYS, (hash_ & M32) or 1
+
+
+class Adaptive:
+    """Evicts by the rules at the head of this file."""
+
+    def __init__(self, capacity: int, seed: int) -> None:
+        self._salt = mix64(seed & M64)
+        self._probation, self._main = Entry(), Entry()  # next = newest, prev = oldest
+        self._n_probation = self._n_main = 0
+        self._misses = self._main_ops = self._age_count = 0
+        self._set_capacity(capacity)
+        self.q = min(float(self._q_max), max(float(self._q_min), float(int(capacity * 0.1 + 0.5))))
+        self._ghosts_probation = Ghosts(max(16, capacity * 3 // 2))
+        self._ghosts_main = Ghosts(max(8, capacity // 2))
+
+    def hit(self, entry: Entry) -> None:
+        """Count a use; in probation, also make it the newest."""
+        if entry.freq < MOST_FREQ:
+            entry.freq += 1
+        if not entry.in_main:  # a main hit is a counter and nothing else
+            if self._probation.next is not entry:
+                entry.unlink()
+                self._probation.push_front(entry)
+            entry.stamp = self._misses
+
+    def admit(self, entry: Entry) -> list[Entry]:
+        """Learn from the ghost of `entry`, make room, and take it in."""
+        victims: list[Entry] = []
+        self._misses = (self._misses + 1) & M32
+        if self._is_full():
+            self._age(victims)
+        promote = self._learn(mix64(entry.hash ^ self._salt))
+        if self._is_full():
+            if promote and self._n_main and self._n_main >= self._main_target():
+                victims.append(self._drop_main(self._settle()))
+            else:
+                self._make_room(victims, self._capacity - 1)
+        if promote or self._n_main < self._main_target():  # a cold cache fills main first
+            self._to_main(entry)
+        else:
+            entry.in_main, entry.freq, entry.stamp = False, 0, self._misses
+            self._probation.push_front(entry)
+            self._n_probation += 1
+        return victims
+
+    def forget(self, entry: Entry) -> None:
+        """Drop it, without a ghost."""
+        entry.unlink()
+        if entry.in_main:
+            self._n_main -= 1
+        else:
+            self._n_probation -= 1
+
+    def pop(self) -> Entry:
+        """Evict one entry."""
+        victims: list[Entry] = []
+        self._make_room(victims, self._n_probation + self._n_main - 1)
+        return victims[0]
+
+    def resize(self, capacity: int) -> list[Entry]:
+        """Hold `capacity` entries from now on; what was learned is kept, in proportion."""
+        share = self.q / self._capacity
+        self._set_capacity(capacity)
+        self.q = min(float(self._q_max), max(float(self._q_min), share * capacity))
+        self._ghosts_probation = self._ghosts_probation.resized(max(16, capacity * 3 // 2), self._misses)
+        self._ghosts_main = self._ghosts_main.resized(max(8, capacity // 2), self._main_ops)
+        victims: list[Entry] = []
+        self._make_room(victims, capacity)
+        return victims
+
+    def clear(self) -> None:
+        """Drop every entry; the boundary and the ghosts stay, as they describe the work, not the content."""
+        self._probation, self._main = Entry(), Entry()
+        self._n_probation = self._n_main = 0
+
+    def validate(self, entries: set[Entry]) -> None:
+        """Assert that exactly `entries` are on the two lists."""
+        seen: set[Entry] = set()
+        for head, in_main, count in ((self._main, True, self._n_main), (self._probation, False, self._n_probation)):
+            entry, length = head.next, 0
+            while entry is not head:
+                assert entry.next.prev is entry, "a broken ring"  # noqa: S101
+                assert entry.in_main == in_main, "an entry on the wrong list"  # noqa: S101
+                assert 0 <= entry.freq <= MOST_FREQ, "a use count out of range"  # noqa: S101
+                seen.add(entry)
+                entry, length = entry.next, length + 1
+            assert length == count, "a list's count is off"  # noqa: S101
+        assert seen == entries, "the lists and the table hold different entries"  # noqa: S101
+        assert len(entries) <= self._capacity, "more entries than maxsize"  # noqa: S101
+        assert self._q_min <= self.q <= self._q_max, "the boundary is out of range"  # noqa: S101
+
+    def _set_capacity(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._q_min = max(1, capacity // 100)
+        self._q_max = max(self._q_min, min(capacity - 1, capacity * 99 // 100))
+        self._horizon = max(1, capacity // 2)
+
+    def _main_target(self) -> int:
+        return self._capacity - int(self.q)
+
+    def _is_full(self) -> bool:
+        return self._n_probation + self._n_main >= self._capacity
+
+    def _learn(self, mixed: int) -> bool:
+        """Move the boundary if the key left lately; tell whether it belongs in main at once."""
+        stamp = self._ghosts_probation.take(mixed)
+        if stamp is not None:  # probation was too small
+            promote = self._is_newer(stamp)
+            tail = self._probation.prev
+            oldest = 0 if tail is self._probation else since(self._misses, tail.stamp)
+            if since(self._misses, stamp) <= oldest + self._horizon:
+                self.q = min(float(self._q_max), self.q + self._step(self._ghosts_main, self._ghosts_probation))
+            return promote
+        stamp = self._ghosts_main.take(mixed)
+        if stamp is not None and since(self._main_ops, stamp) <= self._horizon:  # main was too small
+            self.q = max(float(self._q_min), self.q - self._step(self._ghosts_probation, self._ghosts_main))
+        return False
+
+    @staticmethod
+    def _step(other: Ghosts, own: Ghosts) -> float:
+        return max(1.0, min(4.0, other.live / max(1, own.live)))
+
+    def _rotate(self, entry: Entry) -> None:
+        entry.freq -= 1
+        entry.unlink()
+        self._main.push_front(entry)
+        entry.stamp = self._misses
+        self._main_ops = (self._main_ops + 1) & M32
+
+    def _settle(self) -> Entry:
+        """Give second chances at main's tail; return the tail (the ring's head when main is empty)."""
+        for _ in range(STEPS):
+            tail = self._main.prev
+            if tail is self._main or tail.freq == 0:
+                return tail
+            self._rotate(tail)
+        return self._main.prev
+
+    def _is_newer(self, stamp: int) -> bool:
+        """Tell whether it was seen since main's oldest was: LIRS's test."""
+        tail = self._settle()
+        return tail is self._main or since(stamp, tail.stamp) > 0
+
+    def _drop_main(self, entry: Entry) -> Entry:
+        entry.unlink()
+        self._n_main -= 1
+        self._main_ops = (self._main_ops + 1) & M32
+        self._ghosts_main.put(mix64(entry.hash ^ self._salt), self._main_ops, self._main_ops)
+        return entry
+
+    def _to_main(self, entry: Entry) -> None:
+        entry.in_main, entry.freq, entry.stamp = True, 0, self._misses
+        self._main.push_front(entry)
+        self._n_main += 1
+        self._main_ops = (self._main_ops + 1) & M32
+
+    def _age(self, victims: list[Entry]) -> None:
+        """Let main forget: every so many misses its tail loses a chance, or its place."""
+        self._age_count += 1
+        if self._age_count < max(STEPS, AGING_PERIOD // max(1, self._n_main)):
+            return
+        self._age_count = 0
+        tail = self._main.prev
+        if tail is self._main:
+            return
+        if tail.freq > 0:
+            self._rotate(tail)
+        else:
+            victims.append(self._drop_main(tail))
+
+    def _make_room(self, victims: list[Entry], size: int) -> None:
+        """Evict until `size` entries are left."""
+        promotions = 0
+        while self._n_probation + self._n_main > size:
+            if self._n_main > self._main_target() or self._n_probation == 0:
+                victims.append(self._drop_main(self._settle()))
+                continue
+            oldest = self._probation.prev
+            oldest.unlink()
+            self._n_probation -= 1
+            if oldest.freq >= PROVEN:
+                promotions += 1
+                if promotions <= STEPS and self._is_newer(oldest.stamp):
+                    self._to_main(oldest)
+                    continue
+            self._ghosts_probation.put(mix64(oldest.hash ^ self._salt), oldest.stamp, self._misses)
+            victims.append(oldest)
+            self.q = max(float(self._q_min), self.q - DRIFT)

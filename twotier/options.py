@@ -1,5 +1,6 @@
 """Every setting of a cache, documented once and checked once, across fields."""
 
+import enum
 import math
 import re
 from collections.abc import Sequence
@@ -161,6 +162,19 @@ class Options:
             return ()
         several = [given] if isinstance(given, str | bytes) else given
         return tuple(key.encode() if isinstance(key, str) else key for key in several)
+
+
+class DefaultTtl(enum.Enum):
+    """The type of `DEFAULT_TTL`."""
+
+    DEFAULT_TTL = "the cache's own ttl"
+
+
+DEFAULT_TTL: Final = DefaultTtl.DEFAULT_TTL
+"""As a ttl: the one that the cache was made with."""
+
+Ttl = float | None | DefaultTtl
+"""A ttl as callers give it: seconds, None for no expiry, or DEFAULT_TTL."""
 
 
 def ttl_ns(ttl: float | None, name: str = "ttl") -> int:

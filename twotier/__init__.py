@@ -1,0 +1,31 @@
+"""twotier: a compiled in-process cache in front of Redis or Valkey, coherent across processes, serving through outages."""
+
+from twotier.cache import Cache
+from twotier.errors import (
+    ConfigurationError,
+    LoaderError,
+    RemoteError,
+    RemoteTimeout,
+    RemoteUnavailable,
+    SerializationError,
+    TwoTierError,
+)
+from twotier.local.localcache import LocalCache
+from twotier.options import DEFAULT_TTL, Options
+from twotier.stats import Health, Stats
+
+__all__ = [
+    "DEFAULT_TTL",
+    "Cache",
+    "ConfigurationError",
+    "Health",
+    "LoaderError",
+    "LocalCache",
+    "Options",
+    "RemoteError",
+    "RemoteTimeout",
+    "RemoteUnavailable",
+    "SerializationError",
+    "Stats",
+    "TwoTierError",
+]

@@ -1,0 +1,184 @@
+"""`Cache`: the synchronous face of a two-tier cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from twotier.core.drive import drive
+from twotier.core.keys import checked
+from twotier.core.loading import get_or_set
+from twotier.core.local_only import LocalOnly
+from twotier.core.namespace import MISSING, Namespace, TwoTierNamespace
+from twotier.core.writes import TwoTier
+from twotier.local import Front
+from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
+from twotier.remote.topology import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    import redis
+
+    from twotier.core.drive import Flow
+    from twotier.stats import Health, Stats
+
+R = TypeVar("R")
+
+
+class Cache(Front):
+    """A cache of two tiers: a local one in this process, in front of Redis or Valkey. Threads may share it.
+
+    `target`: a URL (`redis://`, `rediss://`, `unix://`, or `embedded://` for a private server), a `redis.Redis` client,
+    or None for the local tier alone. `options`: an `Options`, or its fields as keyword arguments.
+
+    Keys are non-empty str of at most 64 KiB in UTF-8 (else TypeError, ValueError). A ttl is in seconds; None means no
+    expiry, 0 stores nothing and deletes, a negative one or NaN is a ValueError. Reads and writes go on while the remote
+    tier is away; only `incr` and `decr` raise RemoteUnavailable then.
+
+    >>> with Cache() as cache:
+    ...     cache.set("answer", 42)
+    ...     cache.get("answer"), cache.get("question", "?")
+    (42, '?')
+    """
+
+    def __init__(
+        self,
+        target: str | redis.Redis | None = None,
+        options: Options | None = None,
+        **settings: Unpack[OptionsDict],
+    ) -> None:
+        if options is not None and settings:
+            raise TypeError(f"give either options or keyword settings, not both; got options and {sorted(settings)}")
+        self.options = options or Options(**settings)
+        self._namespace: Namespace
+        self._tiers: TwoTier | LocalOnly
+        if target is None:
+            self._namespace = Namespace(self.options)
+            self._tiers = LocalOnly(self._namespace)
+        else:
+            self._namespace = two_tiers = TwoTierNamespace(connect(target, self.options), self.options)
+            self._tiers = TwoTier(two_tiers)
+        self._ttl = ttl_ns(self.options.ttl)
+        self._peek = self._namespace.store.get
+        super().__init__(self._namespace.store)
+
+    # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
+    def _missed(self, key: str, default: Any) -> Any:
+        found = self._run(self._tiers.get(checked(key)))
+        return default if found is MISSING else found
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values there are, in the order of `keys`; what the local tier misses is asked for in one trip.
+
+        >>> with Cache() as cache:
+        ...     cache.set_many({"a": 1, "b": 2})
+        ...     cache.get_many(["b", "c", "a"])
+        {'b': 2, 'a': 1}
+        """
+        return self._run(self._tiers.get_many(keys))
+
+    def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> None:
+        """Put `value` for `ttl` seconds. Raises SerializationError for what the codec can't take."""
+        self._run(self._tiers.set(checked(key), value, self._ns(ttl)))
+
+    def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL) -> None:
+        """Put every value of a mapping; nothing is stored when one can't be. Not atomic across keys."""
+        self._run(self._tiers.set_many(values, self._ns(ttl)))
+
+    def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> bool:
+        """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
+        return self._run(self._tiers.set(checked(key), value, self._ns(ttl), absent=True))
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; tell whether it was there."""
+        return self._run(self._tiers.delete_many((key,))) == 1
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove `keys`; return how many were there."""
+        return self._run(self._tiers.delete_many(keys))
+
+    def touch(self, key: str, ttl: Ttl = DEFAULT_TTL) -> bool:
+        """Give `key` a new ttl; False if it isn't there, or the remote tier is away."""
+        return self._run(self._tiers.touch(checked(key), self._ns(ttl)))
+
+    def ttl(self, key: str) -> float | None:
+        """Return the seconds that `key` has left; None for no expiry, 0.0 if it isn't there.
+
+        While the remote tier is away, the answer is the local tier's.
+        """
+        return self._run(self._tiers.ttl(checked(key)))
+
+    def incr(self, key: str, delta: int = 1, ttl: Ttl = DEFAULT_TTL, *, create: bool = True) -> int:
+        """Add `delta` to the integer under `key`, atomically across processes, and return the sum.
+
+        A key that isn't there starts from 0, with `ttl`, or is a KeyError if `create` is false; one that is there keeps
+        its expiry. Raises TypeError if the value is no integer of 64 bits, OverflowError if the sum isn't, and
+        RemoteError while the remote tier doesn't answer.
+
+        >>> with Cache() as cache:
+        ...     cache.incr("visits"), cache.incr("visits", 10)
+        (1, 11)
+        """
+        if not isinstance(delta, int) or isinstance(delta, bool):
+            raise TypeError(f"delta must be an int, got {delta!r}")
+        value = self._run(self._tiers.incr(checked(key), delta, self._ns(ttl), create=create))
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def decr(self, key: str, delta: int = 1, ttl: Ttl = DEFAULT_TTL, *, create: bool = True) -> int:
+        """Subtract `delta` from the integer under `key`; as `incr`."""
+        return self.incr(key, -delta, ttl, create=create)
+
+    def __contains__(self, key: str) -> bool:
+        return self._run(self._tiers.contains(checked(key)))
+
+    def clear(self) -> None:
+        """Remove every entry of this namespace, in every process; other namespaces and other users' keys stay."""
+        self._run(self._tiers.clear())
+
+    def get_or_set(self, key: str, loader: Callable[[], R], ttl: Ttl = DEFAULT_TTL) -> R:
+        """Return the value under `key`; without one, call `loader`, and store what it returns for `ttl` seconds.
+
+        Of the threads that miss one key at once, one calls its loader, and the others get a copy of the result. What
+        the loader raises is raised in all of them, and nothing is stored. When `key` is written or invalidated while
+        the loader runs, its result is returned but not stored.
+
+        >>> with Cache() as cache:
+        ...     cache.get_or_set("page", lambda: "made once"), cache.get_or_set("page", lambda: "not made again")
+        ('made once', 'made once')
+        """
+        found = self._peek(key, MISSING)
+        if found is MISSING:
+            found = self._run(get_or_set(self._tiers, self._namespace, checked(key), loader, self._ns(ttl)))
+        return found  # type: ignore[no-any-return]
+
+    def stats(self) -> Stats:
+        """Return the counters of this process since the cache was made."""
+        return self._namespace.stats()
+
+    def health(self) -> Health:
+        """Return the state of the link, the circuit breaker and the journal now."""
+        return self._namespace.health()
+
+    def close(self) -> None:
+        """Give back connections and threads, and stop an embedded server; using the cache afterwards is an error."""
+        self._namespace.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<twotier.Cache {self.options.namespace!r} on {self._namespace.label}>"
+
+    def _run(self, flow: Flow[R]) -> R:
+        return drive(flow, self._namespace.executor)
+
+    def _ns(self, ttl: Ttl) -> int:
+        return self._ttl if ttl is DEFAULT_TTL else ttl_ns(ttl)

@@ -1,0 +1,66 @@
+"""The namespace's generation: a random name in every key on the server, so that `clear` is one write.
+
+A new generation makes every older key unreachable at once; those leave the server by their expiry. A process caches the
+generation for one epoch: whatever could have changed it unseen (link loss, reconnect, a clear) bumps the epoch. While
+the link isn't live it is asked for before every command. It lives under a key of its own without expiry; when that key
+is gone (FLUSHALL, a server that came back empty), whoever needs it next makes a new one, and live processes notice the
+difference at their next lease exchange.
+"""
+
+import secrets
+from collections.abc import Generator
+from typing import Any
+
+from twotier.core.keys import as_bytes
+from twotier.local import Store
+from twotier.remote.commands import Generation
+
+NAME_BYTES = 6
+
+
+class Generations:
+    """What this process knows of its namespace's generation."""
+
+    __slots__ = ("_known", "_store", "_stem", "key")
+
+    def __init__(self, namespace: str, store: Store) -> None:
+        self._stem = namespace.encode() + b":"
+        self.key = self._stem + b"gen"
+        """The server key that holds the generation."""
+        self._store = store
+        self._known: tuple[int, bytes] | None = None  # epoch, prefix of every key
+
+    def prefix(self) -> Generator[Any, Any, bytes]:
+        """Return the prefix of the namespace's keys, asking the server when it isn't known for certain."""
+        known = self._known
+        if known is not None and known[0] == self._store.epoch and self._store.live:
+            return known[1]
+        epoch = self._store.epoch
+        name: bytes = yield Generation(self.key, new_name())
+        prefix = self.prefix_of(name)
+        self._known = (epoch, prefix)
+        return prefix
+
+    def place(self, key: str) -> Generator[Any, Any, bytes]:
+        """Return the name of `key` on the server."""
+        prefix = yield from self.prefix()
+        return prefix + as_bytes(key)
+
+    def learn(self, name: bytes | None) -> bool:
+        """Take the generation that a lease exchange found (None: the key is gone); tell whether another was known."""
+        known = self._known
+        epoch = self._store.epoch
+        if known is not None and known[0] == epoch:
+            return name is None or known[1] != self.prefix_of(name)
+        if name is not None:
+            self._known = (epoch, self.prefix_of(name))
+        return False
+
+    def prefix_of(self, name: bytes) -> bytes:
+        """Return the prefix that keys have under generation `name`."""
+        return self._stem + name + b":"
+
+
+def new_name() -> bytes:
+    """Return a generation name that no other has had."""
+    return secrets.token_urlsafe(NAME_BYTES).encode()

@@ -1,0 +1,37 @@
+"""Keys: what a caller may pass, and the name that each gets on the server: `{namespace}:{generation}:{key}`."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from twotier.options import MAX_KEY_BYTES
+
+_SAFE_LENGTH: Final = MAX_KEY_BYTES // 4
+
+
+def checked(key: str) -> str:
+    """Return `key` as an exact str, or raise TypeError (not a str) or ValueError (empty, or over 64 KiB in UTF-8).
+
+    >>> checked("user:7")
+    'user:7'
+    """
+    if type(key) is not str:
+        if not isinstance(key, str):
+            raise TypeError(f"key must be a str, got {type(key).__name__}: {key!r:.100}")
+        key = str.__str__(key)
+    if not key:
+        raise ValueError("key must not be empty")
+    if len(key) > _SAFE_LENGTH and (size := len(as_bytes(key))) > MAX_KEY_BYTES:
+        raise ValueError(f"key must be at most {MAX_KEY_BYTES} bytes in UTF-8, got {size}: {key[:40]!r}...")
+    return key
+
+
+def checked_many(keys: Iterable[str]) -> list[str]:
+    """Return the distinct keys in the order given, each checked; a lone str is a TypeError, being its letters."""
+    if isinstance(keys, str):
+        raise TypeError(f"keys must be an iterable of str, got one str: {keys[:100]!r}")
+    return list(dict.fromkeys(map(checked, keys)))
+
+
+def as_bytes(key: str) -> bytes:
+    """Return `key` in UTF-8; lone surrogates pass, since a str may hold them."""
+    return key.encode("utf-8", "surrogatepass")

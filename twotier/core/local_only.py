@@ -1,0 +1,139 @@
+"""The flows of a cache without a remote tier: the same calls and meanings, answered by the local tier alone.
+
+They are flows, so that one face serves both modes, but yield nothing but what a loader needs. What can't be stored
+remotely is refused here as well: a cache that gains a server later must not begin to fail then.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from twotier.clock import NEVER
+from twotier.core.drive import Flow
+from twotier.core.keys import checked, checked_many
+from twotier.core.namespace import MISSING, Namespace
+from twotier.core.reads import local_ttl_left
+from twotier.remote.commands import NotAnInteger
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INT64 = range(-(1 << 63), 1 << 63)
+
+
+def _flow(answer: Callable[P, R]) -> Callable[P, Flow[R]]:
+    """Make a flow of a function that answers at once."""
+
+    @functools.wraps(answer)
+    def flow(*args: P.args, **kwargs: P.kwargs) -> Flow[R]:
+        return answer(*args, **kwargs)
+        yield  # makes a generator of it
+
+    return flow
+
+
+class LocalOnly:
+    """The flows of a namespace without a remote tier. Keys are checked by the caller; ttl in ns, NEVER for none."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._counting = threading.Lock()
+
+    @_flow
+    def get(self, key: str) -> Any:  # noqa: ANN401, ARG002 - a cached value; it was missed already
+        """Return MISSING: what the local tier missed isn't anywhere."""
+        self._namespace.check_open()
+        self._namespace.counters.misses += 1
+        return MISSING
+
+    @_flow
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values there are, in the order of `keys`."""
+        self._namespace.check_open()
+        wanted = checked_many(keys)
+        found = self._namespace.store.get_many(wanted)
+        self._namespace.counters.misses += len(wanted) - len(found)
+        return found
+
+    @_flow
+    def contains(self, key: str) -> bool:
+        """Tell whether `key` is there."""
+        self._namespace.check_open()
+        return key in self._namespace.store
+
+    @_flow
+    def ttl(self, key: str) -> float | None:
+        """Return the seconds that `key` has left, None for no expiry, 0.0 if it isn't there."""
+        self._namespace.check_open()
+        return local_ttl_left(self._namespace, key)
+
+    @_flow
+    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False) -> bool:  # noqa: ANN401, ARG002
+        """Put `value`; with `absent`, only where there is none. Tell whether it was put (`loaded` makes no difference)."""
+        self._namespace.check_open()
+        return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent)
+
+    @_flow
+    def set_many(self, values: Mapping[str, Any], ttl: int) -> None:
+        """Put every value; all are refused when one can't be stored."""
+        self._namespace.check_open()
+        encoded = [(checked(key), value, self._namespace.values.encode(value)) for key, value in values.items()]
+        for key, value, payload in encoded:
+            self._put(key, value, payload, ttl, absent=False)
+
+    @_flow
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove `keys`; return how many were there."""
+        self._namespace.check_open()
+        return sum(map(self._namespace.store.discard, checked_many(keys)))
+
+    @_flow
+    def touch(self, key: str, ttl: int) -> bool:
+        """Give `key` a new expiry; tell whether it is there."""
+        self._namespace.check_open()
+        if ttl == 0:
+            return self._namespace.store.discard(key)
+        return self._namespace.store.touch(key, expires=self._expiry(ttl))
+
+    @_flow
+    def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> int | None:
+        """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None."""
+        self._namespace.check_open()
+        store = self._namespace.store
+        with self._counting:
+            value = store.suspect(key, MISSING) if key in store else MISSING
+            if value is MISSING:
+                if not create:
+                    return None
+                value, expires = 0, self._expiry(ttl)
+            else:
+                expires = store.expires(key) or self._expiry(ttl)
+            if type(value) is not int or value not in INT64:
+                raise NotAnInteger("the value is not an integer of 64 bits")
+            if value + delta not in INT64:
+                raise NotAnInteger("increment or decrement would overflow")
+            store.put(key, value + delta, expires=expires)
+            return value + delta
+
+    @_flow
+    def clear(self) -> None:
+        """Remove every entry."""
+        self._namespace.check_open()
+        self._namespace.store.clear()
+
+    def _put(self, key: str, value: Any, payload: bytes, ttl: int, *, absent: bool) -> bool:  # noqa: ANN401
+        store = self._namespace.store
+        if ttl == 0:
+            there = key in store
+            if not absent:
+                store.discard(key)
+            return not (absent and there)
+        if absent:
+            return store.add(key, value, expires=self._expiry(ttl), encoded=payload)
+        store.put(key, value, expires=self._expiry(ttl), encoded=payload)
+        return True
+
+    def _expiry(self, ttl: int) -> int:
+        now = self._namespace.clock.now()
+        return NEVER if ttl >= NEVER - now else now + ttl

@@ -1,0 +1,204 @@
+"""One namespace in one process: the parts that flows work with, wired, with one life cycle and one answer to fork."""
+
+import random
+import threading
+from collections.abc import Iterable
+from typing import Final
+
+from twotier.clock import NEVER, SECOND, SystemClock
+from twotier.coherence.listener import Listener, release_listener, shared_listener
+from twotier.coherence.message import Kind, Message, MessageCodec
+from twotier.core.counters import Counters
+from twotier.core.fork import reset_on_fork
+from twotier.core.generation import Generations
+from twotier.core.journal import Journal
+from twotier.core.recovery import Recovery
+from twotier.core.singleflight import SingleFlight
+from twotier.core.subscriber import NamespaceSubscriber
+from twotier.errors import TwoTierError
+from twotier.local import COMPILED, Store
+from twotier.opid import OpIds, op_tag
+from twotier.options import Options
+from twotier.remote.breaker import Breaker
+from twotier.remote.commands import Publication
+from twotier.remote.executor import Executor
+from twotier.remote.topology import Topology
+from twotier.remote.values import Values
+from twotier.stats import Health, Stats
+
+MISSING: Final = object()
+"""Stands for "no value" where None is one."""
+
+
+class Namespace:
+    """A namespace without a remote tier: the local tier, what may be stored, and the counters. Times are ns."""
+
+    executor: Executor | None = None
+    label = "the local tier alone"
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.clock = options.clock or SystemClock()
+        self.values = Values(options)
+        self.counters = Counters()
+        self.flights = SingleFlight()
+        """Loads under way."""
+        self.closed = False
+        self.store = Store(
+            options.maxsize,
+            policy=options.policy,
+            clock=options.clock,
+            copy=options.copy,
+            encode=self.values.encode,
+            decode=self.values.decode,
+        )
+        self.store.renew(NEVER)
+        reset_on_fork(self)
+
+    def check_open(self) -> None:
+        """Raise TwoTierError once the namespace is closed."""
+        if self.closed:
+            raise TwoTierError("the cache is closed; make a new one")
+
+    def after_fork(self) -> None:
+        """In a forked child: nobody else is loading anything here."""
+        self.flights = SingleFlight()
+
+    def close(self) -> None:
+        """Give everything back; later calls do nothing."""
+        self.closed = True
+        self.store.lose()
+        self.store.clear()
+
+    def health(self) -> Health:
+        """Return the state now."""
+        return Health(
+            link="local", staleness=0.0, breaker="closed", journal=0, compiled=COMPILED, epoch=self.store.epoch
+        )
+
+    def stats(self) -> Stats:
+        """Return the counters now."""
+        local, ours = self.store.counters(), self.counters
+        remote_hits, stale = ours.remote_hits, ours.stale_served
+        return Stats(
+            hits=local["hits"] + remote_hits + stale,
+            misses=ours.misses,
+            local_hits=local["hits"],
+            remote_hits=remote_hits,
+            loads=ours.loads,
+            load_errors=ours.load_errors,
+            stale_served=stale,
+            evictions=local["evictions"],
+            expirations=local["expirations"],
+            invalidations_sent=ours.invalidations_sent,
+            invalidations_received=ours.invalidations_received,
+            remote_errors=ours.remote_errors,
+            corrupt=ours.corrupt,
+            entries=local["entries"],
+        )
+
+
+class TwoTierNamespace(Namespace):
+    """A namespace whose remote tier is reached through `topology`, and which hears of writes through the link."""
+
+    executor: Executor
+
+    def __init__(self, topology: Topology, options: Options) -> None:
+        super().__init__(options)
+        self.store.lose()
+        self.topology = topology
+        self.label = topology.label
+        self.stale_ttl: Final = round(options.stale_ttl * SECOND)
+        self.local_ttl: Final = NEVER if options.local_ttl is None else round(options.local_ttl * SECOND)
+        self.channel: Final = f"{options.namespace}:inv:v1".encode()
+        self.messages = MessageCodec(options.secrets, options.namespace)
+        self.generations = Generations(options.namespace, self.store)
+        self.subscriber = NamespaceSubscriber(self)
+        self._starting = threading.Lock()
+        self._listener: Listener | None = None
+        self._make_process_parts()
+
+    def _make_process_parts(self) -> None:
+        """Make what belongs to one process and is made anew in a forked child."""
+        self.op_ids = OpIds()
+        self.fetches = SingleFlight()
+        """Revalidations of suspects under way."""
+        self.journal = Journal(self.options.max_journal)
+        self.breaker = Breaker(self.clock)
+        self.executor = Executor(self.topology, self.options, self.breaker)
+        self.recovery = Recovery(self)
+        self.breaker.on_open = self.recovery.wake
+
+    def ensure_listening(self) -> None:
+        """Start listening for invalidations, if this process doesn't yet; cheap when it does."""
+        listener = self._listener
+        if listener is None:
+            with self._starting:
+                self.check_open()
+                if self._listener is None:
+                    listener = shared_listener(self.topology.identity, self._make_listener)
+                    listener.attach(self.subscriber)
+                    self._listener = listener
+            return
+        listener.ensure_started()
+
+    def _make_listener(self) -> Listener:
+        return Listener(self.topology.link_connection, self.clock, self.options)
+
+    def after_fork(self) -> None:
+        """In a forked child: a new identity, no link, connections of our own, an empty journal (DESIGN step 10)."""
+        super().after_fork()
+        self.store.lose()
+        self._starting = threading.Lock()
+        self._listener = None
+        self.topology.after_fork()
+        self._make_process_parts()
+
+    def close(self) -> None:
+        """Stop listening, close the connections, and stop the server if it is our own; journaled keys are dropped."""
+        if self.closed:
+            return
+        super().close()
+        self.recovery.close()
+        with self._starting:
+            listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.detach(self.subscriber)
+            release_listener(listener)
+        self.executor.close()
+        self.topology.close()
+
+    def local_expiry(self, now: int, ttl: int) -> int:
+        """Return when an entry that lives `ttl` from `now` on leaves the local tier: capped, and early by chance."""
+        life = min(ttl, self.local_ttl)
+        if life >= NEVER - now:
+            return NEVER
+        return now + life - int(life * self.options.jitter * random.random())  # noqa: S311 - spreads load, guards nothing
+
+    def publication(self, kind: Kind, op_id: bytes, keys: Iterable[str] = ()) -> Publication:
+        """Return the invalidation that goes with write `op_id` of `keys`."""
+        message = Message(kind, op_id, tuple(keys))
+        self.counters.invalidations_sent += len(message.keys)
+        return Publication(self.channel, self.messages.encode(message))
+
+    def doubt(self, keys: Iterable[str], op_id: bytes) -> None:
+        """Journal `keys`, whose write `op_id` may not have reached the remote tier, and see to it that they are replayed."""
+        self.journal.add(keys, op_tag(op_id))
+        self.recovery.wake()
+
+    def doubt_everything(self) -> None:
+        """Journal the whole namespace: it is to be cleared once the remote tier is back."""
+        self.journal.add_everything()
+        self.recovery.wake()
+
+    def health(self) -> Health:
+        """Return the state now."""
+        listener, subscriber = self._listener, self.subscriber
+        return Health(
+            link="down" if listener is None else listener.state(subscriber),
+            staleness=subscriber.staleness(self.clock.now()),
+            breaker=self.breaker.state,
+            journal=len(self.journal),
+            compiled=COMPILED,
+            epoch=self.store.epoch,
+        )

@@ -1,0 +1,179 @@
+"""Reading flows: what happens after a local miss (DESIGN steps 2, 7 and 8).
+
+A fill takes its token before it asks the remote tier and installs under it, so that nothing that was superseded on the
+way gets in. While the remote tier can't answer, or can't be trusted for a key (it is in the journal), the local tier's
+suspect stands in, as far as its stale window goes.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from twotier.clock import NEVER, SECOND
+from twotier.core.commands import Wait
+from twotier.core.drive import Flow
+from twotier.core.keys import as_bytes, checked_many
+from twotier.core.namespace import MISSING, Namespace, TwoTierNamespace
+from twotier.errors import RemoteError
+from twotier.opid import op_tag
+from twotier.remote.commands import Fetch, Fetched, FetchMany, TimeLeft
+
+CHUNK: Final = 500
+"""Keys in one trip of a bulk command: bounds how long the server is held, and what one deadline has to cover."""
+_MILLISECOND: Final = 1_000_000
+
+
+class Reads:
+    """The reading flows of a namespace with a remote tier. Keys are checked by the caller."""
+
+    def __init__(self, namespace: TwoTierNamespace) -> None:
+        self._namespace = namespace
+
+    def get(self, key: str) -> Flow[Any]:
+        """Return the value that the local tier missed, or MISSING."""
+        namespace = self._namespace
+        namespace.check_open()
+        namespace.ensure_listening()
+        if self._away() or key in namespace.journal:
+            return self._stand_in(key)
+        store = namespace.store
+        if store.op(key) is None:
+            return (yield from self._fetch(key, store.token(key)))
+        return (yield from self._revalidate(key))
+
+    def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
+        """Return what either tier has of `keys`, in their order."""
+        namespace = self._namespace
+        namespace.check_open()
+        namespace.ensure_listening()
+        wanted = checked_many(keys)
+        found = namespace.store.get_many(wanted)
+        if len(found) == len(wanted):
+            return found
+        missed = [key for key in wanted if key not in found]
+        for start in range(0, len(missed), CHUNK):
+            yield from self._fetch_many(missed[start : start + CHUNK], found)
+        namespace.counters.misses += len(wanted) - len(found)
+        return {key: found[key] for key in wanted if key in found}
+
+    def contains(self, key: str) -> Flow[bool]:
+        """Tell whether either tier has `key`; a value that only the remote tier has is filled on the way."""
+        if key in self._namespace.store:
+            return True
+        return (yield from self.get(key)) is not MISSING
+
+    def ttl(self, key: str) -> Flow[float | None]:
+        """Return the seconds that `key` has left, None for no expiry, 0.0 if it isn't there."""
+        namespace = self._namespace
+        namespace.check_open()
+        namespace.ensure_listening()
+        try:
+            place = yield from namespace.generations.place(key)
+            left: int = yield TimeLeft(place)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            return local_ttl_left(namespace, key)
+        if left == -1:
+            return None
+        return max(0, left) / 1000
+
+    def _away(self) -> bool:
+        return self._namespace.breaker.state != "closed"
+
+    def _stand_in(self, key: str) -> Any:  # noqa: ANN401 - a cached value
+        """Answer without the remote tier: with the suspect if there is one and options allow, else MISSING."""
+        namespace = self._namespace
+        value = MISSING
+        if namespace.options.on_outage == "serve":
+            value = namespace.store.suspect(key, MISSING)
+        if value is MISSING:
+            namespace.counters.misses += 1
+        else:
+            namespace.counters.stale_served += 1
+        return value
+
+    def _revalidate(self, key: str) -> Flow[Any]:
+        """Fetch a key that has a suspect here; of the callers that come at once, one asks and the others wait."""
+        namespace = self._namespace
+        store = namespace.store
+        token = store.token(key)
+        flight, leads = namespace.fetches.join(key, token)
+        if leads:
+            try:
+                return (yield from self._fetch(key, token))
+            finally:
+                namespace.fetches.land(key, flight)
+        yield Wait(flight.future)
+        if key in store:
+            value = store.get(key, MISSING)
+            if value is not MISSING:
+                return value
+        return (yield from self._fetch(key, store.token(key)))
+
+    def _fetch(self, key: str, token: int) -> Flow[Any]:
+        namespace = self._namespace
+        now = namespace.clock.now()
+        try:
+            place = yield from namespace.generations.place(key)
+            fetched: Fetched = yield Fetch(place)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            return self._stand_in(key)
+        return self._fill(key, place, fetched, token, now)
+
+    def _fetch_many(self, keys: list[str], found: dict[str, Any]) -> Flow[None]:
+        """Add to `found` what the remote tier, or failing that the stale local tier, has of `keys`."""
+        namespace = self._namespace
+        asked = [] if self._away() else [key for key in keys if key not in namespace.journal]
+        tokens = [namespace.store.token(key) for key in asked]
+        now = namespace.clock.now()
+        values: dict[str, Any] = {}
+        if asked:
+            try:
+                prefix = yield from namespace.generations.prefix()
+                places = [prefix + as_bytes(key) for key in asked]
+                replies: list[Fetched] = yield FetchMany(places)
+            except RemoteError:
+                namespace.counters.remote_errors += 1
+            else:
+                for key, place, fetched, token in zip(asked, places, replies, tokens, strict=True):
+                    values[key] = self._fill(key, place, fetched, token, now)
+        for key in keys:
+            value = values[key] if key in values else self._stand_in(key)
+            if value is not MISSING:
+                found[key] = value
+
+    def _fill(self, key: str, place: bytes, fetched: Fetched, token: int, now: int) -> Any:  # noqa: ANN401 - a cached value
+        """Install what the remote tier gave, if `token` still stands, and return it; MISSING where it had nothing."""
+        namespace = self._namespace
+        store = namespace.store
+        if fetched.data is None:
+            if store.op(key) is not None and store.token(key) == token:
+                store.discard(key)  # gone there: an outage must not bring it back here
+            namespace.counters.misses += 1
+            return MISSING
+        loaded = namespace.values.load(place, fetched.data)
+        if loaded is None:
+            namespace.counters.corrupt += 1
+            namespace.counters.misses += 1
+            return MISSING
+        namespace.counters.remote_hits += 1
+        left = NEVER if fetched.pttl == -1 else max(0, fetched.pttl) * _MILLISECOND
+        if left:
+            store.install(
+                key,
+                loaded.value,
+                token,
+                op=op_tag(loaded.op_id),
+                expires=namespace.local_expiry(now, left),
+                stale=namespace.stale_ttl,
+                encoded=loaded.payload,
+            )
+        return loaded.value
+
+
+def local_ttl_left(namespace: Namespace, key: str) -> float | None:
+    """Return the seconds that the local tier gives `key`, None for no expiry, 0.0 if it isn't there."""
+    expires = namespace.store.expires(key)
+    if expires is None:
+        return 0.0
+    return None if expires == NEVER else max(0, expires - namespace.clock.now()) / SECOND

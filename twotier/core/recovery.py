@@ -1,0 +1,106 @@
+"""Recovery: brings the remote tier back into use after an outage, and replays the journal (DESIGN steps 8 and 9).
+
+A thread that lives only while there is something to do: the circuit breaker isn't closed, or keys are waiting in the
+journal. It probes, so that no caller has to; replays, since what the journal names may be stale on the server; and only
+then closes the breaker. A replayed key is unlinked and its invalidation published, which does no harm when repeated.
+"""
+
+import logging
+import random
+import threading
+from typing import TYPE_CHECKING, Final
+
+from twotier.core.generation import new_name
+from twotier.core.keys import as_bytes
+from twotier.errors import RemoteError
+from twotier.remote.commands import Generation, Ping, Remove, SetGeneration
+
+if TYPE_CHECKING:
+    from twotier.core.namespace import TwoTierNamespace
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 0.5
+"""Seconds between probes; doubled from the first to the longest, each cut by up to half at random."""
+BATCH: Final = 256
+"""Keys replayed in one trip."""
+
+_log = logging.getLogger("twotier")
+
+
+class Recovery:
+    """The background recovery of one namespace."""
+
+    def __init__(self, namespace: "TwoTierNamespace") -> None:
+        self._namespace = namespace
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+
+    def wake(self) -> None:
+        """See to it that recovery is under way."""
+        with self._lock:
+            if self._thread is None and not self._closing.is_set():
+                self._thread = threading.Thread(target=self._run, name="twotier-recovery", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread to end."""
+        self._closing.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(2 * self._namespace.options.timeout + LONGEST_PAUSE)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._closing.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - spreads load, guards nothing
+            try:
+                self._attempt()
+            except RemoteError:
+                self._namespace.breaker.probe_failed()
+                pause = min(2 * pause, LONGEST_PAUSE)
+            except Exception:
+                # Whatever it was, giving up would leave the cache without its remote tier for good.
+                _log.exception("recovery failed; it will be tried again")
+                self._namespace.breaker.probe_failed()
+                pause = LONGEST_PAUSE
+            else:
+                pause = FIRST_PAUSE
+                if self._done():
+                    return
+
+    def _done(self) -> bool:
+        """Let the thread go if nothing is left to do; a `wake` after that starts another."""
+        with self._lock:
+            if self._namespace.breaker.state == "closed" and not self._namespace.journal:
+                self._thread = None
+                return True
+        return False
+
+    def _attempt(self) -> None:
+        """Probe, replay, and close the breaker; raises RemoteError where the remote tier fails again."""
+        namespace = self._namespace
+        probing = namespace.breaker.begin_probe()
+        if not probing and namespace.breaker.state != "closed":
+            return
+        namespace.executor.run(Ping(), probing=probing)
+        self._replay(probing)
+        if probing:
+            namespace.breaker.close()
+
+    def _replay(self, probing: bool) -> None:
+        namespace = self._namespace
+        journal, run = namespace.journal, namespace.executor.run
+        if overflows := journal.overflows:
+            op_id = namespace.op_ids.next()
+            clear = namespace.publication("clear", op_id)
+            run(SetGeneration(namespace.generations.key, new_name(), clear), probing=probing)
+            journal.settle_overflows(overflows)
+        if not len(journal):
+            return
+        name = run(Generation(namespace.generations.key, new_name()), probing=probing)
+        prefix = namespace.generations.prefix_of(name)
+        while batch := journal.peek(BATCH):
+            removal = namespace.publication("delete", namespace.op_ids.next(), batch)
+            run(Remove([prefix + as_bytes(key) for key in batch], removal), probing=probing)
+            journal.settle(batch)

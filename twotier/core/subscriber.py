@@ -1,0 +1,55 @@
+"""A namespace's ear on the link: turns what the listener hears into changes of the local tier (DESIGN steps 4 to 7)."""
+
+import math
+from typing import TYPE_CHECKING
+
+from twotier.clock import SECOND
+from twotier.coherence.listener import NOT_ASKED, NotAsked
+from twotier.opid import op_tag
+
+if TYPE_CHECKING:
+    from twotier.core.namespace import TwoTierNamespace
+
+
+class NamespaceSubscriber:
+    """Called by the listener, on its thread only."""
+
+    def __init__(self, namespace: "TwoTierNamespace") -> None:
+        self.channel = namespace.channel
+        self.generation_key = namespace.generations.key
+        self._namespace = namespace
+        self._proven_at: int | None = None
+
+    def received(self, payloads: list[bytes]) -> None:
+        """Drop what other writes have superseded."""
+        namespace = self._namespace
+        for payload in payloads:
+            message = namespace.messages.decode(payload)
+            if message is None:
+                namespace.counters.corrupt += 1
+            elif message.kind == "clear":
+                # Gone, not only in doubt: an outage must not bring back what was cleared.
+                namespace.store.clear()
+            else:
+                applied = namespace.store.apply(message.keys, op_tag(message.op_id))
+                namespace.counters.invalidations_received += applied
+
+    def confirmed(self) -> None:
+        """Put everything in doubt: what was published before this moment may have been missed."""
+        self._namespace.store.bump_epoch()
+
+    def renewed(self, lease_until: int, generation: bytes | None | NotAsked) -> None:
+        """Extend the lease; a generation other than the one in use means that the namespace was cleared unheard."""
+        namespace = self._namespace
+        if generation is not NOT_ASKED and namespace.generations.learn(generation):
+            namespace.store.bump_epoch()
+        self._proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
+        namespace.store.renew(lease_until)
+
+    def lost(self, reason: str) -> None:  # noqa: ARG002 - the listener has logged it
+        """Put everything in doubt, at once."""
+        self._namespace.store.lose()
+
+    def staleness(self, now: int) -> float:
+        """Return the seconds since the last proof that every invalidation had arrived; inf before the first."""
+        return math.inf if self._proven_at is None else max(0.0, (now - self._proven_at) / SECOND)

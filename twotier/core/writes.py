@@ -1,0 +1,201 @@
+"""Writing flows (DESIGN steps 3 and 8): a write drops the local entry first, voids the fills under way, and takes a
+token; then changes and publishes in one trip; then installs under the token.
+
+Once the reply is here, whatever a concurrent reader may have installed meanwhile is dropped too (`Store.apply`, as the
+message does everywhere else), so that a process reads its own writes without waiting for the echo of its message. A
+write that fails, or whose outcome is unknown, goes
+to the journal, and the local tier keeps the new value as a suspect: served here, never taken for fresh.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from twotier.clock import NEVER
+from twotier.core.drive import Flow
+from twotier.core.generation import new_name
+from twotier.core.keys import as_bytes, checked, checked_many
+from twotier.core.namespace import MISSING, TwoTierNamespace
+from twotier.core.reads import CHUNK, Reads
+from twotier.errors import RemoteError
+from twotier.opid import op_tag
+from twotier.remote.commands import Expire, Increment, Put, PutMany, Remove, SetGeneration
+
+_MILLISECOND: Final = 1_000_000
+
+
+class TwoTier(Reads):
+    """All flows of a namespace with a remote tier. Keys are checked by the caller; ttl in ns, NEVER for none."""
+
+    def set(
+        self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False
+    ) -> Flow[bool]:
+        """Put `value`; with `absent`, only where there is none. Tell whether it was put, as far as is known.
+
+        A `loaded` value changes nothing at the source: when it can't be put, what the remote tier has is no worse.
+        """
+        namespace = self._open()
+        payload = namespace.values.encode(value)
+        if ttl == 0:
+            return (yield from self._set_nothing(key, absent=absent))
+        op_id = namespace.op_ids.next()
+        token = namespace.store.begin_write(key)
+        now = namespace.clock.now()
+        publication = namespace.publication("set", op_id, (key,))
+        try:
+            place = yield from namespace.generations.place(key)
+            data = namespace.values.seal(place, op_id, value, payload)
+            put: bool = yield Put(place, data, milliseconds(ttl), absent, publication)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            if not absent:
+                self._keep_in_doubt({key: (value, payload)}, op_id, ttl, now, journal=not loaded)
+            return False
+        if put:
+            self._install(key, value, payload, token, op_id, ttl, now)
+        return put
+
+    def set_many(self, values: Mapping[str, Any], ttl: int) -> Flow[None]:
+        """Put every value; all are refused when one can't be stored."""
+        namespace = self._open()
+        encoded = [(checked(key), value, namespace.values.encode(value)) for key, value in values.items()]
+        if ttl == 0:
+            yield from self.delete_many([key for key, _, _ in encoded])
+            return
+        for start in range(0, len(encoded), CHUNK):
+            yield from self._set_chunk(encoded[start : start + CHUNK], ttl)
+
+    def delete_many(self, keys: Iterable[str]) -> Flow[int]:
+        """Remove `keys`; return how many were there (while the remote tier is away: here)."""
+        wanted = checked_many(keys)
+        removed = 0
+        for start in range(0, len(wanted), CHUNK):
+            removed += yield from self._delete_chunk(wanted[start : start + CHUNK])
+        return removed
+
+    def touch(self, key: str, ttl: int) -> Flow[bool]:
+        """Give `key` a new expiry; False if it isn't there, or the remote tier doesn't answer."""
+        if ttl == 0:
+            return (yield from self.delete_many((key,))) == 1
+        namespace = self._open()
+        op_id = namespace.op_ids.next()
+        publication = namespace.publication("set", op_id, (key,))
+        try:
+            place = yield from namespace.generations.place(key)
+            touched: bool = yield Expire(place, milliseconds(ttl), publication)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            return False
+        namespace.store.apply((key,), op_tag(op_id))
+        return touched
+
+    def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> Flow[int | None]:
+        """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None.
+
+        Raises RemoteError while the remote tier doesn't answer: a counter can't be guessed.
+        """
+        namespace = self._open()
+        op_id = namespace.op_ids.next()
+        publication = namespace.publication("set", op_id, (key,))
+        place = yield from namespace.generations.place(key)
+        value: int | None = yield Increment(place, delta, milliseconds(ttl), create, publication)
+        namespace.store.apply((key,), op_tag(op_id))
+        return value
+
+    def clear(self) -> Flow[None]:
+        """Make every key of the namespace unreachable, in every process."""
+        namespace = self._open()
+        namespace.store.clear()
+        publication = namespace.publication("clear", namespace.op_ids.next())
+        try:
+            yield SetGeneration(namespace.generations.key, new_name(), publication)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            namespace.doubt_everything()
+        namespace.store.clear()  # again: what was filled meanwhile is of the old generation
+
+    def _open(self) -> TwoTierNamespace:
+        namespace = self._namespace
+        namespace.check_open()
+        namespace.ensure_listening()
+        return namespace
+
+    def _set_nothing(self, key: str, *, absent: bool) -> Flow[bool]:
+        """Do what a ttl of 0 asks for: store nothing, and leave nothing there."""
+        if absent:
+            return not (yield from self.contains(key))
+        yield from self.delete_many((key,))
+        return True
+
+    def _set_chunk(self, entries: list[tuple[str, Any, bytes]], ttl: int) -> Flow[None]:
+        namespace = self._namespace
+        op_id = namespace.op_ids.next()
+        tokens = [namespace.store.begin_write(key) for key, _, _ in entries]
+        now = namespace.clock.now()
+        publication = namespace.publication("set", op_id, [key for key, _, _ in entries])
+        try:
+            prefix = yield from namespace.generations.prefix()
+            life = milliseconds(ttl)
+            items = []
+            for key, value, payload in entries:
+                place = prefix + as_bytes(key)
+                items.append((place, namespace.values.seal(place, op_id, value, payload), life))
+            yield PutMany(items, publication)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            in_doubt = {key: (value, payload) for key, value, payload in entries}
+            self._keep_in_doubt(in_doubt, op_id, ttl, now, journal=True)
+            return
+        for (key, value, payload), token in zip(entries, tokens, strict=True):
+            self._install(key, value, payload, token, op_id, ttl, now)
+
+    def _delete_chunk(self, keys: list[str]) -> Flow[int]:
+        namespace = self._open()
+        store = namespace.store
+        held = sum(store.suspect(key, MISSING) is not MISSING for key in keys)
+        op_id = namespace.op_ids.next()
+        for key in keys:
+            store.begin_write(key)
+        try:
+            prefix = yield from namespace.generations.prefix()
+            publication = namespace.publication("delete", op_id, keys)
+            removed: int = yield Remove([prefix + as_bytes(key) for key in keys], publication)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            namespace.doubt(keys, op_id)
+            store.apply(keys, op_tag(op_id))
+            return held
+        store.apply(keys, op_tag(op_id))
+        namespace.journal.forget(keys)
+        return removed
+
+    def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:  # noqa: ANN401
+        """Put what the remote tier has now, or, when the token fell, drop what stands there from before."""
+        namespace = self._namespace
+        tag = op_tag(op_id)
+        namespace.journal.forget((key,))
+        if not namespace.store.install(
+            key,
+            value,
+            token,
+            op=tag,
+            expires=namespace.local_expiry(now, ttl),
+            stale=namespace.stale_ttl,
+            encoded=payload,
+        ):
+            namespace.store.apply((key,), tag)
+
+    def _keep_in_doubt(
+        self, values: Mapping[str, tuple[Any, bytes]], op_id: bytes, ttl: int, now: int, *, journal: bool
+    ) -> None:
+        """Keep values whose write may not have arrived as suspects: expired, but inside their stale window."""
+        namespace = self._namespace
+        if journal:
+            namespace.doubt(values, op_id)
+        window = namespace.stale_ttl if ttl >= NEVER - namespace.stale_ttl else ttl + namespace.stale_ttl
+        for key, (value, payload) in values.items():
+            namespace.store.put(key, value, op=op_tag(op_id), expires=now, stale=window, encoded=payload)
+
+
+def milliseconds(ttl: int) -> int | None:
+    """Return a ttl in ns as the server takes it: whole ms, at least 1; None for no expiry."""
+    return None if ttl == NEVER else max(1, round(ttl / _MILLISECOND))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from twotier.clock import NEVER, SECOND
+from twotier.clock import NEVER, SECOND, SystemClock
 from twotier.errors import ConfigurationError
 
 

@@ -1,0 +1,190 @@
+"""The server dies, hangs, and comes back: reads go on, writes are replayed, nothing stale is taken for fresh."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from waiting import live, wait_for
+from twotier import Cache, RemoteUnavailable
+
+
+@pytest.fixture
+def cache(own_server, namespace):
+    """A live cache on a server of its own."""
+    with Cache(own_server.url, namespace=namespace) as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        yield cache
+
+
+def recovered(cache):
+    """Tell whether everything is as before the outage."""
+    health = cache.health()
+    return health.link == "live" and health.breaker == "closed" and health.journal == 0
+
+
+def test_reads_go_on(cache, own_server):
+    """While the server is away, what is held here is served, and what isn't is a miss: no read raises."""
+    cache.set("key", [1])
+    own_server.kill()
+    wait_for(lambda: cache.health().link == "down", "the link is lost")
+    for _ in range(20):
+        assert cache.get("key") == [1]
+        assert cache.get("nothing", "default") == "default"
+        assert cache.get_many(["key", "nothing"]) == {"key": [1]}
+        assert "key" in cache
+    assert cache.stats().stale_served >= 20
+    assert cache.health().breaker != "closed"
+
+
+def test_outage_can_be_a_miss(own_server, namespace):
+    """With on_outage="miss" nothing that might be stale is served."""
+    with Cache(own_server.url, namespace=namespace, on_outage="miss") as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        cache.set("key", 1)
+        own_server.kill()
+        wait_for(lambda: cache.get("key") is None, "the value isn't served")
+
+
+def test_stale_window_ends(own_server, namespace):
+    """Past its stale window a value is no longer served."""
+    with Cache(own_server.url, namespace=namespace, ttl=0.2, stale_ttl=0.3) as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        cache.set("key", 1)
+        own_server.kill()
+        start = time.monotonic()
+        wait_for(lambda: cache.get("key") is None, "the window has ended")
+        assert time.monotonic() - start < 2
+
+
+def test_writes_during_an_outage_are_seen_here_and_invalidated_there(cache, own_server, namespace):
+    """A value written during an outage is served here, and its key is invalidated once the server is back."""
+    cache.set("key", "old")
+    own_server.kill()
+    cache.set("key", "new")
+    assert cache.get("key") == "new"
+    cache.set_many({"a": 1, "b": 2})
+    assert cache.get_many(["a", "b"]) == {"a": 1, "b": 2}
+    assert cache.delete("a") is True
+    assert cache.get("a") is None
+    assert cache.add("c", 1) is False
+    assert cache.touch("key") is False
+    with pytest.raises(RemoteUnavailable):
+        cache.incr("count")
+    assert cache.health().journal == 3
+    own_server.start()
+    wait_for(lambda: recovered(cache), "recovered")
+    with Cache(own_server.url, namespace=namespace) as other:
+        assert other.get_many(["key", "a", "b"]) == {}
+    assert cache.get_many(["key", "a", "b"]) == {}
+    cache.set("key", "after")
+    assert cache.get("key") == "after"
+
+
+def test_hang_is_an_outage(cache, own_server, namespace):
+    """A server that stops answering: reads are served, what was written is invalidated when it goes on."""
+    with Cache(own_server.url, namespace=namespace, local_ttl=0.001) as other:
+        other.set("key", "old")
+        assert cache.get("key") == "old"
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            start = time.monotonic()
+            cache.set("key", "new")
+            assert cache.get("key") == "new"
+            assert time.monotonic() - start < 1.0
+            wait_for(lambda: cache.health().link == "down", "the link is lost")
+            wait_for(lambda: cache.get("nothing") is None and cache.health().breaker != "closed", "the breaker opens")
+            start = time.monotonic()
+            assert cache.get("nothing") is None
+            assert cache.get("key") == "new"
+            assert time.monotonic() - start < 0.1
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        wait_for(lambda: recovered(cache), "recovered")
+        # Two writes may have reached the server: the hung one, later, and its invalidation; never the old value.
+        assert other.get("key") in {None, "new"}
+        assert cache.get("key") in {None, "new"}
+
+
+def test_clear_during_an_outage(own_server, namespace, cache):
+    """A clear that can't reach the server is made up for."""
+    with Cache(own_server.url, namespace=namespace, local_ttl=0.001) as other:
+        other.set("key", "old")
+        assert cache.get("key") == "old"
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            cache.clear()
+            assert cache.get("key") is None
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        wait_for(lambda: recovered(cache) and other.get("key") is None, "cleared")
+        assert cache.get("key") is None
+
+
+def test_journal_overflow_clears_the_namespace(own_server, namespace):
+    """More keys than the journal holds are not forgotten: the whole namespace is cleared instead."""
+    with Cache(own_server.url, namespace=namespace, max_journal=5) as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        for number in range(10):
+            cache.set(f"key {number}", "old")
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            for number in range(10):
+                cache.set(f"key {number}", "new")
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        wait_for(lambda: recovered(cache), "recovered")
+        with Cache(own_server.url, namespace=namespace) as other:
+            assert "old" not in other.get_many([f"key {number}" for number in range(10)]).values()
+
+
+def test_start_without_a_server(own_server, namespace):
+    """A cache that is made while the server is away works locally, and joins when it comes."""
+    own_server.kill()
+    with Cache(own_server.url, namespace=namespace) as cache:
+        assert cache.get("key", 7) == 7
+        cache.set("key", 1)
+        assert cache.get("key") == 1
+        assert cache.get_or_set("loaded", lambda: 5) == 5
+        assert cache.get_or_set("loaded", lambda: 6) == 5
+        own_server.start()
+        wait_for(lambda: recovered(cache), "recovered")
+        cache.set("key", 2)
+        assert cache.get("key") == 2
+
+
+def test_many_outages_leave_nothing_behind(cache, own_server):
+    """Threads and file descriptors are as many after ten outages as before."""
+    cache.set("key", 1)
+
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))
+
+    before = threading.active_count(), open_files()
+    for _ in range(10):
+        own_server.kill()
+        wait_for(lambda: cache.get("nothing") is None and cache.health().breaker != "closed", "away")
+        own_server.start()
+        wait_for(lambda: recovered(cache), "recovered")
+        cache.set("key", 1)
+        assert cache.get("key") == 1
+    wait_for(lambda: (threading.active_count(), open_files()) <= (before[0], before[1] + 1), "nothing left behind")
+
+
+def test_refused_writes_leave_no_old_value(own_server, namespace):
+    """A server that takes no more data (OOM) refuses a set: the old value goes, since it is superseded."""
+    import redis
+
+    with Cache(own_server.url, namespace=namespace) as cache, redis.Redis.from_url(own_server.url) as client:
+        wait_for(lambda: live(cache), "the link is live")
+        cache.set("key", "old")
+        client.config_set("maxmemory", 1)
+        cache.set("key", "new")
+        wait_for(lambda: cache.health().journal == 0, "the journal is replayed")
+        client.config_set("maxmemory", 0)
+        with Cache(own_server.url, namespace=namespace) as other:
+            assert other.get("key") is None
+        assert cache.stats().remote_errors >= 1
+        assert cache.health().breaker == "closed"

@@ -1,0 +1,236 @@
+"""Two processes' worth of caches on one server: coherence, fills, the namespace's generation."""
+
+import threading
+import time
+
+import pytest
+import redis
+
+from waiting import wait_for
+from twotier import Cache
+
+
+def test_local_hit_needs_no_server(make):
+    """Once filled, a read is answered by the local tier."""
+    cache = make()
+    cache.set("key", {"a": 1})
+    before = cache.stats()
+    assert cache.get("key") == {"a": 1}
+    after = cache.stats()
+    assert after.local_hits == before.local_hits + 1
+    assert after.remote_hits == before.remote_hits
+
+
+def test_remote_hit_fills_the_local_tier(make):
+    """The first read of another process's value is remote, the second local."""
+    writer, reader = make(), make()
+    writer.set("key", 1)
+    wait_for(lambda: reader.stats().invalidations_received > 0, "the message has arrived")
+    assert reader.get("key") == 1
+    assert reader.get("key") == 1
+    stats = reader.stats()
+    assert (stats.remote_hits, stats.local_hits) == (1, 1)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_write_elsewhere_reaches_the_local_tier(make, protocol):
+    """A value that another cache overwrites, deletes, touches, counts up or clears leaves this local tier."""
+    writer, reader = make(protocol=protocol), make(protocol=protocol)
+    for write, expected in (
+        (lambda: writer.set("key", 2), 2),
+        (lambda: writer.set_many({"key": 3, "other": 4}), 3),
+        (lambda: writer.incr("key"), 2),
+        (lambda: writer.delete("key"), None),
+        (lambda: writer.add("key", 5), 5),
+        (writer.clear, None),
+    ):
+        if expected != 5:
+            writer.set("key", 1)
+            wait_for(lambda: reader.get("key") == 1, "the reader has the old value")
+        write()
+        wait_for(lambda expected=expected: reader.get("key") == expected, f"the reader sees {expected}")
+        assert writer.get("key") == expected
+
+
+def test_own_writes_are_read_at_once(make):
+    """A process reads what it wrote, without waiting for a message."""
+    cache = make()
+    for number in range(200):
+        cache.set("key", number)
+        assert cache.get("key") == number
+    for _ in range(50):
+        cache.set("key", 1)
+        cache.delete("key")
+        assert cache.get("key") is None
+        cache.incr("key")
+        assert cache.get("key") == 1
+        cache.clear()
+        assert cache.get("key") is None
+
+
+def test_writers_and_readers_agree_after_quiet(make):
+    """Threads that write and read a few keys through four caches leave every cache with what the server has."""
+    caches = [make(maxsize=50) for _ in range(4)]
+    keys = [f"key {number}" for number in range(5)]
+    stop = time.monotonic() + 1.0
+
+    def work(cache, seed):
+        count = seed
+        while time.monotonic() < stop:
+            count += 1
+            key = keys[count % len(keys)]
+            match count % 7:
+                case 0:
+                    cache.set(key, [seed, count])
+                case 1:
+                    cache.delete(key)
+                case 2:
+                    cache.get_or_set(key, lambda: ["loaded"])
+                case _:
+                    cache.get(key)
+
+    threads = [threading.Thread(target=work, args=(cache, seed)) for seed, cache in enumerate(caches)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with make(local_ttl=0.001) as judge:
+        truth = judge.get_many(keys)
+
+        def agreed():
+            return all(cache.get(key) == truth.get(key) for cache in caches for key in keys)
+
+        wait_for(agreed, "all caches agree")
+        assert all(cache.get(key) == truth.get(key) for cache in caches for key in keys)
+
+
+def test_foreign_and_corrupt_values_are_misses(make, server, namespace):
+    """What isn't ours under our key is a miss and counted, and a set repairs it."""
+    cache = make(local_ttl=0.001)
+    cache.set("key", "good")
+    with redis.Redis.from_url(server.url) as client:
+        (place,) = client.keys(f"{namespace}:*:key")
+        good = client.get(place)
+        for number, bad in enumerate((b"hello", good[:-1], good[:5], b"", good.replace(b"good", b"evil")[:-1], b"1.5")):
+            client.set(place, bad)
+            wait_for(lambda: cache.get("key") is None, f"{bad!r} is a miss")
+            assert cache.stats().corrupt > number
+            assert cache.get_many(["key"]) == {}
+        cache.set("key", "repaired")
+    assert cache.get("key") == "repaired"
+
+
+def test_value_moved_to_another_key_is_a_miss(make, server, namespace):
+    """A reply for another key is never taken for this one's."""
+    cache = make(local_ttl=0.001)
+    cache.set("mine", "mine")
+    cache.set("other", "other")
+    with redis.Redis.from_url(server.url) as client:
+        (mine,), (other,) = client.keys(f"{namespace}:*:mine"), client.keys(f"{namespace}:*:other")
+        client.set(mine, client.get(other))
+    wait_for(lambda: cache.get("mine") is None, "the foreign value is a miss")
+
+
+def test_flushall_is_noticed(make, server):
+    """When somebody empties the server, the local tiers follow within a lease exchange, and work on."""
+    one, two = make(), make()
+    one.set("key", 1)
+    wait_for(lambda: two.get("key") == 1, "both have it")
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    wait_for(lambda: one.get("key") is None and two.get("key") is None, "the local tiers are empty")
+    one.set("key", 2)
+    wait_for(lambda: two.get("key") == 2, "they share a namespace again")
+    two.set("key", 3)
+    wait_for(lambda: one.get("key") == 3, "in both directions")
+
+
+def test_two_caches_of_a_process_share_one_connection(make, server):
+    """Caches of one deployment are served by one listener thread."""
+    caches = [make() for _ in range(5)]
+    assert sum(thread.name.startswith("twotier-l") for thread in threading.enumerate()) == 1
+    caches[0].set("key", 1)
+    wait_for(lambda: all(cache.get("key") == 1 for cache in caches), "all hear of it")
+
+
+def test_ready_client(server, namespace):
+    """A redis.Redis client in place of the URL works, whatever its decoding."""
+    for settings in ({}, {"decode_responses": True}, {"protocol": 2}):
+        with redis.Redis.from_url(server.url, **settings) as client, Cache(client, namespace=namespace) as cache:
+            cache.set("key", ["é", 1])
+            assert cache.get("key") == ["é", 1]
+            assert cache.incr("count") >= 1
+            wait_for(lambda cache=cache: cache.get("key") and cache.health().link == "live", "the link is live")
+
+
+def test_signed_values(make):
+    """With a secret any picklable value is stored; another secret reads a miss; rotation reads the old one's."""
+    signed = make(secret="one", local_ttl=0.001)  # noqa: S106 - a test's secret
+    signed.set("key", Point(1, 2))
+    wait_for(lambda: signed.get("key") == Point(1, 2), "the value comes back")
+    assert make(secret="two", local_ttl=0.001).get("key") is None  # noqa: S106
+    assert make(secret=["two", "one"], local_ttl=0.001).get("key") == Point(1, 2)
+    assert make(local_ttl=0.001).get("key") is None
+
+
+class Point:
+    """A class that only unrestricted pickle takes."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __eq__(self, other):
+        return isinstance(other, Point) and (self.x, self.y) == (other.x, other.y)
+
+    __hash__ = None
+
+
+def test_objects_are_copied_too(make):
+    """A value that isn't a tree of built-ins is rebuilt on every hit."""
+    cache = make(secret="s")  # noqa: S106
+    cache.set("key", Point(1, 2))
+    found = cache.get("key")
+    found.x = 7
+    assert cache.get("key") == Point(1, 2)
+
+
+def test_concurrent_loads_are_one(make):
+    """Threads that miss one key together load it once, and each gets a value of its own."""
+    cache = make()
+    inside, go = threading.Semaphore(0), threading.Event()
+    loads = []
+
+    def loader():
+        loads.append(1)
+        inside.release()
+        assert go.wait(10)
+        return [0]
+
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(cache.get_or_set("key", loader))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    assert inside.acquire(timeout=10)
+    wait_for(lambda: cache.stats().misses >= 20, "all have missed")
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert loads == [1]
+    assert results == [[0]] * 20
+    results[0].append(1)
+    assert results[1:] == [[0]] * 19
+    assert cache.get("key") == [0]
+
+
+def test_write_during_a_load_wins(make):
+    """A key that is written while its loader runs keeps the written value, here and on the server."""
+    loading, other = make(), make()
+
+    def overtaken():
+        other.set("key", "written")
+        wait_for(lambda: loading.stats().invalidations_received > 0, "the message has arrived")
+        return "loaded"
+
+    assert loading.get_or_set("key", overtaken) == "loaded"
+    assert loading.get("key") == "written"
+    assert other.get("key") == "written"

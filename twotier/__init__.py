@@ -1,4 +1,4 @@
-"""twotier: a compiled in-process cache in front of Redis or Valkey, coherent across processes, serving through outages."""
+"""twotier: a compiled in-process cache in front of Redis or Valkey, coherent, serving through outages."""
 
 from twotier.cache import Cache
 from twotier.errors import (

@@ -121,7 +121,9 @@ class Options:
         )  # fmt: skip
         for name in ("maxsize", "max_value_bytes", "max_connections", "max_journal"):
             _expect(_is_int(getattr(self, name), 1), name, getattr(self, name), "an int >= 1")
-        _expect(self.max_bytes is None or _is_int(self.max_bytes, 1), "max_bytes", self.max_bytes, "None or an int >= 1")
+        _expect(
+            self.max_bytes is None or _is_int(self.max_bytes, 1), "max_bytes", self.max_bytes, "None or an int >= 1"
+        )
         for name, choices in (
             ("policy", ("lru", "lfu", "adaptive")),
             ("copy", ("auto", "never")),
@@ -197,9 +199,9 @@ def _expect(holds: bool, name: str, given: object, expected: str) -> None:
         raise ConfigurationError(f"{name} must be {expected}, got {given!r}")
 
 
-def _is_int(given: Any, least: int) -> bool:  # noqa: ANN401 - whatever a caller passed
+def _is_int(given: Any, least: int) -> bool:
     return isinstance(given, int) and not isinstance(given, bool) and given >= least
 
 
-def _is_seconds(given: Any, least: float) -> bool:  # noqa: ANN401 - whatever a caller passed
+def _is_seconds(given: Any, least: float) -> bool:
     return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= least

@@ -5,6 +5,7 @@ from waiting import live, wait_for
 
 from twotier import Cache
 
+
 @pytest.fixture
 def make(server, namespace):
     """Makes caches of one namespace on the shared server, live and closed at the end."""
@@ -22,7 +23,7 @@ def make(server, namespace):
 
 
 @pytest.fixture(params=["local-only", "two-tier", "two-tier-cold"])
-def cache(request, server, namespace, make):
+def cache(request, namespace, make):
     """A cache in each mode; "cold" holds nothing locally, so that every read is the remote tier's answer."""
     if request.param == "local-only":
         with Cache(namespace=namespace) as cache:

@@ -1,6 +1,6 @@
 """What every cache does, whichever tier answers."""
 
-import datetime
+import datetime as dt
 import decimal
 import math
 import time
@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from twotier import Cache, SerializationError, TwoTierError
+from twotier import Cache, Options, SerializationError, TwoTierError
 
 VALUES = [
-    None, True, False, 0, 1, -1, 2**63 - 1, -(2**63), 2**63, 10**40, 0.0, 1.5, math.inf, "", "text", "\ud800", b"", b"\x00\xff",
+    None, True, False, 0, 1, -1, 2**63 - 1, -(2**63), 2**63, 10**40, 0.0, 1.5, math.inf, "", "text", "\ud800",
+    b"", b"\x00\xff",
     (), (1, "two", (3,)), [], [1, [2, {"three": {4}}]], {}, {"a": [1], 2: (3,)}, set(), {1, 2}, frozenset({1}), 1 + 2j,
-    bytearray(b"x"), range(3), decimal.Decimal("1.10"), datetime.date(2026, 1, 2), datetime.timedelta(1),
-    datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC), uuid.UUID(int=7),
+    bytearray(b"x"), range(3), decimal.Decimal("1.10"), dt.date(2026, 1, 2), dt.timedelta(1),
+    dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC), uuid.UUID(int=7),
 ]  # fmt: skip
 
 
@@ -397,7 +398,5 @@ def test_stats_count_reads(cache):
 
 def test_options_and_settings_exclude_each_other():
     """Giving both leaves open which wins."""
-    from twotier import Options
-
     with pytest.raises(TypeError, match="either options or keyword"):
         Cache(options=Options(), ttl=1)

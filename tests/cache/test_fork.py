@@ -5,7 +5,6 @@ import threading
 import traceback
 
 import pytest
-
 from waiting import live, wait_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")

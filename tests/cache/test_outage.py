@@ -4,10 +4,12 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
-
+import redis
 from waiting import live, wait_for
+
 from twotier import Cache, RemoteUnavailable
 
 
@@ -160,7 +162,7 @@ def test_many_outages_leave_nothing_behind(cache, own_server):
     cache.set("key", 1)
 
     def open_files():
-        return len(os.listdir("/proc/self/fd"))
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
     before = threading.active_count(), open_files()
     for _ in range(10):
@@ -175,8 +177,6 @@ def test_many_outages_leave_nothing_behind(cache, own_server):
 
 def test_refused_writes_leave_no_old_value(own_server, namespace):
     """A server that takes no more data (OOM) refuses a set: the old value goes, since it is superseded."""
-    import redis
-
     with Cache(own_server.url, namespace=namespace) as cache, redis.Redis.from_url(own_server.url) as client:
         wait_for(lambda: live(cache), "the link is live")
         cache.set("key", "old")

@@ -5,8 +5,8 @@ import time
 
 import pytest
 import redis
-
 from waiting import wait_for
+
 from twotier import Cache
 
 
@@ -145,7 +145,7 @@ def test_flushall_is_noticed(make, server):
     wait_for(lambda: one.get("key") == 3, "in both directions")
 
 
-def test_two_caches_of_a_process_share_one_connection(make, server):
+def test_two_caches_of_a_process_share_one_connection(make):
     """Caches of one deployment are served by one listener thread."""
     caches = [make() for _ in range(5)]
     assert sum(thread.name.startswith("twotier-l") for thread in threading.enumerate()) == 1
@@ -165,10 +165,10 @@ def test_ready_client(server, namespace):
 
 def test_signed_values(make):
     """With a secret any picklable value is stored; another secret reads a miss; rotation reads the old one's."""
-    signed = make(secret="one", local_ttl=0.001)  # noqa: S106 - a test's secret
+    signed = make(secret="one", local_ttl=0.001)
     signed.set("key", Point(1, 2))
     wait_for(lambda: signed.get("key") == Point(1, 2), "the value comes back")
-    assert make(secret="two", local_ttl=0.001).get("key") is None  # noqa: S106
+    assert make(secret="two", local_ttl=0.001).get("key") is None
     assert make(secret=["two", "one"], local_ttl=0.001).get("key") == Point(1, 2)
     assert make(local_ttl=0.001).get("key") is None
 
@@ -187,7 +187,7 @@ class Point:
 
 def test_objects_are_copied_too(make):
     """A value that isn't a tree of built-ins is rebuilt on every hit."""
-    cache = make(secret="s")  # noqa: S106
+    cache = make(secret="s")
     cache.set("key", Point(1, 2))
     found = cache.get("key")
     found.x = 7

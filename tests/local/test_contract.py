@@ -183,7 +183,6 @@ def test_front_answers_hits_and_passes_on_the_rest(twin, make_store):
 
 def test_now_is_the_machines_clock(twin):
     """`now` never runs behind the clock that counts suspend."""
-    from twotier.clock import SystemClock
 
     before = SystemClock().now()
     assert 0 <= twin.now() - before < SECOND

@@ -21,7 +21,7 @@ NAME_BYTES = 6
 class Generations:
     """What this process knows of its namespace's generation."""
 
-    __slots__ = ("_known", "_store", "_stem", "key")
+    __slots__ = ("_known", "_stem", "_store", "key")
 
     def __init__(self, namespace: str, store: Store) -> None:
         self._stem = namespace.encode() + b":"

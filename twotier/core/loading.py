@@ -14,7 +14,9 @@ from twotier.core.namespace import MISSING, Namespace
 from twotier.core.writes import TwoTier
 
 
-def get_or_set(tiers: TwoTier | LocalOnly, namespace: Namespace, key: str, loader: Callable[[], Any], ttl: int) -> Flow[Any]:
+def get_or_set(
+    tiers: TwoTier | LocalOnly, namespace: Namespace, key: str, loader: Callable[[], Any], ttl: int
+) -> Flow[Any]:
     """Return the value under `key`, which the local tier missed; without one, what `loader` returns, stored for `ttl`."""
     found = yield from tiers.get(key)
     if found is not MISSING:

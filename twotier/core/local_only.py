@@ -41,7 +41,7 @@ class LocalOnly:
         self._counting = threading.Lock()
 
     @_flow
-    def get(self, key: str) -> Any:  # noqa: ANN401, ARG002 - a cached value; it was missed already
+    def get(self, key: str) -> Any:  # noqa: ARG002 - it was missed already
         """Return MISSING: what the local tier missed isn't anywhere."""
         self._namespace.check_open()
         self._namespace.counters.misses += 1
@@ -69,7 +69,7 @@ class LocalOnly:
         return local_ttl_left(self._namespace, key)
 
     @_flow
-    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False) -> bool:  # noqa: ANN401, ARG002
+    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False) -> bool:  # noqa: ARG002 - as TwoTier's
         """Put `value`; with `absent`, only where there is none. Tell whether it was put (`loaded` makes no difference)."""
         self._namespace.check_open()
         return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent)
@@ -122,7 +122,7 @@ class LocalOnly:
         self._namespace.check_open()
         self._namespace.store.clear()
 
-    def _put(self, key: str, value: Any, payload: bytes, ttl: int, *, absent: bool) -> bool:  # noqa: ANN401
+    def _put(self, key: str, value: Any, payload: bytes, ttl: int, *, absent: bool) -> bool:
         store = self._namespace.store
         if ttl == 0:
             there = key in store

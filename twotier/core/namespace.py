@@ -182,7 +182,7 @@ class TwoTierNamespace(Namespace):
         return Publication(self.channel, self.messages.encode(message))
 
     def doubt(self, keys: Iterable[str], op_id: bytes) -> None:
-        """Journal `keys`, whose write `op_id` may not have reached the remote tier, and see to it that they are replayed."""
+        """Journal `keys`, whose write `op_id` may not have reached the remote tier, and have them replayed."""
         self.journal.add(keys, op_tag(op_id))
         self.recovery.wake()
 

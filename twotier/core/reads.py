@@ -79,7 +79,7 @@ class Reads:
     def _away(self) -> bool:
         return self._namespace.breaker.state != "closed"
 
-    def _stand_in(self, key: str) -> Any:  # noqa: ANN401 - a cached value
+    def _stand_in(self, key: str) -> Any:
         """Answer without the remote tier: with the suspect if there is one and options allow, else MISSING."""
         namespace = self._namespace
         value = MISSING
@@ -142,7 +142,7 @@ class Reads:
             if value is not MISSING:
                 found[key] = value
 
-    def _fill(self, key: str, place: bytes, fetched: Fetched, token: int, now: int) -> Any:  # noqa: ANN401 - a cached value
+    def _fill(self, key: str, place: bytes, fetched: Fetched, token: int, now: int) -> Any:
         """Install what the remote tier gave, if `token` still stands, and return it; MISSING where it had nothing."""
         namespace = self._namespace
         store = namespace.store

@@ -59,7 +59,7 @@ class Recovery:
             except RemoteError:
                 self._namespace.breaker.probe_failed()
                 pause = min(2 * pause, LONGEST_PAUSE)
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
                 # Whatever it was, giving up would leave the cache without its remote tier for good.
                 _log.exception("recovery failed; it will be tried again")
                 self._namespace.breaker.probe_failed()

@@ -42,12 +42,14 @@ class SingleFlight:
             flight = self._flights.get(key)
             if flight is not None and flight.token == token:
                 if flight.owner == owner:
-                    raise TwoTierError(f"the loader of {key!r} asked the cache to load {key!r}: it would wait for itself")
+                    raise TwoTierError(
+                        f"the loader of {key!r} asked the cache to load {key!r}: it would wait for itself"
+                    )
                 return flight, False
             flight = self._flights[key] = Flight(token, owner)
             return flight, True
 
-    def land(self, key: str, flight: Flight, result: Any = None, error: BaseException | None = None) -> None:  # noqa: ANN401
+    def land(self, key: str, flight: Flight, result: Any = None, error: BaseException | None = None) -> None:
         """End `flight` with a result or an error, which its followers get."""
         with self._lock:
             if self._flights.get(key) is flight:

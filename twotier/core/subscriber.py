@@ -38,7 +38,7 @@ class NamespaceSubscriber:
         """Put everything in doubt: what was published before this moment may have been missed."""
         self._namespace.store.bump_epoch()
 
-    def renewed(self, lease_until: int, generation: bytes | None | NotAsked) -> None:
+    def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
         """Extend the lease; a generation other than the one in use means that the namespace was cleared unheard."""
         namespace = self._namespace
         if generation is not NOT_ASKED and namespace.generations.learn(generation):

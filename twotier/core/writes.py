@@ -1,4 +1,6 @@
-"""Writing flows (DESIGN steps 3 and 8): a write drops the local entry first, voids the fills under way, and takes a
+"""Writing flows (DESIGN steps 3 and 8).
+
+A write drops the local entry first, voids the fills under way, and takes a
 token; then changes and publishes in one trip; then installs under the token.
 
 Once the reply is here, whatever a concurrent reader may have installed meanwhile is dropped too (`Store.apply`, as the
@@ -26,9 +28,7 @@ _MILLISECOND: Final = 1_000_000
 class TwoTier(Reads):
     """All flows of a namespace with a remote tier. Keys are checked by the caller; ttl in ns, NEVER for none."""
 
-    def set(
-        self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False
-    ) -> Flow[bool]:
+    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False) -> Flow[bool]:
         """Put `value`; with `absent`, only where there is none. Tell whether it was put, as far as is known.
 
         A `loaded` value changes nothing at the source: when it can't be put, what the remote tier has is no worse.
@@ -168,7 +168,7 @@ class TwoTier(Reads):
         namespace.journal.forget(keys)
         return removed
 
-    def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:  # noqa: ANN401
+    def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:
         """Put what the remote tier has now, or, when the token fell, drop what stands there from before."""
         namespace = self._namespace
         tag = op_tag(op_id)

@@ -44,7 +44,7 @@ def kind_of(value: object) -> int:
     return _scan(value, set())
 
 
-def copied(tree: Any) -> Any:  # noqa: ANN401 - any value
+def copied(tree: Any) -> Any:
     """Return a copy of a TREE: new containers, the same leaves.
 
     >>> inner = [1]
@@ -55,7 +55,7 @@ def copied(tree: Any) -> Any:  # noqa: ANN401 - any value
     return _copy(tree, {})
 
 
-def _scan(value: Any, seen: set[int]) -> int:  # noqa: ANN401 - any value
+def _scan(value: Any, seen: set[int]) -> int:
     kind = type(value)
     if kind in IMMUTABLE_TYPES or isinstance(value, enum.Enum):
         return BY_REFERENCE
@@ -73,7 +73,7 @@ def _scan(value: Any, seen: set[int]) -> int:  # noqa: ANN401 - any value
     return most
 
 
-def _copy(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401 - any value
+def _copy(value: Any, memo: dict[int, Any]) -> Any:
     kind = type(value)
     if kind not in (tuple, list, dict, set):
         return value

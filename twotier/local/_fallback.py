@@ -5,8 +5,6 @@ past its stale window leaves through a heap of deadlines, a few entries a write.
 weighers, codecs, listeners) can run inside and call back: what leaves the table is collected and released last.
 """
 
-# ruff: noqa: ANN401 - a cache holds any value
-
 import heapq
 import logging
 import pickle
@@ -148,7 +146,7 @@ class Store:
             self._void(bucket, 0)
             return self._token(bucket)
 
-    def install(  # noqa: PLR0913 - the contract's
+    def install(
         self,
         key: Hashable,
         value: Any,
@@ -168,7 +166,7 @@ class Store:
             # Making it may have run Python code: the token must still stand.
             return self._stands(bucket, token, op) and self._place(key, made, leaving)
 
-    def put(  # noqa: PLR0913 - the contract's
+    def put(
         self, key: Hashable, value: Any, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
     ) -> None:
         """Put `value` whatever the link, voiding outstanding tokens."""
@@ -364,9 +362,7 @@ class Store:
         self._gens[bucket] = (self._gens[bucket] + 1) & M32
         self._last_ops[bucket] = op
 
-    def _made(  # noqa: PLR0913, PLR0917 - an entry's parts
-        self, key: Hashable, value: Any, op: int, expires: int, stale: int, encoded: bytes | None
-    ) -> Entry:
+    def _made(self, key: Hashable, value: Any, op: int, expires: int, stale: int, encoded: bytes | None) -> Entry:
         """Return a new entry, not yet placed. Runs the codec and the weigher."""
         entry = Entry(key, hash(key) & M64)
         entry.op, entry.expires, entry.deadline = op, expires, _deadline(expires, stale)

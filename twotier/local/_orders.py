@@ -41,7 +41,7 @@ class Entry:
         "weight",
     )
 
-    def __init__(self, key: Any = None, hash_: int = 0) -> None:  # noqa: ANN401 - any hashable
+    def __init__(self, key: Any = None, hash_: int = 0) -> None:
         self.key = key
         self.hash = hash_
         self.value: Any = None

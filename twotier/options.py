@@ -140,8 +140,8 @@ class Options:
         _expect(_is_seconds(self.jitter, 0) and self.jitter < 1, "jitter", self.jitter, "a share >= 0 and < 1")
         _expect(
             self.max_staleness >= 4 * self.timeout,
-            "max_staleness", self.max_staleness, f"at least four times timeout ({self.timeout}), so that one slow reply "
-            "doesn't end the lease",
+            "max_staleness", self.max_staleness, f"at least four times timeout ({self.timeout}), so that one slow "
+            "reply doesn't end the lease",
         )  # fmt: skip
         _expect(
             all(isinstance(kind, type) for kind in self.allow), "allow", self.allow, "a sequence of types",

@@ -17,7 +17,7 @@ from twotier.core.writes import TwoTier
 def get_or_set(
     tiers: TwoTier | LocalOnly, namespace: Namespace, key: str, loader: Callable[[], Any], ttl: int
 ) -> Flow[Any]:
-    """Return the value under `key`, which the local tier missed; without one, what `loader` returns, stored for `ttl`."""
+    """Return the value under `key`, which the local tier missed; without one, load it and store it for `ttl`."""
     found = yield from tiers.get(key)
     if found is not MISSING:
         return found

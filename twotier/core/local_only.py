@@ -70,7 +70,7 @@ class LocalOnly:
 
     @_flow
     def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False) -> bool:  # noqa: ARG002 - as TwoTier's
-        """Put `value`; with `absent`, only where there is none. Tell whether it was put (`loaded` makes no difference)."""
+        """Put `value`; with `absent`, only where there is none. Tell whether it was put; `loaded` means nothing here."""
         self._namespace.check_open()
         return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent)
 

@@ -1,14 +1,38 @@
-"""Build of the compiled local tier; everything else is declared in pyproject.toml."""
+"""Build of the compiled local tier; everything else is declared in pyproject.toml.
+
+Two environment variables change the build:
+
+- `TWOTIER_COMPILE=required` makes a failed compilation an error. Without it the package installs all the same, and the
+  pure-Python twin serves.
+- `TWOTIER_DEBUG=1` keeps assertions and debug symbols, in Cython (`assert`) and in C (`TWOTIER_DEBUG`, `assert()`).
+"""
+
+import os
+import sys
+from glob import glob
 
 from setuptools import Extension, setup
+
+required = os.environ.get("TWOTIER_COMPILE") == "required"
+debug = os.environ.get("TWOTIER_DEBUG") == "1"
+
+if sys.platform == "win32":
+    flags = ["/Od", "/Zi"] if debug else ["/O2"]
+else:
+    flags = ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer"] if debug else ["-O3"]
 
 setup(
     ext_modules=[
         Extension(
             "twotier._speedups",
             ["_speedups/_speedups.pyx"],
+            depends=sorted(glob("_speedups/*")),
+            define_macros=[("TWOTIER_DEBUG", "1")] if debug else [("CYTHON_WITHOUT_ASSERTIONS", "1")],
+            extra_compile_args=flags,
             # Without a C compiler the build goes on, and the Python twin serves.
-            optional=True,
+            optional=not required,
         )
-    ]
+    ],
+    # An extension left from another kind of build (debug or not) looks up to date by its age alone.
+    options={"build_ext": {"force": True}},
 )

@@ -9,7 +9,7 @@ Two environment variables change the build:
 
 import os
 import sys
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -26,7 +26,7 @@ setup(
         Extension(
             "twotier._speedups",
             ["_speedups/_speedups.pyx"],
-            depends=sorted(glob("_speedups/*")),
+            depends=sorted(map(str, Path("_speedups").glob("*.px*"))),
             define_macros=[("TWOTIER_DEBUG", "1")] if debug else [("CYTHON_WITHOUT_ASSERTIONS", "1")],
             extra_compile_args=flags,
             # Without a C compiler the build goes on, and the Python twin serves.

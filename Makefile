@@ -1,0 +1,66 @@
+# Needs make, a C compiler and Python >= 3.11 with its headers; everything else is installed into .venv.
+#   make demo     the main job on real input, with a server killed half-way (starts its own Valkey)
+#   make test     the test-suite, on the compiled local tier and on its Python twin
+#   make check    lint, format, types, and the stub of the extension
+#   make bench    what each operation costs beside its peers
+# PYTHON=... chooses the interpreter that .venv is made with; ARGS=... is passed on to what runs.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet install --no-input
+# What a changed installation depends on; Python sources are used in place.
+SOURCES := pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxi _speedups/*.pxd _speedups/*.h)
+# The suites that use the local tier through its contract: they run on the Python twin as well.
+TWIN_SUITES := $(wildcard tests/core tests/cache tests/django)
+
+.PHONY: help demo test test-compiled test-twin check bench clean
+
+help:
+	@sed -n '2,6s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/.demo
+	$(BIN)/twotier demo $(ARGS)
+
+test: test-compiled test-twin
+
+test-compiled: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+test-twin: $(VENV)/.test
+	TWOTIER_IMPL=python $(BIN)/python -m pytest $(TWIN_SUITES) $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint _speedups
+	$(BIN)/python -m mypy.stubtest twotier._speedups --concise --allowlist tests/stubtest-allowlist.txt
+
+bench: $(VENV)/.test
+	$(BIN)/python -m pytest bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .nox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -f _speedups/_speedups.c twotier/_speedups*.so
+
+# Each level holds the ones before it. Only the demo may fall back to the Python twin: tests are about the compiled tier.
+$(VENV)/.demo: $(SOURCES) | $(BIN)/python
+	@echo "installing what the demo needs into $(VENV)"
+	$(PIP) -e '.[cli,embedded,hiredis]'
+	@touch $@
+
+$(VENV)/.test: $(SOURCES) | $(BIN)/python
+	@echo "installing what the tests need into $(VENV)"
+	TWOTIER_COMPILE=required $(PIP) -e '.[test]'
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
+	@echo "installing what the checks need into $(VENV)"
+	TWOTIER_COMPILE=required $(PIP) -e '.[dev]'
+	@touch $(VENV)/.demo $(VENV)/.test $@
+
+$(BIN)/python:
+	@python="$$(sh .ci/find-python $(PYTHON))" && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)

@@ -1,0 +1,75 @@
+"""The suite on every interpreter that this machine has, and the Django backend on every Django supported.
+
+`nox` runs both matrices; `nox -s tests-3.13` or `nox -s "django-3.12(django='6.0')"` one cell. What follows `--` goes
+to pytest. Interpreters are looked for on the PATH and among pyenv's; those that are missing are skipped.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+PYTHONS = ("3.11", "3.12", "3.13")
+DJANGOS = ("5.2", "6.0")
+OLDEST_PYTHON = {"5.2": "3.11", "6.0": "3.12"}
+
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["tests", "django"]
+
+
+def runs(python: str, version: str) -> bool:
+    """Tell whether `python` is an interpreter of `version`: a pyenv shim is there even when nothing is behind it."""
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        found = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return found.stdout.strip() == version
+
+
+def interpreters() -> list[str]:
+    """Return the versions that this machine can run, having put those of pyenv on the PATH."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    available = []
+    for version in PYTHONS:
+        name = f"python{version}"
+        if runs(shutil.which(name) or name, version):
+            available.append(version)
+            continue
+        for binary in sorted(pyenv.glob(f"{version}.*/bin/{name}"), reverse=True):
+            if runs(str(binary), version):
+                os.environ["PATH"] = f"{binary.parent}{os.pathsep}{os.environ['PATH']}"
+                available.append(version)
+                break
+    return available
+
+
+AVAILABLE = interpreters()
+
+
+@nox.session(python=AVAILABLE)
+def tests(session: nox.Session) -> None:
+    """Run the whole suite on the compiled local tier, then what uses it on the Python twin."""
+    install(session)
+    session.run("python", "-m", "pytest", *session.posargs)
+    suites = [f"tests/{name}" for name in ("core", "cache", "django") if Path("tests", name).is_dir()]
+    session.run("python", "-m", "pytest", *suites, *session.posargs, env={"TWOTIER_IMPL": "python"})
+
+
+@nox.session(python=AVAILABLE)
+@nox.parametrize("django", DJANGOS)
+def django(session: nox.Session, django: str) -> None:
+    """Run the Django backend's tests against one Django."""
+    if tuple(map(int, str(session.python).split("."))) < tuple(map(int, OLDEST_PYTHON[django].split("."))):
+        session.skip(f"Django {django} needs Python >= {OLDEST_PYTHON[django]}")
+    install(session)
+    session.install(f"django~={django}.0")
+    session.run("python", "-m", "pytest", "tests/django", *session.posargs)
+
+
+def install(session: nox.Session) -> None:
+    """Install the package in place, compiled: tests from the repository's root would not see an installed extension."""
+    session.install("-e", ".[test]", env={"TWOTIER_COMPILE": "required"})

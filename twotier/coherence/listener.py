@@ -1,0 +1,246 @@
+"""The listener: the thread that owns the link's connection, drives the `Link`, and calls the subscribers.
+
+One a process and deployment, for synchronous and asynchronous callers alike. The thread never ends but by `close`: what
+goes wrong with the connection becomes `lost` for the subscribers and a new attempt after a pause, which doubles up to a
+second; what goes wrong inside of a subscriber costs that one its lease.
+
+Other threads change nothing of the link's. They say who is to be served (`_subscribers`) and wake the thread, which
+brings the link in line.
+"""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+from redis import RedisError
+from redis.connection import AbstractConnection
+
+from twotier.clock import SECOND, Clock
+from twotier.coherence.link import Confirmed, Event, Link, Lost, Received, Refused, Renewed, State
+from twotier.coherence.occasional import OccasionalLog
+from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
+from twotier.coherence.transport import Transport, Waker, abandon, wait
+from twotier.options import Options
+
+__all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+"""Pauses between attempts to connect (s); each is shortened by up to a half at random, so that processes part."""
+
+
+class Listener:
+    """Listens for the invalidations of many subscribers over one connection that `connect` makes, unconnected.
+
+    `chance` returns numbers in [0, 1). Every method may be called from any thread, the listener's own included.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractConnection],
+        clock: Clock,
+        options: Options,
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._max_staleness = options.max_staleness
+        self._protocol: Literal[2, 3] = options.protocol
+        self._chance = chance
+        self._subscribers: dict[Subscriber, None] = {}
+        """Who is to be served; replaced, never changed."""
+        self._closing = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what belongs to one process."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        """Guards the choice of who is served, and the start of the thread."""
+        self._thread: threading.Thread | None = None
+        self._waker: Waker | None = None
+        self._connection: AbstractConnection | None = None
+        self._link = Link(self._clock, max_staleness=self._max_staleness, protocol=self._protocol)
+        self._served: dict[Subscriber, None] = {}
+        """Whom the link serves."""
+        self._log = OccasionalLog(self._clock)
+        self._pause = FIRST_PAUSE
+
+    # Called by anyone
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """Serve `subscriber` from now on, and start listening if nobody did yet."""
+        with self._own_lock():
+            self._subscribers = {**self._subscribers, subscriber: None}
+        self.ensure_started()
+        self.wake()
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """Serve `subscriber` no more; a call of it that is under way may still finish."""
+        with self._own_lock():
+            self._subscribers = {each: None for each in self._subscribers if each is not subscriber}
+        self.wake()
+
+    def state(self, subscriber: Subscriber) -> State:
+        """Return "live" while `subscriber` has a lease, "sync" while connected without one, else "down"."""
+        return self._link.state(subscriber)
+
+    def ensure_started(self) -> None:
+        """Start the thread unless it runs; cheap if it does. A closed listener isn't started again."""
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            return
+        with self._own_lock():
+            if self._closing or (self._thread is not None and self._thread.is_alive()):
+                return
+            waker = Waker()
+            thread = threading.Thread(target=self._run, args=(waker,), name="twotier-link", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads, or the interpreter is ending: there are no leases then
+                waker.close()
+                self._log.log(logging.WARNING, "start", "the link's thread can't be started: %s", error)
+                return
+            self._thread, self._waker = thread, waker
+
+    def wake(self) -> None:
+        """Make the thread look at its clock and its subscribers now."""
+        if self._waker is not None:
+            self._waker.wake()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop listening for good; waits for the thread for up to `timeout` s, unless it is the caller."""
+        with self._own_lock():
+            self._closing = True
+            thread = self._thread
+        self.wake()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def after_fork(self) -> None:
+        """In a forked child: let go of the parent's connection. The next `ensure_started` begins a link of its own."""
+        if self._pid == os.getpid():
+            return
+        connection, waker = self._connection, self._waker
+        self._begin()
+        if connection is not None:
+            abandon(connection)
+        if waker is not None:
+            waker.close()
+
+    def _own_lock(self) -> threading.Lock:
+        """Return this process's lock: the parent's may have been held at the fork, for ever."""
+        self.after_fork()
+        return self._lock
+
+    # The thread
+
+    def _run(self, waker: Waker) -> None:
+        try:
+            while not self._closing:
+                try:
+                    self._session(waker)
+                except Exception:  # noqa: BLE001 - whatever it is, the thread must go on
+                    self._log.log(logging.ERROR, "session", "the link's thread failed; it goes on", trace=True)
+                self._rest(waker)
+        finally:
+            waker.close()
+
+    def _session(self, waker: Waker) -> None:
+        """Connect, and serve until the connection or the listener ends."""
+        link = self._link
+        transport = self._open()
+        if transport is None:
+            return
+        reason = "the listener failed"
+        try:
+            link.connected()
+            while link.up and not self._closing:
+                self._serve(link, transport, waker)
+            reason = "the listener was closed" if self._closing else link.reason
+        except OSError as error:
+            reason = f"the connection broke: {error}"
+        finally:
+            self._dispatch(link.disconnect(reason))
+            transport.close()
+            self._connection = None
+        if not self._closing:
+            self._log.log(logging.WARNING, "lost", "the link was lost: %s", reason)
+
+    def _open(self) -> Transport | None:
+        try:
+            self._connection = self._connect()
+            return Transport(self._connection)
+        except (RedisError, OSError) as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - a credential provider's, say: its text may hold anything
+            reason = type(error).__name__
+        if self._connection is not None:
+            self._connection.disconnect()  # type: ignore[no-untyped-call]
+            self._connection = None
+        self._log.log(logging.WARNING, "connect", "the link can't connect: %s", reason)
+        return None
+
+    def _serve(self, link: Link, transport: Transport, waker: Waker) -> None:
+        """Do one round: bring the subscribers in line, do what is due, wait, and take what has arrived."""
+        wanted = self._subscribers
+        if wanted is not self._served:
+            for subscriber in link.subscribers():
+                if subscriber not in wanted:
+                    link.detach(subscriber)
+            for subscriber in wanted:
+                link.attach(subscriber)
+            self._served = wanted
+        self._dispatch(link.tick())
+        transport.send(link.outgoing())
+        wake_at = link.wake_at()
+        if wake_at is None:
+            return
+        transport.wait(waker, (wake_at - self._clock.now()) / SECOND)
+        for chunk in transport.chunks():
+            self._dispatch(link.receive(chunk))
+
+    def _rest(self, waker: Waker) -> None:
+        """Pause before the next attempt, longer each time until one succeeds."""
+        until = time.monotonic() + self._pause * (1.0 - self._chance() / 2)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        while not self._closing and (left := until - time.monotonic()) > 0:
+            wait(waker=waker, seconds=left)
+
+    # Its calls of the subscribers
+
+    def _dispatch(self, events: list[Event]) -> None:
+        failed: set[Subscriber] = set()
+        for event in events:
+            subscriber = event.subscriber
+            if subscriber in failed or subscriber not in self._subscribers:
+                continue
+            if not self._call(event):
+                failed.add(subscriber)
+                for lost in self._link.distrust(subscriber, "the subscriber failed"):
+                    self._call(lost)
+
+    def _call(self, event: Event) -> bool:
+        """Tell the subscriber; return whether it took it."""
+        try:
+            match event:
+                case Received(subscriber, payloads):
+                    subscriber.received(payloads)
+                case Confirmed(subscriber):
+                    subscriber.confirmed()
+                case Renewed(subscriber, lease_until, generation):
+                    self._pause = FIRST_PAUSE
+                    subscriber.renewed(lease_until, generation)
+                case Lost(subscriber, reason):
+                    subscriber.lost(reason)
+                case Refused(_, reason):
+                    self._log.log(logging.WARNING, "refused", "the link refuses a namespace: %s", reason)
+        except Exception:  # noqa: BLE001 - it is the subscriber's, and the others go on
+            self._log.log(logging.ERROR, "subscriber", "a namespace failed to take news from the link", trace=True)
+            return False
+        return True

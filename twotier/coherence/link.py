@@ -292,7 +292,7 @@ class Link:
 
     # Answers
 
-    def _is_push(self, reply: Any) -> bool:  # noqa: ANN401 - a reply
+    def _is_push(self, reply: Any) -> bool:
         """Tell a push from an answer. RESP2 has no type for it, but answers no question after ROLE with an array."""
         return type(reply) is Push or (self._protocol == RESP2 and self._checked and type(reply) is list)
 
@@ -305,7 +305,7 @@ class Link:
                 self._subscription(kind, name)
         return []
 
-    def _answered(self, reply: Any) -> list[Event]:  # noqa: ANN401 - a reply
+    def _answered(self, reply: Any) -> list[Event]:
         """Take the answer to the oldest question."""
         refused = reply.text[:200] if isinstance(reply, ErrorReply) else ""
         if not self._awaited:
@@ -328,7 +328,7 @@ class Link:
                 raise _BrokenError(f"{command} was answered with {refused or type(reply).__name__}")
         return []
 
-    def _role(self, reply: Any, refused: str) -> None:  # noqa: ANN401 - a reply
+    def _role(self, reply: Any, refused: str) -> None:
         """Go on if the server is a master; the first time, subscribe."""
         match reply:
             case [b"master", *_]:

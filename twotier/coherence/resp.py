@@ -60,7 +60,7 @@ class _Aggregate:
         self.missing = missing
         self.elements: list[Any] = []
 
-    def whole(self) -> Any:  # noqa: ANN401 - a reply
+    def whole(self) -> Any:
         """Return what the elements make."""
         if self.kind == ord(">"):
             return Push(self.elements)
@@ -189,7 +189,7 @@ class Reader:
             if self._size > MAX_BULK:
                 raise ProtocolError(f"a reply is larger than {MAX_BULK} bytes")
 
-    def _close(self, value: Any, replies: list[Any]) -> None:  # noqa: ANN401 - a reply, or an element of one
+    def _close(self, value: Any, replies: list[Any]) -> None:
         """Put `value`, which is whole, where it belongs, and so every aggregate that is whole by it."""
         while True:
             if isinstance(value, _Aggregate):
@@ -244,7 +244,7 @@ def _length(line: bytes, most: int, *, nullable: bool) -> int:
     return length
 
 
-def _scalar(kind: int, line: bytes) -> Any:  # noqa: ANN401 - a reply
+def _scalar(kind: int, line: bytes) -> Any:
     """Return the reply that is one line of `kind`."""
     if kind == ord("+"):
         return line

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from twotier.clock import NEVER, SECOND, SystemClock
-from twotier.coherence.listener import Listener, release_listener, shared_listener
+from twotier.coherence.listener import Listener
 from twotier.coherence.message import Kind, Message, MessageCodec
+from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.counters import Counters
 from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations

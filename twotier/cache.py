@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from twotier.core.drive import drive
-from twotier.core.keys import checked
+from twotier.core.keys import INT64, checked
 from twotier.core.loading import get_or_set
 from twotier.core.local_only import LocalOnly
 from twotier.core.namespace import MISSING, Namespace, TwoTierNamespace
@@ -122,6 +122,8 @@ class Cache(Front):
         """
         if not isinstance(delta, int) or isinstance(delta, bool):
             raise TypeError(f"delta must be an int, got {delta!r}")
+        if delta not in INT64:
+            raise OverflowError(f"delta must be an int of 64 bits, got {delta}")
         value = self._run(self._tiers.incr(checked(key), delta, self._ns(ttl), create=create))
         if value is None:
             raise KeyError(key)

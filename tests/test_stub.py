@@ -1,0 +1,92 @@
+"""`twotier/_speedups.pyi` is the contract of the compiled module and of its twin: the same names and signatures."""
+
+import ast
+import importlib
+import inspect
+
+import pytest
+from project import ROOT
+
+STUB = ast.parse((ROOT / "twotier" / "_speedups.pyi").read_text())
+TWINS = {"compiled": "twotier._speedups", "python": "twotier.local._fallback"}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def stub_members() -> dict[str, ast.stmt]:
+    """Return every class, function, method and property of the stub by its dotted name."""
+    found: dict[str, ast.stmt] = {}
+    for node in STUB.body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = node
+            found |= {f"{node.name}.{part.name}": part for part in node.body if isinstance(part, Function)}
+        elif isinstance(node, Function):
+            found[node.name] = node
+    return found
+
+
+MEMBERS = stub_members()
+FUNCTIONS = {name: node for name, node in MEMBERS.items() if isinstance(node, Function)}
+
+
+def is_property(node: Function) -> bool:
+    return any(ast.unparse(decorator) == "property" for decorator in node.decorator_list)
+
+
+@pytest.fixture(params=TWINS, scope="module")
+def twin(request):
+    """The module of one twin."""
+    return importlib.import_module(TWINS[request.param])
+
+
+def find(module, name: str):
+    """Return the object under a dotted name, as it lies in its class."""
+    owner, _, attribute = name.rpartition(".")
+    return inspect.getattr_static(getattr(module, owner) if owner else module, attribute)
+
+
+def signature(node: Function) -> list[tuple[str, str, str]]:
+    """Return (name, kind, default) of each parameter in the stub."""
+    arguments = node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+    kinds = ["POSITIONAL_ONLY"] * len(arguments.posonlyargs) + ["POSITIONAL_OR_KEYWORD"] * len(arguments.args)
+    found = [(a.arg, kind, default) for a, kind, default in zip(positional, kinds, defaults, strict=True)]
+    found += [(a.arg, "KEYWORD_ONLY", d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    return [(name, kind, repr(ast.literal_eval(d)) if d is not None else "") for name, kind, d in found]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_both_twins_have_what_the_stub_names(twin, name):
+    """Each name of the stub is there, and is what the stub says: a class, a property, a function."""
+    node, found = MEMBERS[name], find(twin, name)
+    if isinstance(node, ast.ClassDef):
+        assert inspect.isclass(found)
+    elif is_property(node):
+        assert isinstance(found, property) or inspect.isdatadescriptor(found)
+    else:
+        assert callable(found)
+
+
+@pytest.mark.parametrize("name", [name for name, node in FUNCTIONS.items() if not is_property(node)])
+def test_signatures_are_the_stubs(twin, name):
+    """Parameters have the stub's names, kinds and defaults (the slots of a compiled class can't tell theirs)."""
+    found = find(twin, name)
+    if inspect.ismethoddescriptor(found) and not inspect.isfunction(found) and name.rpartition(".")[2].startswith("__"):
+        pytest.skip("a slot of a compiled class has no signature; the contract's tests call it")
+    parameters = inspect.signature(found).parameters.values()
+    told = [(p.name, p.kind.name, "" if p.default is p.empty else repr(p.default)) for p in parameters]
+    assert told == signature(FUNCTIONS[name])
+
+
+def test_the_twins_have_nothing_else(twin):
+    """What isn't in the stub isn't public."""
+    for name in ("Store", "Front"):
+        public = {attribute for attribute in vars(getattr(twin, name)) if not attribute.startswith("_")}
+        assert public == {n.partition(".")[2] for n in MEMBERS if n.startswith(f"{name}.") and "._" not in n}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_everything_is_documented(twin, name):
+    """The stub, the compiled module and the twin each have a docstring on every part."""
+    assert ast.get_docstring(MEMBERS[name]), f"{name} has no docstring in the stub"
+    assert find(twin, name).__doc__, f"{name} has no docstring in {twin.__name__}"

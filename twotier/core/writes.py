@@ -151,7 +151,7 @@ class TwoTier(Reads):
             prefix = yield from namespace.generations.prefix()
             life = milliseconds(ttl)
             items = []
-            for key, value, payload in entries:
+            for key, _, payload in entries:
                 place = prefix + as_bytes(key)
                 items.append((place, namespace.values.seal(place, op_id, payload), life))
             yield PutMany(items, publication)

@@ -1,0 +1,104 @@
+"""The circuit breaker: after a few failures in a row the remote tier is no longer asked, until a probe finds it usable.
+
+States: *closed* (in use), *open* (away: calls fail at once), *half-open* (away, one prober is trying it). Callers never
+probe; recovery does, and closes the breaker only after what must be replayed was replayed. Successes of calls that
+began before an opening therefore change nothing. Only outages count: that the server can't be reached, doesn't answer,
+or is loading. A refused command is an answer.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final, Literal
+
+from twotier.clock import SECOND, Clock
+from twotier.errors import RemoteUnavailable
+
+State = Literal["closed", "open", "half-open"]
+
+THRESHOLD: Final = 3
+"""Failures in a row that open the breaker."""
+
+
+class Breaker:
+    """Counts outages of one remote tier. Threads may share it.
+
+    >>> from twotier.clock import ManualClock
+    >>> breaker = Breaker(ManualClock(), threshold=1)
+    >>> breaker.failed()
+    >>> breaker.state, breaker.begin_probe(), breaker.begin_probe()
+    ('open', True, False)
+    >>> breaker.close()
+    >>> breaker.state
+    'closed'
+    """
+
+    def __init__(self, clock: Clock, threshold: int = THRESHOLD) -> None:
+        self._clock = clock
+        self._threshold = threshold
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._since = 0
+        self.state: State = "closed"
+        """Where the breaker stands; read it freely, change it through the methods."""
+        self.on_open: Callable[[], None] | None = None
+        """Called once an opening, on the thread that caused it, outside the lock."""
+
+    def check(self) -> None:
+        """Raise RemoteUnavailable unless the breaker is closed."""
+        if self.state != "closed":
+            away = (self._clock.now() - self._since) / SECOND
+            raise RemoteUnavailable(f"the remote tier is away (circuit breaker open for {away:.1f} s)")
+
+    def succeeded(self) -> None:
+        """Note that a call was answered: failures before it no longer count."""
+        if self._failures:
+            with self._lock:
+                self._failures = 0
+
+    def failed(self) -> None:
+        """Note an outage seen by a call."""
+        with self._lock:
+            self._failures += 1
+            if self._failures < self._threshold or self.state != "closed":
+                return
+            self._open()
+        self._tell()
+
+    def trip(self) -> None:
+        """Open at once, whatever was counted; a probe under way no longer closes the breaker."""
+        with self._lock:
+            was = self.state
+            self._open()
+        if was == "closed":
+            self._tell()
+
+    def begin_probe(self) -> bool:
+        """Go from open to half-open; True for the one caller who may probe."""
+        with self._lock:
+            if self.state != "open":
+                return False
+            self.state = "half-open"
+            return True
+
+    def probe_failed(self) -> None:
+        """Go back from half-open to open."""
+        with self._lock:
+            if self.state == "half-open":
+                self.state = "open"
+
+    def close(self) -> None:
+        """Go from half-open to closed; nothing happens if the breaker was tripped meanwhile."""
+        with self._lock:
+            if self.state == "half-open":
+                self.state = "closed"
+                self._failures = 0
+
+    def _open(self) -> None:
+        if self.state == "closed":
+            self._since = self._clock.now()
+        self.state = "open"
+        self._failures = 0
+
+    def _tell(self) -> None:
+        if self.on_open is not None:
+            self.on_open()

@@ -1,0 +1,374 @@
+"""What is asked of the remote tier: one value a request, each one trip, for any executor, sync or async.
+
+A command knows `wire` (all its server commands, packed), `replies` (how many of them there are) and `parse`, which
+turns those replies into the result. An error among the replies becomes a RemoteError; replies of a shape that the
+command can't have asked for become `OutOfStepError`. Writes change and publish in one MULTI, so no reader sees the one
+without the other under way. They need no permissions beyond the least-privilege list (docs), scripts neither.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
+
+from twotier.remote.reader import ServerError, pack
+from twotier.remote.refusals import NotAnInteger, OutOfStepError, check, refusal
+
+__all__ = [
+    "Command",
+    "Expire",
+    "Fetch",
+    "FetchMany",
+    "Fetched",
+    "Generation",
+    "Increment",
+    "NotAnInteger",
+    "Ping",
+    "Publication",
+    "Put",
+    "PutMany",
+    "Remove",
+    "SetGeneration",
+    "TimeLeft",
+]
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
+_EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
+_MISSING: Final = -2
+_LAST_MOMENT: Final = 1
+"""Milliseconds left at which a key counts as gone already; see `Increment`."""
+
+
+class Command(Protocol[R_co]):
+    """A request in one trip."""
+
+    @property
+    def wire(self) -> bytes:
+        """The packed bytes of every server command."""
+        ...
+
+    @property
+    def replies(self) -> int:
+        """How many replies the server gives."""
+        ...
+
+    def parse(self, replies: list[Any]) -> R_co:
+        """Turn the replies into the result, or raise what they tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """An invalidation message and the channel it goes to."""
+
+    channel: bytes
+    payload: bytes
+
+    @property
+    def wire(self) -> bytes:
+        """The packed PUBLISH."""
+        return pack(b"PUBLISH", self.channel, self.payload)
+
+
+class Fetched(NamedTuple):
+    """What stands under a key: its bytes (None: nothing) and the ms it has left (-1: no expiry)."""
+
+    data: bytes | None
+    pttl: int
+
+
+_NOTHING: Final = Fetched(None, _MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read a value and the time it has left. A key of another type than string counts as missing."""
+
+    key: bytes
+    replies: ClassVar[int] = 2
+
+    @property
+    def wire(self) -> bytes:
+        """GET and PTTL."""
+        key = self.key
+        size = len(key)
+        return b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n" % (size, key, size, key)
+
+    def parse(self, replies: list[Any]) -> Fetched:
+        """Return the bytes and the time."""
+        data, pttl = replies
+        if type(data) is ServerError and data.code == "WRONGTYPE":
+            data = None
+        return _fetched(data, pttl)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchMany:
+    """Read several values and their times, in the order of `keys`."""
+
+    keys: Sequence[bytes]
+
+    @property
+    def replies(self) -> int:
+        """One for MGET, one a key for PTTL."""
+        return 1 + len(self.keys)
+
+    @property
+    def wire(self) -> bytes:
+        """MGET, and a PTTL a key."""
+        return pack(b"MGET", *self.keys) + b"".join([pack(b"PTTL", key) for key in self.keys])
+
+    def parse(self, replies: list[Any]) -> list[Fetched]:
+        """Return bytes and time of each key."""
+        found = check(replies[0])
+        if type(found) is not list or len(found) != len(self.keys):
+            raise OutOfStepError("MGET")
+        return [_fetched(data, pttl) for data, pttl in zip(found, replies[1:], strict=True)]
+
+
+class _Write(Generic[R]):
+    """Base of what changes keys: a MULTI of `steps()` and the publication."""
+
+    __slots__ = ()
+
+    publication: Publication
+
+    def steps(self) -> list[bytes]:
+        """Return the packed commands that change something."""
+        raise NotImplementedError
+
+    def outcome(self, results: list[Any]) -> R:
+        """Turn the results of the steps into the command's."""
+        raise NotImplementedError
+
+    @property
+    def replies(self) -> int:
+        """MULTI, one for each step queued, the publication, and EXEC."""
+        return len(self.steps()) + 3
+
+    @property
+    def wire(self) -> bytes:
+        """MULTI, the steps, PUBLISH, EXEC."""
+        return b"".join([_MULTI, *self.steps(), self.publication.wire, _EXEC])
+
+    def parse(self, replies: list[Any]) -> R:
+        """Return the outcome of EXEC's results; an error of a step, queued or run, is raised."""
+        for reply in replies[:-1]:
+            if reply not in (b"QUEUED", b"OK"):
+                check(reply)
+                raise OutOfStepError("MULTI")
+        results = check(replies[-1])
+        if type(results) is not list or len(results) != len(replies) - 2:
+            raise OutOfStepError("EXEC")
+        for result in results:
+            check(result)
+        return self.outcome(results[:-1])
+
+
+def _put(key: bytes, data: bytes, ttl_ms: int | None, *flags: bytes) -> bytes:
+    life = () if ttl_ms is None else (b"PX", b"%d" % ttl_ms)
+    return pack(b"SET", key, data, *life, *flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Put(_Write[bool]):
+    """Write a value; with `absent`, only where there is none. Tells whether it was written."""
+
+    key: bytes
+    data: bytes
+    ttl_ms: int | None
+    absent: bool
+    publication: Publication
+    replies: ClassVar[int] = 4
+
+    def steps(self) -> list[bytes]:
+        """SET, with its expiry."""
+        return [_put(self.key, self.data, self.ttl_ms, *((b"NX",) if self.absent else ()))]
+
+    def outcome(self, results: list[Any]) -> bool:
+        """Tell whether SET wrote."""
+        return results[0] is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PutMany(_Write[None]):
+    """Write several values, all or none: `items` are (key, data, ttl in ms or None)."""
+
+    items: Sequence[tuple[bytes, bytes, int | None]]
+    publication: Publication
+
+    @property
+    def replies(self) -> int:
+        """One an item, and four around them less one."""
+        return len(self.items) + 3
+
+    def steps(self) -> list[bytes]:
+        """SET, once an item."""
+        return [_put(*item) for item in self.items]
+
+    def outcome(self, results: list[Any]) -> None:
+        """Return nothing: no error is success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(_Write[int]):
+    """Remove keys; returns how many were there."""
+
+    keys: Sequence[bytes]
+    publication: Publication
+    replies: ClassVar[int] = 4
+
+    def steps(self) -> list[bytes]:
+        """UNLINK, which frees large values off the server's main thread."""
+        return [pack(b"UNLINK", *self.keys)]
+
+    def outcome(self, results: list[Any]) -> int:
+        """Return the count."""
+        return _integer(results[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(_Write[bool]):
+    """Give a key a new life (ms), or with None one without end; tells whether the key is there."""
+
+    key: bytes
+    ttl_ms: int | None
+    publication: Publication
+    replies: ClassVar[int] = 5
+
+    def steps(self) -> list[bytes]:
+        """EXISTS, since PERSIST says 0 of a key that had no expiry; then the change."""
+        change = pack(b"PERSIST", self.key) if self.ttl_ms is None else pack(b"PEXPIRE", self.key, b"%d" % self.ttl_ms)
+        return [pack(b"EXISTS", self.key), change]
+
+    def outcome(self, results: list[Any]) -> bool:
+        """Tell what EXISTS said."""
+        return _integer(results[0]) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Increment(_Write[int | None]):
+    """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
+
+    Raises NotAnInteger where something else stands there, or the sum leaves 64 bits.
+
+    INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
+    its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever
+    becomes of us. Reads count a key in its last millisecond as gone, so nobody sees it meanwhile.
+    """
+
+    key: bytes
+    delta: int
+    ttl_ms: int | None
+    create: bool
+    publication: Publication
+    replies: ClassVar[int] = 5
+
+    def steps(self) -> list[bytes]:
+        """SET NX and INCRBY."""
+        life = self.ttl_ms if self.create else _LAST_MOMENT
+        return [_put(self.key, b"0", life, b"NX"), pack(b"INCRBY", self.key, b"%d" % self.delta)]
+
+    def outcome(self, results: list[Any]) -> int | None:
+        """Return the sum, unless it stands in a key that was missing and isn't wanted."""
+        if results[0] is not None and not self.create:
+            return None
+        return _integer(results[1])
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """Read the ms that a key has left: -2 if it isn't there, -1 for no expiry."""
+
+    key: bytes
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """PTTL."""
+        return pack(b"PTTL", self.key)
+
+    def parse(self, replies: list[Any]) -> int:
+        """Return the time."""
+        left = _integer(replies[0])
+        return _MISSING if 0 <= left <= _LAST_MOMENT else left
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Make `candidate` the namespace's generation unless there is one; returns the one that stands."""
+
+    key: bytes
+    candidate: bytes
+    replies: ClassVar[int] = 2
+
+    @property
+    def wire(self) -> bytes:
+        """SET NX and GET."""
+        return pack(b"SET", self.key, self.candidate, b"NX") + pack(b"GET", self.key)
+
+    def parse(self, replies: list[Any]) -> bytes:
+        """Return what stands; on a server that evicted it between the two, what we put."""
+        for reply in replies:
+            check(reply)
+        stands = replies[1]
+        if stands is None:
+            return self.candidate
+        if type(stands) is not bytes:
+            raise OutOfStepError("GET")
+        return stands
+
+
+@dataclass(frozen=True, slots=True)
+class SetGeneration(_Write[None]):
+    """Make `value` the namespace's generation: every key under another becomes unreachable."""
+
+    key: bytes
+    value: bytes
+    publication: Publication
+    replies: ClassVar[int] = 4
+
+    def steps(self) -> list[bytes]:
+        """SET without expiry."""
+        return [_put(self.key, self.value, None)]
+
+    def outcome(self, results: list[Any]) -> None:
+        """Return nothing: no error is success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask whether the server answers, and serves data."""
+
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """PING."""
+        return b"*1\r\n$4\r\nPING\r\n"
+
+    def parse(self, replies: list[Any]) -> None:
+        """Raise unless the reply is PONG."""
+        if check(replies[0]) != b"PONG":
+            raise OutOfStepError("PING")
+
+
+def _fetched(data: Any, pttl: Any) -> Fetched:  # noqa: ANN401 - replies
+    if type(pttl) is int:
+        if type(data) is bytes:
+            # A key that expired between GET and PTTL is gone, like one in its last millisecond (see Increment).
+            return Fetched(data, pttl) if pttl > _LAST_MOMENT or pttl == -1 else _NOTHING
+        if data is None:
+            return _NOTHING
+    for reply in (data, pttl):
+        if type(reply) is ServerError:
+            raise refusal(reply)
+    raise OutOfStepError("GET")
+
+
+def _integer(reply: Any) -> int:  # noqa: ANN401 - a reply
+    if type(reply) is not int:
+        raise OutOfStepError("a command that counts")
+    return reply

@@ -1,0 +1,73 @@
+"""Error replies as RemoteErrors. Of the server's text only the code is kept: the rest may quote keys and values."""
+
+from typing import Any, Final
+
+from twotier.errors import RemoteError, RemoteUnavailable
+from twotier.remote.reader import ServerError
+
+
+class NotAnInteger(RemoteError):  # noqa: N818 - says what is wrong with the value
+    """An increment met a value that isn't an integer of 64 bits, or would leave their range; nothing was changed."""
+
+
+class OutOfStepError(RemoteUnavailable):
+    """A reply that the command can't have asked for: the connection's replies don't match its commands."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"the server's reply doesn't fit {command}; the connection was dropped")
+
+
+class NotServingError(RemoteUnavailable):
+    """The server answers but doesn't serve data now: loading, without its primary, or held by a script."""
+
+
+class StaleConnectionError(RemoteError):
+    """The server refused for a reason that a fresh connection may not have: a demoted primary, lost credentials."""
+
+
+_OUTAGES: Final = {
+    "LOADING": "is loading its data",
+    "MASTERDOWN": "has lost its primary",
+    "CLUSTERDOWN": "serves no whole cluster",
+    "TRYAGAIN": "is moving the keys",
+    "BUSY": "is held by a long script",
+}
+_STALE: Final = {
+    "READONLY": "is a read-only replica",
+    "NOAUTH": "asks for authentication",
+    "WRONGPASS": "refuses the user name or password",
+    "UNBLOCKED": "changed its role",
+}
+_REASONS: Final = {
+    "OOM": "is out of memory (maxmemory with noeviction)",
+    "NOPERM": "denies our user this command, key or channel (ACL)",
+    "WRONGTYPE": "holds a value of another type under the key",
+    "EXECABORT": "refused a command of the transaction",
+    "MISCONF": "can't persist, and refuses writes",
+    "NOREPLICAS": "has too few replicas, and refuses writes",
+    "CROSSSLOT": "asks for keys of one slot",
+}
+
+
+def refusal(error: ServerError) -> RemoteError:
+    """Return the exception that an error reply means, without the server's text."""
+    code = error.code
+    if code in _OUTAGES:
+        return NotServingError(f"the server {_OUTAGES[code]} ({code})")
+    if code in _STALE:
+        return StaleConnectionError(f"the server {_STALE[code]} ({code})")
+    if code in _REASONS:
+        return RemoteError(f"the server {_REASONS[code]} ({code})")
+    text = str(error)
+    if "not an integer" in text:
+        return NotAnInteger("the value is not an integer of 64 bits")
+    if "would overflow" in text:
+        return NotAnInteger("increment or decrement would overflow")
+    return RemoteError(f"the server refused the command ({code})")
+
+
+def check(reply: Any) -> Any:  # noqa: ANN401 - any reply
+    """Return `reply`, or raise what it means if it is an error."""
+    if type(reply) is ServerError:
+        raise refusal(reply)
+    return reply

@@ -1,0 +1,129 @@
+"""Values as bytes and back: the codec, the envelope, and integers raw, so that INCRBY works on them.
+
+With a secret, values are signed and any picklable type is taken; without one, the restricted codec guards the door.
+A raw integer is exactly what `str` gives of an int of 64 bits; it carries no op id and no mac, as the server makes it.
+"""
+
+import logging
+from typing import Any, Final, NamedTuple
+
+from twotier.clock import SECOND, SystemClock
+from twotier.errors import SerializationError
+from twotier.options import Options
+from twotier.remote.codecs import Codec, Pickle, RestrictedPickle
+from twotier.remote.envelope import ENVELOPE_BYTES, Envelope
+
+_LOWEST: Final = -(1 << 63)
+_HIGHEST: Final = (1 << 63) - 1
+_LONGEST: Final = 20
+_DIGITS: Final = frozenset(b"-0123456789")
+_LOG_EVERY: Final = 60 * SECOND
+
+_log = logging.getLogger("twotier")
+
+
+class Loaded(NamedTuple):
+    """A value that was read: itself, the id of the write that made it (None: not known), and its encoded bytes."""
+
+    value: Any
+    op_id: bytes | None
+    payload: bytes
+
+
+class Values:
+    """Encodes and decodes one cache's values. Threads may share it.
+
+    >>> values = Values(Options())
+    >>> values.dump(b"key", bytes(16), 42)
+    b'42'
+    >>> data = values.dump(b"key", bytes(16), ("a", None))
+    >>> values.load(b"key", data).value
+    ('a', None)
+    >>> values.load(b"other", data) is None
+    True
+    """
+
+    def __init__(self, options: Options) -> None:
+        secrets = options.secrets
+        self._codec: Codec = Pickle() if secrets else RestrictedPickle(options.allow)
+        self._envelope = Envelope(secrets, options.namespace)
+        self._namespace = options.namespace
+        self._most = options.max_value_bytes
+        self._clock = options.clock or SystemClock()
+        self._next_log: int | None = None
+
+    def encode(self, value: Any) -> bytes:  # noqa: ANN401 - any value
+        """Return the payload of `value`; SerializationError if it can't be taken, or is too large."""
+        if type(value) is int and _LOWEST <= value <= _HIGHEST:
+            return b"%d" % value
+        payload = self._codec.encode(value)
+        if len(payload) > self._most:
+            raise SerializationError(
+                f"a value of type {type(value).__qualname__} takes {len(payload)} bytes encoded, "
+                f"and max_value_bytes is {self._most}"
+            )
+        return payload
+
+    def decode(self, payload: bytes) -> Any:  # noqa: ANN401 - any value
+        """Return the value of a payload; SerializationError if it isn't one."""
+        if payload[:1] in _FIRST:
+            value = _raw(payload)
+            if value is None:
+                raise SerializationError("the payload is not an integer of 64 bits")
+            return value
+        return self._codec.decode(payload)
+
+    def seal(self, key: bytes, op_id: bytes, payload: bytes) -> bytes:
+        """Return what to store under `key` for a payload of `encode`, as made by write `op_id`."""
+        if payload[:1] in _FIRST:
+            return payload
+        return self._envelope.seal(key, op_id, payload, self._codec.flag)
+
+    def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:  # noqa: ANN401 - any value
+        """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""
+        return self.seal(key, op_id, self.encode(value))
+
+    def load(self, key: bytes, data: bytes) -> Loaded | None:
+        """Return the value that stands under `key` as `data`; None if that is foreign or damaged.
+
+        That is logged, without the key and once a minute at most.
+        """
+        if data[:1] in _FIRST:
+            number = _raw(data)
+            if number is not None:
+                return Loaded(number, None, data)
+        elif len(data) <= self._most + ENVELOPE_BYTES:
+            sealed = self._envelope.open(key, data)
+            if sealed is not None and sealed.flags == self._codec.flag:
+                try:
+                    return Loaded(self._codec.decode(sealed.payload), sealed.op_id, sealed.payload)
+                except SerializationError as error:
+                    self._complain(str(error))
+                    return None
+        self._complain("foreign, damaged, too large, or signed with another secret")
+        return None
+
+    def _complain(self, reason: str) -> None:
+        now = self._clock.now()
+        if self._next_log is None or now >= self._next_log:
+            self._next_log = now + _LOG_EVERY
+            _log.warning(
+                "a value of namespace %s on the server can't be used and counts as missing: %s (said once a minute)",
+                self._namespace,
+                reason,
+            )
+
+
+_FIRST: Final = frozenset(bytes([byte]) for byte in _DIGITS)
+"""The first byte of a raw integer; no payload and no envelope begins like that."""
+
+
+def _raw(data: bytes) -> int | None:
+    """Return the integer that `data` is the canonical form of, None for anything else."""
+    if len(data) > _LONGEST:
+        return None
+    try:
+        number = int(data)
+    except ValueError:
+        return None
+    return number if b"%d" % number == data and _LOWEST <= number <= _HIGHEST else None

@@ -33,7 +33,7 @@ class AllowedTypes:
         made = (Builder("instance", self._instance), Builder("member", self._member), Builder("state", self._state))
         return {builder.name: builder for builder in made}
 
-    def reduce(self, value: Any) -> Reduced:  # noqa: ANN401 - a value of an allowed type
+    def reduce(self, value: Any) -> Reduced:
         """Take `value` apart."""
         kind = type(value)
         name = _name(kind)
@@ -54,13 +54,13 @@ class AllowedTypes:
             raise SerializationError(f"{kind.__qualname__} reduces to a call of {make!r}, which isn't allowed")
         return rebuild.instance, (name, *how), state, items, pairs, None if state is None else rebuild.state
 
-    def _kind(self, name: object) -> Any:  # noqa: ANN401 - a class
+    def _kind(self, name: object) -> Any:
         kind = self._kinds.get(name) if type(name) is str else None
         if kind is None:
             raise SerializationError("a payload holds a type that isn't allowed here")
         return kind
 
-    def _instance(self, name: str, arguments: tuple[Any, ...], *new: dict[str, Any] | None) -> Any:  # noqa: ANN401
+    def _instance(self, name: str, arguments: tuple[Any, ...], *new: dict[str, Any] | None) -> Any:
         kind = self._kind(name)
         if type(arguments) is not tuple or issubclass(kind, enum.Enum):
             raise SerializationError("a payload makes an instance in a way that isn't allowed")
@@ -68,13 +68,13 @@ class AllowedTypes:
             return kind(*arguments)
         return kind.__new__(kind, *arguments, **(new[0] or {}))
 
-    def _member(self, name: str, value: Any) -> Any:  # noqa: ANN401 - any value
+    def _member(self, name: str, value: Any) -> Any:
         kind = self._kind(name)
         if not issubclass(kind, enum.Enum):
             raise SerializationError("a payload takes a class for an enum")
         return kind(value)
 
-    def _state(self, made: Any, state: Any) -> None:  # noqa: ANN401 - any value
+    def _state(self, made: Any, state: Any) -> None:
         if type(made) not in self or isinstance(made, enum.Enum):
             raise SerializationError("a payload sets the state of what isn't its own")
         own = getattr(made, "__setstate__", None)

@@ -29,7 +29,7 @@ class Channel:
 
     __slots__ = ("_buffer", "_connection", "_exact", "_poll", "_reader", "_series", "_socket", "_timeout", "_trip")
 
-    def __init__(self, connection: Any, timeout: float) -> None:  # noqa: ANN401 - redis-py's, hardly typed
+    def __init__(self, connection: Any, timeout: float) -> None:
         self._connection = connection
         self._socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public name for it
         self._timeout = timeout

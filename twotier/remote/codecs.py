@@ -27,11 +27,11 @@ class Codec(Protocol):
     flag: ClassVar[int]
     """Says in the envelope which codec wrote the payload; 1 to 127."""
 
-    def encode(self, value: Any) -> bytes:  # noqa: ANN401 - any value
+    def encode(self, value: Any) -> bytes:
         """Return the bytes of `value`; SerializationError if it can't be taken."""
         ...
 
-    def decode(self, payload: bytes) -> Any:  # noqa: ANN401 - any value
+    def decode(self, payload: bytes) -> Any:
         """Return the value of `payload`; SerializationError if it isn't one."""
         ...
 
@@ -53,7 +53,7 @@ class RestrictedPickle:
         self._allowed = AllowedTypes(allow)
         self._builders = rebuild.BUILDERS | self._allowed.builders()
 
-    def encode(self, value: Any) -> bytes:  # noqa: ANN401 - any value
+    def encode(self, value: Any) -> bytes:
         """Return the bytes of `value`; SerializationError, naming the type, if it holds one that isn't allowed."""
         if type(value) in _PLAIN:
             return pickle.dumps(value, _PROTOCOL)
@@ -70,7 +70,7 @@ class RestrictedPickle:
             raise SerializationError(f"a value of type {_named(value)} can't be stored: {error}") from error
         return buffer.getvalue()
 
-    def decode(self, payload: bytes) -> Any:  # noqa: ANN401 - any value
+    def decode(self, payload: bytes) -> Any:
         """Return the value of `payload`; SerializationError if it is damaged, or holds what isn't allowed."""
         try:
             if not check(payload):
@@ -89,14 +89,14 @@ class Pickle:
 
     flag: ClassVar[int] = 2
 
-    def encode(self, value: Any) -> bytes:  # noqa: ANN401 - any value
+    def encode(self, value: Any) -> bytes:
         """Return the bytes of `value`; SerializationError if it can't be pickled."""
         try:
             return pickle.dumps(value, _PROTOCOL)
         except Exception as error:
             raise SerializationError(f"a value of type {_named(value)} can't be pickled: {error}") from error
 
-    def decode(self, payload: bytes) -> Any:  # noqa: ANN401 - any value
+    def decode(self, payload: bytes) -> Any:
         """Return the value of `payload`; SerializationError if it can't be unpickled here."""
         try:
             return pickle.loads(payload)
@@ -109,7 +109,7 @@ class _Pickler(pickle.Pickler):
 
     allowed: AllowedTypes
 
-    def reducer_override(self, value: Any) -> Any:  # noqa: ANN401 - as pickle has it
+    def reducer_override(self, value: Any) -> Any:
         kind = type(value)
         reduce = REDUCERS.get(kind)
         if reduce is not None:
@@ -124,7 +124,7 @@ class _Unpickler(pickle.Unpickler):
 
     builders: dict[str, rebuild.Builder]
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as pickle has it
+    def find_class(self, module: str, name: str) -> Any:
         builder = self.builders.get(name) if module == _MODULE else None
         if builder is None:
             raise SerializationError("the payload names what isn't allowed")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from twotier.remote.reader import ServerError, pack
-from twotier.remote.refusals import NotAnInteger, OutOfStepError, check, refusal
+from twotier.remote.refusals import IntegerOverflow, NotAnInteger, OutOfStepError, check, refusal
 
 __all__ = [
     "Command",
@@ -21,6 +21,7 @@ __all__ = [
     "Fetched",
     "Generation",
     "Increment",
+    "IntegerOverflow",
     "NotAnInteger",
     "Ping",
     "Publication",
@@ -252,7 +253,7 @@ class Expire(_Write[bool]):
 class Increment(_Write[int | None]):
     """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
 
-    Raises NotAnInteger where something else stands there, or the sum leaves 64 bits.
+    Raises NotAnInteger where something else stands there, IntegerOverflow where the sum would leave 64 bits.
 
     INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
     its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever
@@ -355,7 +356,7 @@ class Ping:
             raise OutOfStepError("PING")
 
 
-def _fetched(data: Any, pttl: Any) -> Fetched:  # noqa: ANN401 - replies
+def _fetched(data: Any, pttl: Any) -> Fetched:
     if type(pttl) is int:
         if type(data) is bytes:
             # A key that expired between GET and PTTL is gone, like one in its last millisecond (see Increment).
@@ -368,7 +369,7 @@ def _fetched(data: Any, pttl: Any) -> Fetched:  # noqa: ANN401 - replies
     raise OutOfStepError("GET")
 
 
-def _integer(reply: Any) -> int:  # noqa: ANN401 - a reply
+def _integer(reply: Any) -> int:
     if type(reply) is not int:
         raise OutOfStepError("a command that counts")
     return reply

@@ -62,6 +62,8 @@ class Pool:
             try:
                 channel = self._idle.pop()
             except IndexError:
+                channel = None
+            if channel is None:
                 return self._wait(deadline)
             if channel.quiet():
                 return channel

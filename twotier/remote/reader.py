@@ -52,7 +52,7 @@ class Reader(Protocol):
         """Take `length` bytes from `offset` on; -1 for all that follow."""
         ...
 
-    def gets(self) -> Any:  # noqa: ANN401 - replies are of any type
+    def gets(self) -> Any:
         """Return the next whole reply, or NOTHING."""
         ...
 
@@ -65,9 +65,7 @@ def make_reader() -> Reader:
     """Return a fresh reader, the fastest there is."""
     if _hiredis is None:
         return PythonReader()
-    reader: Reader = _hiredis.Reader(
-        protocolError=ProtocolError, replyError=ServerError, notEnoughData=NOTHING, convertSetsToLists=True
-    )
+    reader: Reader = _hiredis.Reader(protocolError=ProtocolError, replyError=ServerError, notEnoughData=NOTHING)
     return reader
 
 
@@ -109,7 +107,7 @@ class PythonReader:
         end = len(buffer) if length < 0 else offset + length
         self._buffer += memoryview(buffer)[offset:end]
 
-    def gets(self) -> Any:  # noqa: ANN401 - replies are of any type
+    def gets(self) -> Any:
         """Return the next whole reply, or NOTHING."""
         try:
             return next(self._parsing)

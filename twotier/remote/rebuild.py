@@ -55,7 +55,7 @@ class Builder:
         self.name = name
         self._make = make
 
-    def __call__(self, *arguments: Any) -> Any:  # noqa: ANN401 - any value
+    def __call__(self, *arguments: Any) -> Any:
         """Make the value; SerializationError, ValueError or the like if the arguments aren't its own."""
         return self._make(*arguments)
 
@@ -82,7 +82,7 @@ def _date(*ymd: int) -> dt.date:
     return dt.date(*ymd)
 
 
-def _time(hour: int, minute: int, second: int, micro: int, tz: object, fold: int) -> dt.time:  # noqa: PLR0913, PLR0917
+def _time(hour: int, minute: int, second: int, micro: int, tz: object, fold: int) -> dt.time:
     _data(hour, minute, second, micro, fold, of=int)
     return dt.time(hour, minute, second, micro, _zone_info(tz), fold=fold)
 
@@ -145,12 +145,20 @@ def _deque(most: int | None) -> deque[Any]:
     return deque(maxlen=most)
 
 
+def _ordered() -> OrderedDict[Any, Any]:
+    return OrderedDict()
+
+
+def _counter() -> Counter[Any]:
+    return Counter()
+
+
 def _defaultdict(factory: str) -> defaultdict[Any, Any]:
     _data(factory, of=str)
     return defaultdict(FACTORIES[factory])
 
 
-def _address(kind: str, text: str) -> Any:  # noqa: ANN401 - one of several classes
+def _address(kind: str, text: str) -> Any:
     _data(kind, text, of=str)
     return ADDRESSES[kind](text)
 
@@ -176,8 +184,8 @@ uuid: Final = Builder("uuid", _uuid)
 complex_: Final = Builder("complex_", _complex)
 range_: Final = Builder("range_", _range)
 slice_: Final = Builder("slice_", slice)
-ordered: Final = Builder("ordered", lambda: OrderedDict())
-counter: Final = Builder("counter", lambda: Counter())
+ordered: Final = Builder("ordered", _ordered)
+counter: Final = Builder("counter", _counter)
 deque_: Final = Builder("deque_", _deque)
 default: Final = Builder("default", _defaultdict)
 address: Final = Builder("address", _address)

@@ -71,10 +71,8 @@ REDUCERS: Final[dict[type, Callable[[Any], Reduced | str]]] = {
     Counter: lambda value: (rebuild.counter, (), None, None, iter(value.items())),
     deque: lambda value: (rebuild.deque_, (value.maxlen,), None, iter(value)),
     defaultdict: _default,
-    **{
-        kind: lambda value: (rebuild.address, (type(value).__name__, str(value))) for kind in rebuild.ADDRESSES.values()
-    },
-    **{kind: lambda value: (rebuild.path, (type(value).__name__, str(value))) for kind in rebuild.PATHS.values()},
+    **dict.fromkeys(rebuild.ADDRESSES.values(), lambda value: (rebuild.address, (type(value).__name__, str(value)))),
+    **dict.fromkeys(rebuild.PATHS.values(), lambda value: (rebuild.path, (type(value).__name__, str(value)))),
     rebuild.Builder: lambda value: value.name,
 }
 """By exact type: a subclass is another type, and isn't mistaken for its base."""

@@ -7,7 +7,11 @@ from twotier.remote.reader import ServerError
 
 
 class NotAnInteger(RemoteError):  # noqa: N818 - says what is wrong with the value
-    """An increment met a value that isn't an integer of 64 bits, or would leave their range; nothing was changed."""
+    """An increment met a value that isn't an integer of 64 bits; nothing was changed."""
+
+
+class IntegerOverflow(RemoteError):  # noqa: N818 - the field's name
+    """An increment would have left the range of 64 bits; nothing was changed."""
 
 
 class OutOfStepError(RemoteUnavailable):
@@ -62,11 +66,11 @@ def refusal(error: ServerError) -> RemoteError:
     if "not an integer" in text:
         return NotAnInteger("the value is not an integer of 64 bits")
     if "would overflow" in text:
-        return NotAnInteger("increment or decrement would overflow")
+        return IntegerOverflow("the sum would leave the range of 64 bits")
     return RemoteError(f"the server refused the command ({code})")
 
 
-def check(reply: Any) -> Any:  # noqa: ANN401 - any reply
+def check(reply: Any) -> Any:
     """Return `reply`, or raise what it means if it is an error."""
     if type(reply) is ServerError:
         raise refusal(reply)

@@ -52,7 +52,7 @@ class Values:
         self._clock = options.clock or SystemClock()
         self._next_log: int | None = None
 
-    def encode(self, value: Any) -> bytes:  # noqa: ANN401 - any value
+    def encode(self, value: Any) -> bytes:
         """Return the payload of `value`; SerializationError if it can't be taken, or is too large."""
         if type(value) is int and _LOWEST <= value <= _HIGHEST:
             return b"%d" % value
@@ -64,7 +64,7 @@ class Values:
             )
         return payload
 
-    def decode(self, payload: bytes) -> Any:  # noqa: ANN401 - any value
+    def decode(self, payload: bytes) -> Any:
         """Return the value of a payload; SerializationError if it isn't one."""
         if payload[:1] in _FIRST:
             value = _raw(payload)
@@ -79,7 +79,7 @@ class Values:
             return payload
         return self._envelope.seal(key, op_id, payload, self._codec.flag)
 
-    def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:  # noqa: ANN401 - any value
+    def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:
         """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""
         return self.seal(key, op_id, self.encode(value))
 

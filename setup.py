@@ -1,4 +1,4 @@
-"""Build of the compiled local tier; everything else is declared in pyproject.toml.
+"""Build of the compiled local tier, and where packages lie; everything else is declared in pyproject.toml.
 
 Two environment variables change the build:
 
@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 required = os.environ.get("TWOTIER_COMPILE") == "required"
 debug = os.environ.get("TWOTIER_DEBUG") == "1"
@@ -21,7 +21,11 @@ if sys.platform == "win32":
 else:
     flags = ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer"] if debug else ["-O3"]
 
+django = ["twotier.django", *(f"twotier.django.{name}" for name in find_packages("django_integration"))]
+
 setup(
+    packages=[*find_packages(include=["twotier", "twotier.*"]), *django],
+    package_dir={"twotier.django": "django_integration"},
     ext_modules=[
         Extension(
             "twotier._speedups",

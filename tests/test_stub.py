@@ -85,8 +85,8 @@ def test_the_twins_have_nothing_else(twin):
         assert public == {n.partition(".")[2] for n in MEMBERS if n.startswith(f"{name}.") and "._" not in n}
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", [name for name in MEMBERS if not name.endswith(".__init__")])
 def test_everything_is_documented(twin, name):
-    """The stub, the compiled module and the twin each have a docstring on every part."""
+    """The stub, the compiled module and the twin each have a docstring on every part (a class's covers `__init__`)."""
     assert ast.get_docstring(MEMBERS[name]), f"{name} has no docstring in the stub"
     assert find(twin, name).__doc__, f"{name} has no docstring in {twin.__name__}"

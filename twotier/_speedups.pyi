@@ -100,7 +100,8 @@ class Store:
     def lose(self) -> None:
         """End the lease and bump the epoch: the link is gone."""
     @property
-    def epoch(self) -> int: ...
+    def epoch(self) -> int:
+        """How often everything was put in doubt."""
     @property
     def live(self) -> bool:
         """Whether the lease holds now."""
@@ -109,7 +110,8 @@ class Store:
     def resize(self, maxsize: int) -> None:
         """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
     @property
-    def maxsize(self) -> int: ...
+    def maxsize(self) -> int:
+        """Most entries held."""
     def expire(self) -> int:
         """Reclaim what is past its stale window; return how many left.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Literal
 
 from twotier.clock import Clock
+from twotier.options import Ttl
 
 class Store:
     """The local tier's engine: entries with expiry, stale window, epoch and op id, under a lease. Times are ns.
@@ -28,11 +29,12 @@ class Store:
     ) -> None:
         """Make an empty store, not yet live; ConfigurationError names a bad argument.
 
-        `copy="auto"` keeps what is neither immutable nor a tree of lists, dicts and sets as `encode(value)` and rebuilds
-        it by `decode` on each hit (both pickle's by default). `max_bytes` bounds the sum of `weigher(key, value)`, by
-        default the encoded size; what weighs more alone is not held. `on_removal(key, value, cause)` is called after the
-        operation by which an entry left, cause "explicit", "replaced", "size", "expired" or "invalidated"; what it
-        raises is logged and counted. `seed` fixes the hashing, for tests.
+        `copy="auto"` keeps what is neither immutable nor a tree of lists, dicts and sets as `encode(value)`, and
+        rebuilds it by `decode` on each hit (both pickle's by default). `max_bytes` bounds the sum of
+        `weigher(key, value)`, by default the encoded size; what weighs more alone is not held.
+        `on_removal(key, value, cause)` is called after the operation by which an entry left, cause "explicit",
+        "replaced", "size", "expired" or "invalidated"; what it raises is logged and counted. `seed` fixes the hashing,
+        for tests.
         """
 
     # Reading
@@ -115,8 +117,10 @@ class Store:
     def expire(self) -> int:
         """Reclaim what is past its stale window; return how many left.
 
-        At most 2,048 leave in one call: call again while it returns more than 0. Each write also reclaims a few.
+        At most 1,024 leave in one call: call again while it returns more than 0. Each write also reclaims a few.
         """
+    def after(self, span: int) -> int:
+        """Return the instant `span` ns from now; NEVER stays NEVER."""
     def counters(self) -> dict[str, int]:
         """Return hits, misses, evictions, expirations, removal_errors, bytes (weights held) and entries."""
     def validate(self) -> None:
@@ -130,6 +134,25 @@ class Front:
         """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
     def _missed(self, key: str, default: Any) -> Any:
         """Answer a local miss; subclasses override it."""
+
+class LocalFront:
+    """Base of LocalCache: the calls that are made most, each one C call. A ttl is in seconds."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def _span(self) -> int: ...
+    def __init__(self, store: Store, ttl: float | None = None) -> None: ...
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        """Return the value under `key`, or `default`."""
+    def __getitem__(self, key: Hashable) -> Any: ...
+    def __contains__(self, key: object) -> bool: ...
+    def __len__(self) -> int:
+        """Return the number of entries held, those included that have just expired."""
+    def set(self, key: Hashable, value: Any, ttl: Ttl = ...) -> None:
+        """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
+    def __setitem__(self, key: Hashable, value: Any) -> None: ...
+    def __delitem__(self, key: Hashable) -> None: ...
 
 def now() -> int:
     """Return the current instant on the clock that counts suspend, as the store reads it (ns)."""

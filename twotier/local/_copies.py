@@ -57,7 +57,7 @@ def copied(tree: Any) -> Any:
 
 def _scan(value: Any, seen: set[int]) -> int:
     kind = type(value)
-    if kind in IMMUTABLE_TYPES or isinstance(value, enum.Enum):
+    if kind in IMMUTABLE_TYPES or issubclass(type(kind), enum.EnumMeta):
         return BY_REFERENCE
     if kind not in (tuple, frozenset, list, dict, set):
         return ENCODED

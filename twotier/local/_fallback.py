@@ -17,10 +17,12 @@ from twotier.errors import ConfigurationError
 from twotier.local._adaptive import M32, M64, Adaptive, mix64
 from twotier.local._copies import BY_REFERENCE, ENCODED, TREE, copied, kind_of
 from twotier.local._orders import Entry, Lfu, Lru, Order
+from twotier.options import DEFAULT_TTL, Ttl, ttl_ns
 
 _BUCKETS: Final = 4096
 _PER_WRITE: Final = 8
-_PER_EXPIRE: Final = 2048
+_PER_EXPIRE: Final = 1024
+_TICK_BITS: Final = 20
 _MISSING: Final = object()
 
 _log = logging.getLogger("twotier")
@@ -51,7 +53,9 @@ class Store:
     ) -> None:
         if copy not in ("auto", "never"):
             raise ConfigurationError(f"copy must be 'auto' or 'never', got {copy!r}")
-        if max_bytes is not None and max_bytes < 1:
+        if policy not in ("lru", "lfu", "adaptive"):
+            raise ConfigurationError(f"policy must be 'lru', 'lfu' or 'adaptive', got {policy!r}")
+        if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
             raise ConfigurationError(f"max_bytes must be None or an int >= 1, got {max_bytes!r}")
         self._maxsize = _checked_size(maxsize)
         self._seed = hash(object()) ^ id(self) if seed is None else seed
@@ -293,6 +297,10 @@ class Store:
         with _Leaving(self) as leaving, self._lock:
             return self._reclaim(_PER_EXPIRE, leaving)
 
+    def after(self, span: int) -> int:
+        """Return the instant `span` ns from now; NEVER stays NEVER."""
+        return NEVER if span == NEVER else min(NEVER, self._now() + span)
+
     def counters(self) -> dict[str, int]:
         """Return hits, misses, evictions, expirations, removal_errors, bytes and entries."""
         with self._lock:
@@ -331,10 +339,10 @@ class Store:
         )
 
     def _handed_out(self, entry: Entry, leaving: "_Leaving") -> Any:
+        self._order.hit(entry)
         if entry.kind == ENCODED:
-            data = entry.value
             try:
-                value = self._decode(data)
+                value = self._decode(entry.value)
             except Exception:  # noqa: BLE001 - whatever a codec raises, the entry is of no use
                 self._remove(entry, "invalidated", leaving)
                 return _MISSING
@@ -342,8 +350,6 @@ class Store:
             value = copied(entry.value)
         else:
             value = entry.value
-        if entry.alive:
-            self._order.hit(entry)
         return value
 
     def _bucket(self, key: Hashable) -> int:
@@ -364,6 +370,8 @@ class Store:
 
     def _made(self, key: Hashable, value: Any, op: int, expires: int, stale: int, encoded: bytes | None) -> Entry:
         """Return a new entry, not yet placed. Runs the codec and the weigher."""
+        if stale < 0:
+            raise ValueError(f"stale must be >= 0 ns, got {stale}")
         entry = Entry(key, hash(key) & M64)
         entry.op, entry.expires, entry.deadline = op, expires, _deadline(expires, stale)
         entry.kind = kind_of(value) if self._copies else BY_REFERENCE
@@ -375,19 +383,19 @@ class Store:
                 entry.weight = len(self._encode(value) if encoded is None else encoded)
             else:
                 entry.weight = self._weigher(key, value)
-                if isinstance(entry.weight, bool) or not isinstance(entry.weight, int) or entry.weight < 0:
+                if type(entry.weight) is not int or not 0 <= entry.weight < 1 << 62:
                     raise ValueError(f"weigher must return an int >= 0, got {entry.weight!r} for {key!r}")
         return entry
 
     def _place(self, key: Hashable, made: Entry, leaving: "_Leaving") -> bool:
         """Put a made entry in the table in place of what is there; tell whether it could be held."""
-        self._reclaim(_PER_WRITE, leaving)
         entry = self._find(key)
         over = self._max_bytes is not None and made.weight > self._max_bytes
         if over or made.deadline <= self._now():
             self._remove(entry, "size" if over else "expired", leaving)
             return False
         if entry is None:
+            self._reclaim(_PER_WRITE, leaving)
             entry = made
             entry.alive = True
             self._table[key] = entry
@@ -417,7 +425,8 @@ class Store:
 
     def _reclaim(self, most: int, leaving: "_Leaving") -> int:
         count = 0
-        while self._heap and count < most and self._heap[0][0] <= self._now():
+        tick = self._now() >> _TICK_BITS if self._heap else 0
+        while self._heap and count < most and self._heap[0][0] >> _TICK_BITS < tick:
             deadline, _, entry = heapq.heappop(self._heap)
             if entry.alive and entry.deadline == deadline:
                 self._remove(entry, "expired", leaving)
@@ -486,9 +495,52 @@ class Front:
         return default
 
 
+class LocalFront:
+    """Base of LocalCache: the calls that are made most. A ttl is in seconds."""
+
+    __slots__ = ("_span", "store")
+
+    def __init__(self, store: Store, ttl: float | None = None) -> None:
+        self._span = ttl_ns(ttl)
+        self.store = store
+
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        """Return the value under `key`, or `default`."""
+        return self.store.get(key, default)
+
+    def __getitem__(self, key: Hashable) -> Any:
+        """Return the value under `key`; KeyError without one."""
+        value = self.store.get(key, _MISSING)
+        if value is _MISSING:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether there is a value under `key`."""
+        return key in self.store
+
+    def __len__(self) -> int:
+        """Return the number of entries held, those included that have just expired."""
+        return len(self.store)
+
+    def set(self, key: Hashable, value: Any, ttl: Ttl = DEFAULT_TTL) -> None:
+        """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
+        span = self._span if ttl is DEFAULT_TTL else ttl_ns(ttl)
+        self.store.put(key, value, expires=self.store.after(span))
+
+    def __setitem__(self, key: Hashable, value: Any) -> None:
+        """Put `value` for the cache's own ttl."""
+        self.store.put(key, value, expires=self.store.after(self._span))
+
+    def __delitem__(self, key: Hashable) -> None:
+        """Remove the value under `key`; KeyError without one."""
+        if not self.store.discard(key):
+            raise KeyError(key)
+
+
 def _checked_size(maxsize: int) -> int:
-    if isinstance(maxsize, bool) or not isinstance(maxsize, int) or not 1 <= maxsize < 1 << 31:
-        raise ConfigurationError(f"maxsize must be an int from 1 to 2**31 - 1, got {maxsize!r}")
+    if type(maxsize) is not int or not 1 <= maxsize <= 1 << 30:
+        raise ConfigurationError(f"maxsize must be an int from 1 to 2**30, got {maxsize!r}")
     return maxsize
 
 
@@ -497,9 +549,7 @@ def _order(policy: str, maxsize: int, seed: int) -> Order:
         return Lru(maxsize)
     if policy == "lfu":
         return Lfu(maxsize)
-    if policy == "adaptive":
-        return Adaptive(maxsize, seed)
-    raise ConfigurationError(f"policy must be 'lru', 'lfu' or 'adaptive', got {policy!r}")
+    return Adaptive(maxsize, seed)
 
 
 def _deadline(expires: int, stale: int) -> int:

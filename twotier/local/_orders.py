@@ -3,7 +3,7 @@
 A policy orders entries and never sees values. It calls nothing back: what it decides to evict, it returns.
 
 - `Lru` is cachetools' LRUCache over the entries themselves.
-- `Lfu` counts uses up to 255 and evicts the oldest of the least used; every ten turnovers' worth of uses it halves all
+- `Lfu` counts uses up to 63 and evicts the oldest of the least used; every ten turnovers' worth of uses it halves all
   counts, so that yesterday's hot keys leave.
 - `Adaptive` is in `_adaptive.py`.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from cachetools import LRUCache
 
-MOST_USES: Final = 255
+MOST_USES: Final = 63
 """A use count stops here."""
 
 USES_PER_HALVING: Final = 10

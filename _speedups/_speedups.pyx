@@ -1,0 +1,45 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The compiled local tier. `twotier/_speedups.pyi` is its contract, `twotier/local/_fallback.py` its Python twin.
+
+One module, so that its parts call each other in C; one idea a part, in the order in which they build on each other:
+
+    platform    what is taken from C and CPython, and the debug build's assertions
+    clock       the machine's steady clock, read cheaply
+    entries     the entries and the table that holds them
+    index       hash to entry: open addressing, no tombstones
+    rings       doubly linked lists of entries, as the policies use them
+    lru, lfu, ghosts, adaptive, policy    which entry leaves
+    wheel       which entry's time is over
+    buckets     which fill tokens still stand
+    leaving     what left the table, released when it is consistent again
+    table       making it, and taking everything out at once
+    copies      what may be handed out by reference, and what is copied
+    audit       the check of the whole structure, for tests
+    store       the store: all of the above under one contract
+    collect     the store as the garbage collector sees it
+    faces       the thin callers of a store: Front (a two-tier cache's), LocalFront (LocalCache's)
+
+The rule that keeps it whole: Python code can run inside any DECREF, comparison, hash, codec, weigher, listener or
+foreign clock, and call back. An operation therefore runs in three steps: what may run Python code and raise (hash,
+clock, copying, looking up), then what changes the table (C alone, can't fail), then what lets go of objects.
+"""
+
+include "platform.pxi"
+include "clock.pxi"
+include "entries.pxi"
+include "index.pxi"
+include "rings.pxi"
+include "lru.pxi"
+include "lfu.pxi"
+include "ghosts.pxi"
+include "adaptive.pxi"
+include "wheel.pxi"
+include "buckets.pxi"
+include "leaving.pxi"
+include "policy.pxi"
+include "table.pxi"
+include "copies.pxi"
+include "audit.pxi"
+include "store.pxi"
+include "collect.pxi"
+include "faces.pxi"

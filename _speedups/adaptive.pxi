@@ -1,0 +1,192 @@
+# adaptive: two lists, two ghost tables, and a boundary that learns. (twotier/local/_adaptive.py says it in Python.)
+#
+# Probation (LRU, small) takes new keys; main (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that leave
+# either are remembered as ghosts, and a ghost that comes back moves the boundary q, the target size of probation: one of
+# probation grows it, one of main shrinks it. A ghost of probation that was seen since main's oldest entry (LIRS's test)
+# goes to main at once. A cold cache fills main first. Main's tail ages, so that stale content leaves.
+#
+# Invariants: n_probation + n_main == count <= maxsize; q_min <= q <= q_max. Every loop is capped, so each call is O(1); a
+# main hit writes one byte of a line that the lookup has loaded. Bytes: links and stamp in the entry, and 16 an entry of
+# capacity for ghosts. Stamps count misses (probation) and moves of main (its ghosts), u32, compared as signed differences.
+
+cdef enum:
+    MAIN = 0             # head of main's ring
+    PROBATION = 1        # head of probation's ring
+    ADAPTIVE_HEADS = 2
+    STEPS = 32           # most second chances, and most promotions, in one call
+    MOST_FREQ = 3
+    PROVEN = 2           # uses in probation that make an entry a candidate for main
+    AGING_PERIOD = 8192  # misses, per entry of main, between two steps of aging
+
+
+cdef void adaptive_set_capacity(Table* t, uint64_t capacity) noexcept nogil:
+    cdef Adaptive* a = &t.adaptive
+    cdef uint64_t most = capacity * 99 // 100
+    if most > capacity - 1:
+        most = capacity - 1
+    a.q_min = <uint32_t> (capacity // 100) if capacity >= 100 else 1
+    a.q_max = <uint32_t> most if most > a.q_min else a.q_min
+    a.horizon = <uint32_t> (capacity // 2) if capacity >= 2 else 1
+
+
+cdef inline void adaptive_set_q(Adaptive* a, double q) noexcept nogil:
+    a.q = a.q_min if q < a.q_min else a.q_max if q > a.q_max else q
+
+
+cdef inline uint64_t probation_ghost_slots(uint64_t capacity) noexcept nogil:
+    return capacity * 3 // 2 if capacity * 3 // 2 > 16 else 16
+
+
+cdef inline uint64_t main_ghost_slots(uint64_t capacity) noexcept nogil:
+    return capacity // 2 if capacity // 2 > 8 else 8
+
+
+cdef void adaptive_init(Table* t) noexcept nogil:
+    cdef Adaptive* a = &t.adaptive
+    memset(a, 0, sizeof(Adaptive))
+    adaptive_set_capacity(t, t.maxsize)
+    adaptive_set_q(a, <double> <uint64_t> (t.maxsize * 0.1 + 0.5))
+    ghosts_init(&a.probation_ghosts, probation_ghost_slots(t.maxsize))
+    ghosts_init(&a.main_ghosts, main_ghost_slots(t.maxsize))
+
+
+cdef void adaptive_resize(Table* t, uint32_t maxsize) noexcept nogil:
+    # What was learned is kept, in proportion. (The caller evicts what is over.)
+    cdef Adaptive* a = &t.adaptive
+    cdef double share = a.q / t.maxsize
+    adaptive_set_capacity(t, maxsize)
+    adaptive_set_q(a, share * maxsize)
+    ghosts_resize(&a.probation_ghosts, probation_ghost_slots(maxsize), a.misses)
+    ghosts_resize(&a.main_ghosts, main_ghost_slots(maxsize), a.main_ops)
+
+
+cdef inline int64_t main_target(Table* t) noexcept nogil:
+    return <int64_t> t.maxsize - <int64_t> t.adaptive.q
+
+
+cdef inline int32_t since(uint32_t later, uint32_t earlier) noexcept nogil:
+    return <int32_t> (later - earlier)
+
+
+cdef inline void adaptive_hit(Table* t, uint32_t i) noexcept nogil:
+    cdef Entry* e = &t.entries[i]
+    if e.meta & FREQ < MOST_FREQ:
+        e.meta += 1
+    if not e.meta & IN_MAIN:  # a main hit is a counter and nothing else
+        if t.links[PROBATION].next != i:
+            ring_unlink(t, i)
+            ring_push(t, PROBATION, i)
+        e.stamp = t.adaptive.misses
+
+
+cdef inline void adaptive_rotate(Table* t, uint32_t i) noexcept nogil:
+    t.entries[i].meta -= 1
+    ring_unlink(t, i)
+    ring_push(t, MAIN, i)
+    t.entries[i].stamp = t.adaptive.misses
+    t.adaptive.main_ops += 1
+
+
+cdef uint32_t adaptive_settle(Table* t) noexcept nogil:
+    # Give second chances at main's tail; return the tail (MAIN itself when main is empty).
+    cdef uint32_t tail
+    cdef int step
+    for step in range(STEPS):
+        tail = t.links[MAIN].prev
+        if tail == MAIN or not t.entries[tail].meta & FREQ:
+            return tail
+        adaptive_rotate(t, tail)
+    return t.links[MAIN].prev
+
+
+cdef bint adaptive_is_newer(Table* t, uint32_t stamp) noexcept nogil:
+    # LIRS's test: was it seen since main's oldest was?
+    cdef uint32_t tail = adaptive_settle(t)
+    return tail == MAIN or since(stamp, t.entries[tail].stamp) > 0
+
+
+cdef uint32_t adaptive_drop_main(Table* t, uint32_t i) noexcept nogil:
+    cdef Adaptive* a = &t.adaptive
+    ring_unlink(t, i)
+    a.n_main -= 1
+    a.main_ops += 1
+    ghosts_put(&a.main_ghosts, mix64(t.details[i].hash ^ t.salt), a.main_ops, a.main_ops)
+    return i
+
+
+cdef void adaptive_to_main(Table* t, uint32_t i) noexcept nogil:
+    t.entries[i].meta = (t.entries[i].meta | IN_MAIN) & ~<uint32_t> FREQ
+    t.entries[i].stamp = t.adaptive.misses
+    ring_push(t, MAIN, i)
+    t.adaptive.n_main += 1
+    t.adaptive.main_ops += 1
+
+
+cdef void adaptive_forget(Table* t, uint32_t i) noexcept nogil:
+    # Drop an entry without a ghost.
+    ring_unlink(t, i)
+    if t.entries[i].meta & IN_MAIN:
+        t.adaptive.n_main -= 1
+    else:
+        t.adaptive.n_probation -= 1
+
+
+cdef uint32_t adaptive_age(Table* t) noexcept nogil:
+    # Let main forget: every so many misses its tail loses a chance, or its place (then it is returned).
+    cdef Adaptive* a = &t.adaptive
+    cdef uint32_t tail, period = AGING_PERIOD // a.n_main if a.n_main else AGING_PERIOD
+    a.age_count += 1
+    if a.age_count < (period if period > STEPS else STEPS):
+        return NONE
+    a.age_count = 0
+    tail = t.links[MAIN].prev
+    if tail == MAIN:
+        return NONE
+    if t.entries[tail].meta & FREQ:
+        adaptive_rotate(t, tail)
+        return NONE
+    return adaptive_drop_main(t, tail)
+
+
+cdef uint32_t adaptive_pop(Table* t) noexcept nogil:
+    # Choose the entry that makes room, and unlink it.
+    cdef Adaptive* a = &t.adaptive
+    cdef uint32_t oldest, promotions = 0
+    while True:
+        if a.n_main > main_target(t) or a.n_probation == 0:
+            return adaptive_drop_main(t, adaptive_settle(t))
+        oldest = t.links[PROBATION].prev
+        ring_unlink(t, oldest)
+        a.n_probation -= 1
+        if t.entries[oldest].meta & FREQ >= PROVEN:
+            promotions += 1
+            if promotions <= STEPS and adaptive_is_newer(t, t.entries[oldest].stamp):
+                adaptive_to_main(t, oldest)
+                continue
+        ghosts_put(&a.probation_ghosts, mix64(t.details[oldest].hash ^ t.salt), t.entries[oldest].stamp, a.misses)
+        adaptive_set_q(a, a.q - 1.0 / 256)
+        return oldest
+
+
+cdef inline double adaptive_step(Ghosts* other, Ghosts* own) noexcept nogil:
+    # How far a ghost moves the boundary: by the ratio of live ghosts, one to four.
+    cdef double step = <double> other.live / <double> (own.live if own.live else 1)
+    return 1.0 if step < 1.0 else 4.0 if step > 4.0 else step
+
+
+cdef bint adaptive_learn(Table* t, uint64_t mixed) noexcept nogil:
+    # Move the boundary if the key left lately; tell whether it belongs in main at once.
+    cdef Adaptive* a = &t.adaptive
+    cdef uint32_t stamp = 0, tail
+    cdef int64_t oldest
+    cdef bint promote
+    if ghosts_take(&a.probation_ghosts, mixed, &stamp):  # probation was too small
+        promote = adaptive_is_newer(t, stamp)
+        tail = t.links[PROBATION].prev
+        oldest = 0 if tail == PROBATION else since(a.misses, t.entries[tail].stamp)
+        if since(a.misses, stamp) <= oldest + a.horizon:
+            adaptive_set_q(a, a.q + adaptive_step(&a.main_ghosts, &a.probation_ghosts))
+        return promote
+    if ghosts_take(&a.main_ghosts, mixed, &stamp) and since(a.main_ops, stamp) <= <int64_t> a.horizon:
+        adaptive_set_q(a, a.q - adaptive_step(&a.probation_ghosts, &a.main_ghosts))  # main was too small
+    return False

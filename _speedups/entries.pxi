@@ -1,0 +1,166 @@
+# The entries, and the table that holds everything.
+#
+# An entry is named by its index (u32) into three parallel arrays, 64 bytes in all, apart by when they are touched: what a
+# hit reads (two to a cache line, aligned), the policy's links (a hit of lru), and the rest. The first `heads` entries hold
+# no value: they are the heads of the policy's rings, so that 0 can mean "none". Free entries form a list through `next`.
+# The arrays grow with use, never with maxsize; what few caches use (stale windows, weights) is in arrays beside them that
+# are made on first use.
+
+cdef enum Policy:
+    LRU
+    LFU
+    ADAPTIVE
+
+cdef enum:
+    # Entry.meta: the low 24 bits of the epoch, then eight of flags.
+    FREQ = 0x03          # uses, as the adaptive policy counts them
+    IN_MAIN = 0x04       # on the adaptive policy's main list
+    KIND = 0x18          # how the value is handed out
+    BY_REFERENCE = 0x00
+    TREE = 0x08          # copied; no container is in it twice
+    SHARED_TREE = 0x10   # copied; containers are in it twice or in themselves
+    ENCODED = 0x18       # rebuilt from bytes
+    PLAIN = 0x20         # neither key nor value can be part of a cycle
+    FLAGS = 0xFF
+    EPOCH_SHIFT = 8
+
+    NONE = 0             # no entry
+    LEAST_CAPACITY = 8
+
+cdef struct Entry:
+    PyObject* key        # NULL: free
+    PyObject* value
+    int64_t expires      # ns; NEVER
+    uint32_t meta
+    uint32_t stamp       # the policy's
+
+cdef struct Links:
+    uint32_t prev        # the policy's ring: towards the newest
+    uint32_t next        # the policy's ring: towards the oldest; free: the next free entry
+
+cdef struct Details:
+    uint64_t hash        # Python's
+    uint64_t op          # tag of the write that made the value; 0: none
+    uint32_t wheel_prev  # the timer wheel's list; NONE: not in the wheel
+    uint32_t wheel_next
+
+cdef struct Ghosts:
+    uint64_t* cells      # fingerprint << 32 | stamp, eight to a bucket; NULL before the first ghost
+    void* block
+    uint32_t buckets
+    uint32_t live
+
+cdef struct Adaptive:
+    uint32_t n_probation, n_main
+    uint32_t misses, main_ops, age_count
+    uint32_t q_min, q_max, horizon
+    double q             # target size of probation
+    Ghosts probation_ghosts, main_ghosts
+
+cdef struct Lfu:
+    uint64_t in_use      # bit n: some entry has n uses
+    uint64_t uses        # since the last halving
+    uint32_t era         # halvings
+
+cdef struct Wheel:
+    uint64_t occupied[8]     # bit s of level l: some entry is in slot s
+    uint32_t slots[8 * 64]   # the first entry of each slot's list
+    uint64_t tick            # everything before it has been looked at
+    int draining             # the level whose own slot is being emptied; 0: none
+    uint32_t scheduled       # entries in the wheel
+
+cdef struct Buckets:
+    uint64_t last_ops[4096]
+    uint32_t gens[4096]
+
+cdef struct Table:
+    Entry* entries
+    Links* links
+    Details* details
+    uint32_t* slots
+    uint32_t mask        # slots - 1
+    uint32_t bits        # log2(slots)
+    uint32_t epoch       # the low 24 bits, in place for comparing with Entry.meta
+    uint32_t policy
+    int64_t lease_until
+    uint64_t multiplier  # odd and secret
+    uint64_t hits, misses
+    uint64_t changes     # of the table's structure, so that a lookup sees what foreign code did
+    uint32_t count, used, capacity, heads, free, maxsize
+    void* block          # what `entries` is aligned inside of
+    int64_t* stales      # NULL before the first stale window
+    int64_t* weights     # NULL without max_bytes
+    int64_t bytes, max_bytes
+    uint64_t evictions, expirations
+    uint64_t salt
+    PyObject* clock      # borrowed: a foreign clock's `now`; NULL for the machine's
+    Adaptive adaptive
+    Lfu lfu
+    Wheel* wheel         # NULL before the first entry that expires
+    Buckets* buckets     # NULL before the first token
+
+
+cdef void* aligned(void* block) noexcept nogil:
+    # The first cache line that begins in `block`.
+    return <void*> ((<size_t> block + 63) & ~<size_t> 63)
+
+
+cdef bint grow(void** array, size_t size) except False:
+    cdef void* grown = realloc(array[0], size)
+    if grown == NULL:
+        raise MemoryError
+    array[0] = grown
+    return True
+
+
+cdef bint entries_grow(Table* t, uint32_t capacity) except False:
+    # Make room for `capacity` entries, heads included.
+    cdef size_t before = <size_t> t.entries - <size_t> t.block
+    if t.stales != NULL:
+        grow(<void**> &t.stales, capacity * sizeof(int64_t))
+    if t.weights != NULL:
+        grow(<void**> &t.weights, capacity * sizeof(int64_t))
+    grow(<void**> &t.links, capacity * sizeof(Links))
+    grow(<void**> &t.details, capacity * sizeof(Details))
+    grow(&t.block, capacity * sizeof(Entry) + 63)
+    t.entries = <Entry*> aligned(t.block)
+    if t.used and <size_t> t.entries - <size_t> t.block != before:
+        memmove(t.entries, <char*> t.block + before, t.used * sizeof(Entry))
+    t.capacity = capacity
+    return True
+
+
+cdef bint entries_reserve(Table* t) except False:
+    # See to it that one more entry can be held. (A full table evicts one first.)
+    cdef uint64_t most = <uint64_t> t.maxsize + t.heads, wanted
+    if t.free != NONE or t.used < t.capacity or t.capacity >= most:
+        return True
+    wanted = <uint64_t> t.capacity + (t.capacity >> 1)
+    return entries_grow(t, <uint32_t> (wanted if wanted < most else most))
+
+
+cdef inline uint32_t entry_take(Table* t) noexcept nogil:
+    # Take an entry that is free (entries_reserve saw to it).
+    cdef uint32_t i = t.free
+    if i != NONE:
+        t.free = t.links[i].next
+    else:
+        check(t.used < t.capacity)
+        i = t.used
+        t.used += 1
+    return i
+
+
+cdef inline void entry_free(Table* t, uint32_t i) noexcept nogil:
+    t.entries[i].key = NULL
+    t.entries[i].value = NULL
+    t.links[i].next = t.free
+    t.free = i
+
+
+cdef inline int64_t deadline_of(Table* t, uint32_t i) noexcept nogil:
+    # The end of the entry's stale window.
+    cdef int64_t expires = t.entries[i].expires
+    if t.stales == NULL:
+        return expires
+    return expires + t.stales[i] if expires < NEVER - t.stales[i] else NEVER

@@ -1,0 +1,133 @@
+# The thin callers of a store. A hit is one C call; they reach the table through a pointer that is good as long as they
+# hold the store, which the garbage collector therefore doesn't clear from them (the store itself breaks cycles).
+
+from libc.math cimport llrint
+
+from twotier.options import DEFAULT_TTL, ttl_ns
+
+
+@cython.no_gc_clear
+cdef class Front:
+    """Base of a cache's face: a local hit is one C call, and everything else goes to `_missed`."""
+
+    cdef Table* t
+    cdef Store store
+
+    def __init__(self, Store store not None):
+        if self.store is not None:
+            raise RuntimeError("a Front is made with its store once; make another one")
+        self.store = store
+        self.t = &store.t
+
+    def get(self, key, default=None):
+        """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
+        cdef Table* t = self.t
+        cdef uint32_t i
+        cdef object value
+        if likely(is_str(<PyObject*> key) and t != NULL):
+            i = find_fresh(t, <PyObject*> key)
+            if likely(i != NONE):
+                policy_hit(t, i)
+                if likely(not t.entries[i].meta & KIND):
+                    t.hits += 1
+                    return <object> t.entries[i].value
+                value = self.store.rebuilt_hit(i, MISSING)
+                if value is not MISSING:
+                    return value
+            else:
+                t.misses += 1
+        return self._missed(key, default)
+
+    def _missed(self, key, default):
+        """Answer a local miss; subclasses override it."""
+        return default
+
+
+cdef int64_t span_of(object ttl, int64_t default) except -1:
+    # A caller's ttl (s) in ns; NEVER for None.
+    cdef double seconds
+    if ttl is DEFAULT_TTL:
+        return default
+    if ttl is None:
+        return NEVER
+    if type(ttl) is float:
+        seconds = ttl
+        if 0 <= seconds < 9e9:
+            return llrint(seconds * 1e9)
+    elif type(ttl) is int and 0 <= ttl < 9_000_000_000:
+        return <int64_t> ttl * 1_000_000_000
+    return ttl_ns(ttl)
+
+
+@cython.no_gc_clear
+cdef class LocalFront:
+    """Base of LocalCache: the calls that are made most, each one C call. A ttl is in seconds."""
+
+    cdef Table* t
+    cdef readonly Store store
+    cdef readonly int64_t _span
+
+    def __init__(self, Store store not None, ttl=None):
+        if self.store is not None:
+            raise RuntimeError("a LocalFront is made with its store once; make another one")
+        self._span = span_of(ttl, NEVER)
+        self.store = store
+        self.t = &store.t
+
+    def get(self, key, default=None):
+        """Return the value under `key`, or `default`."""
+        cdef Table* t = self.table()
+        cdef uint32_t i = find_fresh(t, <PyObject*> key)
+        if i == NONE:
+            t.misses += 1
+            return default
+        policy_hit(t, i)
+        if likely(not t.entries[i].meta & KIND):
+            t.hits += 1
+            return <object> t.entries[i].value
+        return self.store.rebuilt_hit(i, default)
+
+    def __getitem__(self, key):
+        cdef Table* t = self.table()
+        cdef uint32_t i = find_fresh(t, <PyObject*> key)
+        cdef object value
+        if unlikely(i == NONE):
+            t.misses += 1
+            raise KeyError(key)
+        policy_hit(t, i)
+        if likely(not t.entries[i].meta & KIND):
+            t.hits += 1
+            return <object> t.entries[i].value
+        value = self.store.rebuilt_hit(i, MISSING)
+        if value is MISSING:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key):
+        return find_fresh(self.table(), <PyObject*> key) != NONE
+
+    def __len__(self):
+        return self.table().count
+
+    def set(self, key, value, ttl=DEFAULT_TTL):
+        """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
+        self.put(key, value, span_of(ttl, self._span))
+
+    def __setitem__(self, key, value):
+        self.put(key, value, self._span)
+
+    def __delitem__(self, key):
+        self.table()
+        if not self.store.discard(key):
+            raise KeyError(key)
+
+    cdef Table* table(self) except NULL:
+        if unlikely(self.t == NULL):
+            raise RuntimeError("super().__init__() was not called")
+        return self.t
+
+    cdef int put(self, object key, object value, int64_t span) except -1:
+        cdef Table* t = self.table()
+        cdef int64_t now_ = instant(t) if span != NEVER or t.wheel != NULL else 0
+        self.store.put_now(<PyObject*> key, value, 0, later(now_, span), 0, None, now_)
+        return 0

@@ -1,0 +1,121 @@
+# The policy of a table, and how an entry leaves for good.
+
+
+cdef uint32_t policy_heads(uint32_t policy) noexcept nogil:
+    return LFU_HEADS if policy == LFU else ADAPTIVE_HEADS if policy == ADAPTIVE else LRU_HEADS
+
+
+cdef void policy_init(Table* t) noexcept nogil:
+    # Empty rings. (What a policy has learned stays: it describes the work, not the content.)
+    cdef uint32_t head
+    for head in range(t.heads):
+        memset(&t.entries[head], 0, sizeof(Entry))
+        ring_init(t, head)
+    t.lfu.in_use = 0
+    t.lfu.uses = 0
+    t.lfu.era = 0
+    t.adaptive.n_main = 0
+    t.adaptive.n_probation = 0
+
+
+cdef inline void policy_hit(Table* t, uint32_t i) noexcept nogil:
+    # A resident entry was used.
+    if t.policy == ADAPTIVE:
+        adaptive_hit(t, i)
+    elif t.policy == LRU:
+        lru_hit(t, i)
+    else:
+        lfu_hit(t, i)
+
+
+cdef void policy_forget(Table* t, uint32_t i) noexcept nogil:
+    # The entry was deleted, or has expired.
+    if t.policy == ADAPTIVE:
+        adaptive_forget(t, i)
+    elif t.policy == LRU:
+        ring_unlink(t, i)
+    else:
+        lfu_unlink(t, i, lfu_count(t, i))
+
+
+cdef uint32_t policy_pop(Table* t) noexcept nogil:
+    # Choose the entry that makes room, and unlink it.
+    cdef uint32_t i
+    if t.policy == ADAPTIVE:
+        return adaptive_pop(t)
+    if t.policy == LRU:
+        i = t.links[LRU_HEAD].prev
+        ring_unlink(t, i)
+    else:
+        i = lfu_oldest(t)
+        lfu_unlink(t, i, lfu_count(t, i))
+    return i
+
+
+cdef void entry_leave(Table* t, uint32_t i, uint32_t cause, Leaving* leaving) noexcept nogil:
+    # Take an entry that the policy has let go of out of everything else.
+    cdef Entry* e = &t.entries[i]
+    wheel_remove(t, i)
+    index_remove(t, i)
+    t.count -= 1
+    t.changes += 1
+    if t.weights != NULL:
+        t.bytes -= t.weights[i]
+    leaving_note(leaving, e.key, e.value, e.meta & KIND, cause)
+    entry_free(t, i)
+
+
+cdef inline void entry_remove(Table* t, uint32_t i, uint32_t cause, Leaving* leaving) noexcept nogil:
+    policy_forget(t, i)
+    entry_leave(t, i, cause, leaving)
+
+
+cdef inline void entry_evict(Table* t, uint32_t i, Leaving* leaving) noexcept nogil:
+    t.evictions += 1
+    entry_leave(t, i, SIZE, leaving)
+
+
+cdef void admit_adaptive(Table* t, uint64_t hash_, Leaving* leaving, bint* promote) noexcept nogil:
+    # Learn from the ghost of the key that comes, and make room.
+    cdef Adaptive* a = &t.adaptive
+    cdef uint32_t victim
+    a.misses += 1
+    if t.count >= t.maxsize:
+        victim = adaptive_age(t)
+        if victim != NONE:
+            entry_evict(t, victim, leaving)
+    promote[0] = adaptive_learn(t, mix64(hash_ ^ t.salt))
+    if t.count >= t.maxsize:
+        if promote[0] and a.n_main and a.n_main >= main_target(t):
+            entry_evict(t, adaptive_drop_main(t, adaptive_settle(t)), leaving)
+        else:
+            while t.count >= t.maxsize:
+                entry_evict(t, adaptive_pop(t), leaving)
+
+
+cdef uint32_t policy_admit(Table* t, uint64_t hash_, Leaving* leaving) noexcept nogil:
+    # Make room for a new entry, take it, and put it in its ring. (entries_reserve saw to it that there is one.)
+    cdef uint32_t i
+    cdef bint promote = False
+    if t.policy == ADAPTIVE:
+        admit_adaptive(t, hash_, leaving, &promote)
+    else:
+        while t.count >= t.maxsize:
+            entry_evict(t, policy_pop(t), leaving)
+    i = entry_take(t)
+    t.details[i].hash = hash_
+    t.entries[i].meta = 0
+    t.details[i].wheel_prev = NONE
+    if t.policy == ADAPTIVE:
+        if promote or t.adaptive.n_main < main_target(t):  # a cold cache fills main first
+            adaptive_to_main(t, i)
+        else:
+            t.entries[i].stamp = t.adaptive.misses
+            ring_push(t, PROBATION, i)
+            t.adaptive.n_probation += 1
+    elif t.policy == LRU:
+        ring_push(t, LRU_HEAD, i)
+    else:
+        lfu_link(t, i, 1)
+        lfu_used(t)
+    return i

@@ -1,0 +1,94 @@
+# Making a table, and taking everything out of it at once.
+
+cdef struct Detached:
+    void* block
+    Entry* entries
+    uint32_t heads, used
+
+
+cdef bint table_init(Table* t, bint weighed) except False:
+    # Give a table without arrays its first ones; on MemoryError it has none, as before.
+    t.block = NULL
+    t.entries = NULL
+    t.links = NULL
+    t.details = NULL
+    t.slots = NULL
+    t.stales = NULL
+    t.weights = NULL
+    t.count = t.used = t.capacity = t.free = 0
+    t.bytes = 0
+    try:
+        if weighed:
+            t.weights = <int64_t*> malloc(sizeof(int64_t))
+            if t.weights == NULL:
+                raise MemoryError
+        entries_grow(t, t.heads + LEAST_CAPACITY)
+        t.used = t.heads
+        policy_init(t)
+        index_grow(t, 8 if t.heads == LFU_HEADS else LEAST_BITS)
+    except MemoryError:
+        table_free_arrays(t)
+        raise
+    return True
+
+
+cdef void table_free_arrays(Table* t) noexcept nogil:
+    free(t.block)
+    free(t.links)
+    free(t.details)
+    free(t.slots)
+    free(t.stales)
+    free(t.weights)
+    t.block = NULL
+    t.entries = NULL
+    t.links = NULL
+    t.details = NULL
+    t.slots = NULL
+    t.stales = NULL
+    t.weights = NULL
+    t.used = t.count = t.capacity = t.free = 0
+
+
+cdef bint table_detach(Table* t, Detached* old) except False:
+    # Take all entries out, into `old`, and give the table small arrays.
+    cdef Table fresh = t[0]
+    table_init(&fresh, t.weights != NULL)
+    fresh.changes += 1
+    old.block = t.block
+    old.entries = t.entries
+    old.heads = t.heads
+    old.used = t.used
+    t.block = NULL
+    table_free_arrays(t)
+    t[0] = fresh
+    if t.wheel != NULL:
+        memset(t.wheel.occupied, 0, sizeof(t.wheel.occupied))
+        memset(t.wheel.slots, 0, sizeof(t.wheel.slots))
+        t.wheel.draining = t.wheel.scheduled = 0
+    return True
+
+
+cdef void free_entries(Detached* old) noexcept:
+    # Let go of what was taken out. Runs Python code.
+    cdef uint32_t i
+    for i in range(old.heads, old.used):
+        if old.entries[i].key != NULL:
+            Py_DECREF(<object> old.entries[i].key)
+            Py_XDECREF(old.entries[i].value)
+    free(old.block)
+
+
+cdef void table_free(Table* t) noexcept:
+    # The end of a table: nobody can reach it any more.
+    cdef Detached old
+    old.block = t.block
+    old.entries = t.entries
+    old.heads = t.heads
+    old.used = t.used
+    t.block = NULL
+    table_free_arrays(t)
+    free_entries(&old)
+    free(t.wheel)
+    free(t.buckets)
+    free(t.adaptive.probation_ghosts.block)
+    free(t.adaptive.main_ghosts.block)

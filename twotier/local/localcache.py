@@ -1,0 +1,162 @@
+"""`LocalCache`: the local tier on its own, as a mapping."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Literal
+
+from twotier.clock import NEVER, Clock
+from twotier.local import LocalFront, Store
+from twotier.options import DEFAULT_TTL, Policy, Ttl, ttl_ns
+from twotier.stats import Stats
+
+_MISSING: Any = object()
+
+
+class LocalCache(LocalFront, MutableMapping[Any, Any]):
+    """A bounded mapping in this process: any hashable key, any value. Threads may share it.
+
+    `maxsize`: most entries held. `policy`: what leaves when it is full: "adaptive" (the best hit ratio on most work),
+    "lru" or "lfu". `ttl`: life of an entry that is set without one (s); None for no expiry. `max_bytes`: most that
+    `weigher(key, value)` may add up to (bytes; by default the size of the pickled value); what weighs more alone is not
+    held. `on_removal(key, value, cause)` is told what left, and why: "explicit", "replaced", "size", "expired" or
+    "invalidated". `copy="auto"` hands out copies of mutable values; by default, as in a dict, callers get the very
+    object. `clock`: for tests.
+
+    >>> cache = LocalCache(maxsize=2, policy="lru", ttl=60)
+    >>> cache["a"], cache["b"], cache["c"] = 1, 2, 3
+    >>> cache.get("a"), cache["c"], sorted(cache)
+    (None, 3, ['b', 'c'])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        maxsize: int = 100_000,
+        *,
+        policy: Policy = "adaptive",
+        ttl: float | None = None,
+        max_bytes: int | None = None,
+        weigher: Callable[[Any, Any], int] | None = None,
+        on_removal: Callable[[Any, Any, str], object] | None = None,
+        copy: Literal["auto", "never"] = "never",
+        clock: Clock | None = None,
+    ) -> None:
+        store = Store(
+            maxsize,
+            policy=policy,
+            clock=clock,
+            copy=copy,
+            max_bytes=max_bytes,
+            weigher=weigher,
+            on_removal=on_removal,
+        )
+        store.renew(NEVER)
+        super().__init__(store, ttl)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the keys there are now."""
+        return iter(self.store.keys())
+
+    def __repr__(self) -> str:
+        """Tell the kind, the size and the bound."""
+        return f"{type(self).__name__}({len(self)} of {self.maxsize} entries)"
+
+    @property
+    def maxsize(self) -> int:
+        """Most entries held."""
+        return self.store.maxsize
+
+    def resize(self, maxsize: int) -> None:
+        """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
+        self.store.resize(maxsize)
+
+    def add(self, key: Hashable, value: object, ttl: Ttl = DEFAULT_TTL) -> bool:
+        """Put `value` unless there is one; tell whether it was put.
+
+        >>> cache = LocalCache()
+        >>> cache.add("a", 1), cache.add("a", 2), cache["a"]
+        (True, False, 1)
+        """
+        return self.store.add(key, value, expires=self._expiry(ttl))
+
+    def touch(self, key: Hashable, ttl: Ttl = DEFAULT_TTL) -> bool:
+        """Give the value under `key` another `ttl` seconds from now; tell whether there was one."""
+        return self.store.touch(key, expires=self._expiry(ttl))
+
+    def ttl(self, key: Hashable) -> float | None:
+        """Return the seconds that the value under `key` has left: None for no expiry, 0.0 if there is none.
+
+        >>> cache = LocalCache()
+        >>> cache.set("a", 1, ttl=60)
+        >>> 59 < cache.ttl("a") <= 60
+        True
+        """
+        expires = self.store.expires(key)
+        if expires is None:
+            return 0.0
+        return None if expires == NEVER else max(0.0, (expires - self.store.after(0)) / 1e9)
+
+    def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
+        """Return the values there are under `keys`.
+
+        >>> cache = LocalCache()
+        >>> cache.set_many({"a": 1, "b": 2})
+        >>> cache.get_many(["a", "c"])
+        {'a': 1}
+        """
+        return self.store.get_many(keys)
+
+    def set_many(self, items: Mapping[Any, Any], ttl: Ttl = DEFAULT_TTL) -> None:
+        """Put every item of a mapping for `ttl` seconds."""
+        for key, value in items.items():
+            self.set(key, value, ttl)
+
+    def pop(self, key: Hashable, default: Any = _MISSING) -> Any:
+        """Remove `key` and return its value; without one, return `default`, or raise KeyError if none was given."""
+        value = self.store.get(key, _MISSING)
+        if value is not _MISSING:
+            self.store.discard(key)
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove and return some item; KeyError if there is none."""
+        for key in self:
+            value = self.store.get(key, _MISSING)
+            if value is not _MISSING:
+                self.store.discard(key)
+                return key, value
+        raise KeyError(f"popitem from an empty {type(self).__name__}")
+
+    def setdefault(self, key: Hashable, default: Any = None) -> Any:
+        """Return the value under `key`; without one, put `default` and return it."""
+        value = self.store.get(key, _MISSING)
+        if value is not _MISSING:
+            return value
+        self[key] = default
+        return default
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self.store.clear()
+
+    def expire(self) -> int:
+        """Reclaim the memory of expired entries without waiting for writes; return how many left (1,024 at most)."""
+        return self.store.expire()
+
+    def stats(self) -> Stats:
+        """Return the counters since the cache was made."""
+        counted = self.store.counters()
+        return Stats(
+            hits=counted["hits"],
+            misses=counted["misses"],
+            local_hits=counted["hits"],
+            evictions=counted["evictions"],
+            expirations=counted["expirations"],
+            entries=counted["entries"],
+        )
+
+    def _expiry(self, ttl: Ttl) -> int:
+        return self.store.after(self._span if ttl is DEFAULT_TTL else ttl_ns(ttl))

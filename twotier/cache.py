@@ -65,7 +65,10 @@ class Cache(Front):
 
     # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
     def _missed(self, key: str, default: Any) -> Any:
-        found = self._run(self._tiers.get(checked(key)))
+        exact = checked(key)
+        found = MISSING if exact is key else self._peek(exact, MISSING)
+        if found is MISSING:
+            found = self._run(self._tiers.get(exact))
         return default if found is MISSING else found
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:

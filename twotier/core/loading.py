@@ -27,6 +27,11 @@ def get_or_set(
         payload: bytes = yield Wait(flight.future)
         return namespace.values.decode(payload)
     try:
+        # The flight that we missed may have landed between our look and our taking the lead.
+        found = namespace.store.get(key, MISSING)
+        if found is not MISSING:
+            namespace.flights.land(key, flight, namespace.values.encode(found))
+            return found
         namespace.counters.loads += 1
         value = yield Load(loader)
         # Followers each decode a value of their own; what the codec can't take is refused to all alike.

@@ -311,11 +311,10 @@ class Generation:
         return pack(b"SET", self.key, self.candidate, b"NX") + pack(b"GET", self.key)
 
     def parse(self, replies: list[Any]) -> bytes:
-        """Return what stands; on a server that evicted it between the two, what we put."""
-        for reply in replies:
-            check(reply)
-        stands = replies[1]
+        """Return what stands, also where SET was refused (out of memory, say); or what we put, if it was evicted since."""
+        stands = check(replies[1])
         if stands is None:
+            check(replies[0])
             return self.candidate
         if type(stands) is not bytes:
             raise OutOfStepError("GET")

@@ -311,7 +311,7 @@ class Generation:
         return pack(b"SET", self.key, self.candidate, b"NX") + pack(b"GET", self.key)
 
     def parse(self, replies: list[Any]) -> bytes:
-        """Return what stands, also where SET was refused (out of memory, say); or what we put, if it was evicted since."""
+        """Return what stands, also where SET was refused (out of memory); or what we put, if it was evicted since."""
         stands = check(replies[1])
         if stands is None:
             check(replies[0])

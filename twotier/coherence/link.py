@@ -73,13 +73,15 @@ Event = Received | Confirmed | Renewed | Lost | Refused
 class _Channel:
     """A channel that is wanted, and who wants it."""
 
-    __slots__ = ("asked", "members", "subscribed")
+    __slots__ = ("asked", "members", "retry_at", "subscribed")
 
     def __init__(self) -> None:
         self.members: list[_Member] = []
         self.asked = False
         """SUBSCRIBE is under way."""
         self.subscribed = False
+        self.retry_at = 0
+        """When to ask again after a refusal (ns)."""
 
 
 class _Member:
@@ -272,7 +274,7 @@ class Link:
         by_key: dict[bytes, list[_Member]] = {}
         for name, channel in self._channels.items():
             if not channel.subscribed:
-                if not channel.asked:
+                if not channel.asked and now >= channel.retry_at:
                     self._subscribe(name, channel)
                 continue
             for member in channel.members:
@@ -360,11 +362,12 @@ class Link:
             self._next_exchange = self._clock.now()
 
     def _not_subscribed(self, question: _Awaited, refused: str) -> list[Event]:
-        """Take the refusal of a subscription: the next exchange tries it again."""
+        """Take the refusal of a subscription: an exchange a second later tries it again."""
         channel = question.channel
         if channel is None or self._channels.get(question.name) is not channel:
             return []
         channel.asked = False
+        channel.retry_at = question.asked_at + SECOND
         return [Refused(member.subscriber, f"the subscription was refused: {refused}") for member in channel.members]
 
     def _renew(self, question: _Awaited, generation: bytes | NotAsked | None) -> list[Event]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from redis import RedisError
+from redis import AuthenticationError, RedisError, ResponseError
 from redis.connection import AbstractConnection
 
 from twotier.clock import SECOND, Clock
@@ -30,7 +30,7 @@ __all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
-"""Pauses between attempts to connect (s); each is shortened by up to a half at random, so that processes part."""
+"""Pauses between attempts to connect (s); each is lengthened by up to a quarter at random, so that processes part."""
 
 
 class Listener:
@@ -178,6 +178,8 @@ class Listener:
             return Transport(self._connection)
         except (RedisError, OSError) as error:
             reason = str(error)
+            if isinstance(error, AuthenticationError | ResponseError):
+                self._pause = LONGEST_PAUSE  # a refusal, not an outage: asking at once again helps nobody
         except Exception as error:  # noqa: BLE001 - a credential provider's, say: its text may hold anything
             reason = type(error).__name__
         if self._connection is not None:
@@ -207,7 +209,7 @@ class Listener:
 
     def _rest(self, waker: Waker) -> None:
         """Pause before the next attempt, longer each time until one succeeds."""
-        until = time.monotonic() + self._pause * (1.0 - self._chance() / 2)
+        until = time.monotonic() + self._pause * (1.0 + self._chance() / 4)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         while not self._closing and (left := until - time.monotonic()) > 0:
             wait(waker=waker, seconds=left)

@@ -3,7 +3,7 @@
 #   make test     the test-suite, on the compiled local tier and on its Python twin
 #   make check    lint, format, types, and the stub of the extension
 #   make bench    what each operation costs beside its peers
-# PYTHON=... chooses the interpreter that .venv is made with; ARGS=... is passed on to what runs.
+# PYTHON=... chooses the interpreter that .venv is made with; ARGS=... adds options to pytest or to the demo.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -16,7 +16,7 @@ SOURCES := pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxi _s
 # The suites that use the local tier through its contract: they run on the Python twin as well.
 TWIN_SUITES := $(wildcard tests/core tests/cache tests/django)
 
-.PHONY: help demo test test-compiled test-twin check bench clean
+.PHONY: help demo test test-compiled test-twin check lint format types stub bench clean
 
 help:
 	@sed -n '2,6s/^# \{0,1\}//p' Makefile
@@ -32,12 +32,20 @@ test-compiled: $(VENV)/.test
 test-twin: $(VENV)/.test
 	TWOTIER_IMPL=python $(BIN)/python -m pytest $(TWIN_SUITES) $(ARGS)
 
-check: $(VENV)/.dev
+check: lint format types stub
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint _speedups  # it calls pycodestyle by name
+
+format: $(VENV)/.dev
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/cython-lint _speedups
-	$(BIN)/python -m mypy.stubtest twotier._speedups --concise --allowlist tests/stubtest-allowlist.txt
+
+stub: $(VENV)/.dev
+	$(BIN)/python -m mypy.stubtest twotier._speedups --concise
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest bench $(ARGS)

@@ -30,7 +30,7 @@ cdef inline bint is_container(object value) noexcept:
     return kind is list or kind is dict or kind is tuple or kind is set or kind is frozenset
 
 
-cdef class Judge:
+cdef class _Judge:
     # One judgement of one value: the containers seen, and whether one was seen twice.
     cdef PyObject* few[16]
     cdef int count
@@ -108,10 +108,10 @@ cdef uint32_t judged(object value) except 0xFF:
     # How the value may be kept: BY_REFERENCE, TREE, SHARED_TREE or ENCODED.
     cdef object kind = type(value)
     cdef uint32_t found
-    cdef Judge judge
+    cdef _Judge judge
     if kind is str or kind is int or kind is float or kind is bool or value is None or kind is bytes:
         return BY_REFERENCE
-    judge = Judge.__new__(Judge)
+    judge = _Judge.__new__(_Judge)
     found = judge.judge(value)
     return SHARED_TREE if found == TREE and judge.twice else found
 

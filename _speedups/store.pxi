@@ -172,7 +172,7 @@ cdef class Store:
         self.copies = copy == "auto"
         if self.copies and not IMMUTABLE_TYPES:
             learn_immutable_types()
-        self.encode = pickled if encode is None else encode
+        self.encode = _pickled if encode is None else encode
         self.decode = pickle.loads if decode is None else decode
         self.weigher = weigher
         self.on_removal = on_removal
@@ -457,7 +457,7 @@ cdef class Store:
     cdef object make(
         self, object key, object value, uint64_t op, int64_t expires, int64_t stale, bytes encoded, Made* made
     ):
-        # Judge, copy, encode and weigh the value; return what is kept of it. Runs Python code.
+        # _Judge, copy, encode and weigh the value; return what is kept of it. Runs Python code.
         cdef object kept = value
         if stale < 0:
             raise ValueError(f"stale must be >= 0 ns, got {stale}")
@@ -616,7 +616,7 @@ cdef class Store:
 cdef object MISSING = object()
 
 
-def pickled(value):
+def _pickled(value):
     """Encode by pickle, for stores that were given no codec of their own."""
     return pickle.dumps(value, protocol=5)
 

@@ -1,11 +1,14 @@
 """Typed contract of the compiled local tier; `twotier.local._fallback` is its twin, name for name."""
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, final
+
+from typing_extensions import disjoint_base
 
 from twotier.clock import Clock
 from twotier.options import Ttl
 
+@final
 class Store:
     """The local tier's engine: entries with expiry, stale window, epoch and op id, under a lease. Times are ns.
 
@@ -48,7 +51,7 @@ class Store:
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
     def keys(self) -> list[Any]:
         """Return the keys of the fresh entries, in no order."""
-    def __contains__(self, key: object) -> bool:
+    def __contains__(self, key: object, /) -> bool:
         """Tell whether a fresh entry is there; counts nothing."""
     def __len__(self) -> int:
         """Return the number of entries held, suspects included."""
@@ -126,6 +129,7 @@ class Store:
     def validate(self) -> None:
         """Check the whole structure, O(n); raise AssertionError naming what is broken. For tests."""
 
+@disjoint_base
 class Front:
     """Base of a cache's face: a local hit is one C call, and everything else goes to `_missed`."""
 
@@ -135,24 +139,26 @@ class Front:
     def _missed(self, key: str, default: Any) -> Any:
         """Answer a local miss; subclasses override it."""
 
+@disjoint_base
 class LocalFront:
     """Base of LocalCache: the calls that are made most, each one C call. A ttl is in seconds."""
 
     @property
-    def store(self) -> Store: ...
+    def store(self) -> Store:
+        """The store it is the face of."""
     @property
     def _span(self) -> int: ...
     def __init__(self, store: Store, ttl: float | None = None) -> None: ...
     def get(self, key: Hashable, default: Any = None) -> Any:
         """Return the value under `key`, or `default`."""
-    def __getitem__(self, key: Hashable) -> Any: ...
-    def __contains__(self, key: object) -> bool: ...
+    def __getitem__(self, key: Hashable, /) -> Any: ...
+    def __contains__(self, key: object, /) -> bool: ...
     def __len__(self) -> int:
         """Return the number of entries held, those included that have just expired."""
     def set(self, key: Hashable, value: Any, ttl: Ttl = ...) -> None:
         """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
-    def __setitem__(self, key: Hashable, value: Any) -> None: ...
-    def __delitem__(self, key: Hashable) -> None: ...
+    def __setitem__(self, key: Hashable, value: Any, /) -> None: ...
+    def __delitem__(self, key: Hashable, /) -> None: ...
 
 def now() -> int:
     """Return the current instant on the clock that counts suspend, as the store reads it (ns)."""

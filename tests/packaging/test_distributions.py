@@ -92,7 +92,7 @@ def test_the_sdist_works(built, environment):
 def test_an_editable_install_works(built, environment, tmp_path):
     """From an unpacked sdist in place, as developers have it; with TWOTIER_DEBUG=1 assertions are in."""
     with tarfile.open(built.sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (tree,) = tmp_path.glob("twotier-*")
     environment.install("--editable", str(tree), TWOTIER_COMPILE="required", TWOTIER_DEBUG="1")
     assert environment.run(TELL) == "compiled\n"

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import (
+    URL_QUERY_ARGUMENT_PARSERS,
     AbstractConnection,
     BlockingConnectionPool,
     ConnectionPool,
@@ -172,7 +173,7 @@ def _from_url(url: str, options: Options) -> Topology:
 
 def _embedded(url: str, options: Options) -> Topology:
     if url != "embedded://":
-        raise ConfigurationError(f"embedded:// takes nothing after it, got {masked(url)!r}")
+        raise ConfigurationError("embedded:// takes nothing after it: its server is configured by EmbeddedServer")
     server = EmbeddedServer().start()
     return SingleServer(_address(server.url), options, server)
 
@@ -201,20 +202,24 @@ def _address(url: str) -> Address:
             raise ConfigurationError(f"a unix:// URL must name the socket's path, got {shown!r}")
         del given["connection_class"]
         return Address(UnixDomainSocketConnection, given, f"unix://{given['path']}")
-    if not parts.hostname or port == 0:
-        raise ConfigurationError(f"the URL must name a host, and a port from 1 to 65535 if any, got {shown!r}")
+    if not parts.hostname or port == 0 or parts.fragment:
+        raise ConfigurationError(
+            f"the URL must name a host, a port from 1 to 65535 if any, and have no '#', got {shown!r}"
+        )
     database = parts.path.strip("/")
     if database and not (database.isascii() and database.isdigit()):
         raise ConfigurationError(f"the URL's path must be a database number, got {shown!r}")
     kind = given.pop("connection_class", TCPConnection)
-    given.setdefault("port", 6379)
+    given = {"port": 6379, "db": 0} | given
     return Address(kind, given, _tcp_label(kind, given))
 
 
 def _check_query(query: str, shown: str) -> None:
     for name in parse_qs(query, keep_blank_values=True):
         if name not in _URL_OPTIONS and not name.startswith("ssl_"):
-            raise ConfigurationError(f"the URL can't hold the option {name!r}; set it as an Option instead: {shown!r}")
+            # The name is shown where it can't be a part of a password that wasn't percent-encoded.
+            which = f"option {name!r}" if name in URL_QUERY_ARGUMENT_PARSERS else "one of its options"
+            raise ConfigurationError(f"the URL can't hold {which}; see Options for what is set there: {shown!r}")
 
 
 def _address_of(client: redis.Redis) -> Address:
@@ -232,8 +237,8 @@ def _address_of(client: redis.Redis) -> Address:
     }
     if issubclass(kind, UnixDomainSocketConnection):
         return Address(kind, given, f"unix://{given.get('path', '')}")
-    given.setdefault("host", "localhost")
-    given.setdefault("port", 6379)
+    given = {"host": "localhost"} | given
+    given = {"port": 6379, "db": 0} | given
     return Address(kind, given, _tcp_label(kind, given))
 
 

@@ -21,6 +21,7 @@ from twotier.core.reads import CHUNK, Reads
 from twotier.errors import RemoteError
 from twotier.opid import op_tag
 from twotier.remote.commands import (
+    KEY_MISSING,
     Expire,
     Increment,
     IntegerOverflow,
@@ -29,6 +30,7 @@ from twotier.remote.commands import (
     PutMany,
     Remove,
     SetGeneration,
+    TimeLeft,
 )
 
 _MILLISECOND: Final = 1_000_000
@@ -107,6 +109,8 @@ class TwoTier(Reads):
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
         place = yield from namespace.generations.place(key)
+        if not create and (yield TimeLeft(place)) == KEY_MISSING:
+            return None
         try:
             value: int | None = yield Increment(place, delta, milliseconds(ttl), create, publication)
         except NotAnInteger:

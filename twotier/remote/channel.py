@@ -16,7 +16,8 @@ import ssl
 import time
 from typing import Any, Final
 
-from twotier.remote.reader import NOTHING, Push, Reader, make_reader
+from twotier.remote.reader import NOTHING, Push, Reader, ServerError, make_reader
+from twotier.remote.refusals import refusal
 
 _CHUNK: Final = 1 << 16
 """Most bytes read at once; a trip up to this size is sent together with its PING."""
@@ -50,7 +51,8 @@ class Channel:
     def exchange(self, wire: bytes, count: int, deadline: float) -> list[Any]:
         """Send `wire` and return its `count` replies; `deadline` is an instant of `time.monotonic`.
 
-        Raises OSError (TimeoutError past the deadline), ProtocolError, or EchoError; the channel is of no use then.
+        Raises OSError (TimeoutError past the deadline), ProtocolError, EchoError, or the RemoteError that the server
+        refuses even the PING with; the channel is of no use then.
         """
         self._trip += 1
         echo = b"%b%08x" % (self._series, self._trip)
@@ -69,7 +71,10 @@ class Channel:
         if self._exact:
             self._socket.settimeout(self._timeout)
             self._exact = False
-        if replies.pop() != echo or self._reader.has_data():
+        echoed = replies.pop()
+        if echoed != echo or self._reader.has_data():
+            if type(echoed) is ServerError:  # a server that takes no commands now
+                raise refusal(echoed)
             raise EchoError
         return replies
 

@@ -14,6 +14,7 @@ from twotier.remote.reader import ServerError, pack
 from twotier.remote.refusals import IntegerOverflow, NotAnInteger, OutOfStepError, check, refusal
 
 __all__ = [
+    "KEY_MISSING",
     "Command",
     "Expire",
     "Fetch",
@@ -37,7 +38,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 _MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
-_MISSING: Final = -2
+KEY_MISSING: Final = -2
+"""The time left of a key that isn't there."""
 _LAST_MOMENT: Final = 1
 """Milliseconds left at which a key counts as gone already; see `Increment`."""
 
@@ -80,7 +82,7 @@ class Fetched(NamedTuple):
     pttl: int
 
 
-_NOTHING: Final = Fetched(None, _MISSING)
+_NOTHING: Final = Fetched(None, KEY_MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,8 @@ class Increment(_Write[int | None]):
 
     INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
     its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever
-    becomes of us. Reads count a key in its last millisecond as gone, so nobody sees it meanwhile.
+    becomes of us. Reads count a key in its last millisecond as gone, so they don't see it meanwhile; other writes do.
+    So without `create`, ask for the `TimeLeft` first: then this can only happen to a key that vanishes in between.
     """
 
     key: bytes
@@ -294,7 +297,7 @@ class TimeLeft:
     def parse(self, replies: list[Any]) -> int:
         """Return the time."""
         left = _integer(replies[0])
-        return _MISSING if 0 <= left <= _LAST_MOMENT else left
+        return KEY_MISSING if 0 <= left <= _LAST_MOMENT else left
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +372,6 @@ def _fetched(data: Any, pttl: Any) -> Fetched:
 
 
 def _integer(reply: Any) -> int:
-    if type(reply) is not int:
+    if type(check(reply)) is not int:
         raise OutOfStepError("a command that counts")
-    return reply
+    return reply  # type: ignore[no-any-return]

@@ -123,7 +123,8 @@ class Pool:
                         continue
                     if attempt is not None and attempt.failure is not None:
                         raise attempt.failure
-                    if (attempt is None or attempt.done) and len(self._channels) + self._opening < self._most:
+                    # What others began to open and no longer need will do as well.
+                    if self._opening < self._waiting and len(self._channels) + self._opening < self._most:
                         attempt = self._open()
                         continue
                     left = deadline - time.monotonic()
@@ -134,7 +135,7 @@ class Pool:
                 self._waiting -= 1
 
     def _late(self, attempt: "_Attempt | None") -> RemoteTimeout:
-        if attempt is None:
+        if attempt is None and not self._opening:
             return PoolTimeout(f"all {self._most} connections to {self._label} were in use for {self._timeout} s")
         return RemoteTimeout(f"no connection to {self._label} within {self._timeout} s")
 

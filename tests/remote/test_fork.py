@@ -1,0 +1,115 @@
+"""Forked children: connections of their own, the parent's untouched, and no lock left held."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from twotier.remote.commands import Fetch, Ping, Publication, Put
+
+PUBLICATION = Publication(b"channel", b"payload")
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def in_child(work, within=20.0):
+    """Run `work` in a forked child, and fail unless it returns True in time."""
+    child = os.fork()
+    if child == 0:
+        good = False
+        try:
+            good = work()
+        finally:
+            os._exit(0 if good is True else 1)
+    deadline = time.monotonic() + within
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0
+            return
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            pytest.fail("the child hangs")
+        time.sleep(0.002)
+
+
+def test_child_and_parent_have_their_own_connections(remote, namespace):
+    """A child's calls go over new sockets, and the parent's connection goes on where it was."""
+    key = namespace.encode()
+    remote.run(Put(key, b"1", None, False, PUBLICATION))
+    channel = remote.pool._idle[-1]
+    inherited = channel._socket.fileno()
+
+    def work():
+        remote.executor.after_fork()
+        closed = False
+        try:
+            os.fstat(inherited)
+        except OSError:
+            closed = True
+        return closed and remote.run(Fetch(key)).data == b"1" and remote.pool._idle[-1] is not channel
+
+    for _ in range(3):
+        in_child(work)
+    assert remote.pool._idle[-1] is channel
+    assert remote.run(Fetch(key)).data == b"1"
+    assert remote.pool._idle[-1] is channel
+
+
+def test_a_lock_held_at_the_fork_does_not_hang_the_child(remote):
+    """The child makes its own lock: nobody is there to release the parent's."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with remote.pool._changed:
+            held.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(5)
+
+    def work():
+        remote.executor.after_fork()
+        remote.run(Ping())
+        return True
+
+    try:
+        in_child(work)
+    finally:
+        release.set()
+        thread.join()
+
+
+def test_forks_under_load(remote, namespace):
+    """Children forked while threads are in the middle of calls work, and the threads never notice."""
+    key = namespace.encode()
+    remote.run(Put(key, b"1", None, False, PUBLICATION))
+    stop, failures = threading.Event(), []
+
+    def load():
+        while not stop.is_set():
+            try:
+                if remote.run(Fetch(key)).data != b"1":
+                    failures.append("a wrong answer")
+            except Exception as error:  # noqa: BLE001 - collected
+                failures.append(repr(error))
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def work():
+        remote.executor.after_fork()
+        return all(remote.run(Fetch(key)).data == b"1" for _ in range(20))
+
+    try:
+        for _ in range(20):
+            in_child(work)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []

@@ -15,7 +15,9 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     table       making it, and taking everything out at once
     copies      what may be handed out by reference, and what is copied
     audit       the check of the whole structure, for tests
+    placing     the steps of an operation
     store       the store: all of the above under one contract
+    values      what the store keeps, hands out and lets go of
     collect     the store as the garbage collector sees it
     faces       the thin callers of a store: Front (a two-tier cache's), LocalFront (LocalCache's)
 
@@ -40,6 +42,8 @@ include "policy.pxi"
 include "table.pxi"
 include "copies.pxi"
 include "audit.pxi"
+include "placing.pxi"
 include "store.pxi"
+include "values.pxi"
 include "collect.pxi"
 include "faces.pxi"

@@ -1,13 +1,15 @@
 # adaptive: two lists, two ghost tables, and a boundary that learns. (twotier/local/_adaptive.py says it in Python.)
 #
-# Probation (LRU, small) takes new keys; main (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that leave
-# either are remembered as ghosts, and a ghost that comes back moves the boundary q, the target size of probation: one of
-# probation grows it, one of main shrinks it. A ghost of probation that was seen since main's oldest entry (LIRS's test)
-# goes to main at once. A cold cache fills main first. Main's tail ages, so that stale content leaves.
+# Probation (LRU, small) takes new keys; main (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that
+# leave either are remembered as ghosts, and a ghost that comes back moves the boundary q, the target size of
+# probation: one of probation grows it, one of main shrinks it. A ghost of probation that was seen since main's oldest
+# entry (LIRS's test) goes to main at once. A cold cache fills main first. Main's tail ages, so that stale content
+# leaves.
 #
-# Invariants: n_probation + n_main == count <= maxsize; q_min <= q <= q_max. Every loop is capped, so each call is O(1); a
-# main hit writes one byte of a line that the lookup has loaded. Bytes: links and stamp in the entry, and 16 an entry of
-# capacity for ghosts. Stamps count misses (probation) and moves of main (its ghosts), u32, compared as signed differences.
+# Invariants: n_probation + n_main == count <= maxsize; q_min <= q <= q_max. Every loop is capped, so each call is
+# O(1); a main hit writes one byte of a line that the lookup has loaded. Bytes: links and stamp in the entry, and 16
+# an entry of capacity for ghosts. Stamps count misses (probation) and moves of main (its ghosts), u32, compared as
+# signed differences.
 
 cdef enum:
     MAIN = 0             # head of main's ring

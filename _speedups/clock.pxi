@@ -1,11 +1,12 @@
 # The machine's steady clock, read cheaply.
 #
-# A precise read costs 22 ns where a dict lookup costs 50, a coarse one 7. Entries and leases may end early by two ticks
-# of the kernel (8 ms), never late, so `now` is the coarse monotonic clock (which is up to two of its resolutions behind:
-# a tick takes over whole intervals only), plus twice its resolution, plus the time asleep. Only a suspend or a step of
-# the wall clock changes wall - monotonic: that difference is compared whenever the coarse clock has moved on, and when it
-# changed, the time asleep is measured anew. (Within one tick nothing can have slept: freezing and thawing processes alone
-# takes longer.) Elsewhere than on Linux the precise monotonic clock is read, as SystemClock does.
+# A precise read costs 22 ns where a dict lookup costs 50, a coarse one 7. Entries and leases may end early by two
+# ticks of the kernel (8 ms), never late, so `now` is the coarse monotonic clock (which is up to two of its
+# resolutions behind: a tick takes over whole intervals only), plus twice its resolution, plus the time asleep. Only a
+# suspend or a step of the wall clock changes wall - monotonic: that difference is compared whenever the coarse clock
+# has moved on, and when it changed, the time asleep is measured anew. (Within one tick nothing can have slept:
+# freezing and thawing processes alone takes longer.) Elsewhere than on Linux the precise monotonic clock is read, as
+# SystemClock does.
 
 cdef extern from *:
     """

@@ -63,7 +63,9 @@ cdef class _Judge:
         if kind is str or kind is int or kind is float or kind is bool or value is None or kind is bytes:
             return BY_REFERENCE
         if not is_container(value):
-            if is_subtype(<PyTypeObject*> Py_TYPE_of(<PyObject*> kind), <PyTypeObject*> ENUM_META) or PySet_Contains(IMMUTABLE_TYPES, kind):
+            if PySet_Contains(IMMUTABLE_TYPES, kind):
+                return BY_REFERENCE
+            if is_subtype(<PyTypeObject*> Py_TYPE_of(<PyObject*> kind), <PyTypeObject*> ENUM_META):
                 return BY_REFERENCE
             return ENCODED
         if (kind is tuple or kind is frozenset) and len(value) == 0:

@@ -1,10 +1,10 @@
 # The entries, and the table that holds everything.
 #
-# An entry is named by its index (u32) into three parallel arrays, 64 bytes in all, apart by when they are touched: what a
-# hit reads (two to a cache line, aligned), the policy's links (a hit of lru), and the rest. The first `heads` entries hold
-# no value: they are the heads of the policy's rings, so that 0 can mean "none". Free entries form a list through `next`.
-# The arrays grow with use, never with maxsize; what few caches use (stale windows, weights) is in arrays beside them that
-# are made on first use.
+# An entry is named by its index (u32) into three parallel arrays, 64 bytes in all, apart by when they are touched:
+# what a hit reads (two to a cache line, aligned), the policy's links (a hit of lru), and the rest. The first `heads`
+# entries hold no value: they are the heads of the policy's rings, so that 0 can mean "none". Free entries form a list
+# through `next`. The arrays grow with use, never with maxsize; what few caches use (stale windows, weights) is in
+# arrays beside them that are made on first use.
 
 cdef enum Policy:
     LRU

@@ -31,7 +31,7 @@ cdef class Front:
                 if likely(not t.entries[i].meta & KIND):
                     t.hits += 1
                     return <object> t.entries[i].value
-                value = self.store.rebuilt_hit(i, MISSING)
+                value = rebuilt_hit(self.store, i, MISSING)
                 if value is not MISSING:
                     return value
             else:
@@ -64,15 +64,25 @@ cdef class LocalFront:
     """Base of LocalCache: the calls that are made most, each one C call. A ttl is in seconds."""
 
     cdef Table* t
-    cdef readonly Store store
-    cdef readonly int64_t _span
+    cdef Store _store
+    cdef int64_t span
 
     def __init__(self, Store store not None, ttl=None):
-        if self.store is not None:
+        if self._store is not None:
             raise RuntimeError("a LocalFront is made with its store once; make another one")
-        self._span = span_of(ttl, NEVER)
-        self.store = store
+        self.span = span_of(ttl, NEVER)
+        self._store = store
         self.t = &store.t
+
+    @property
+    def store(self):
+        """The store behind it."""
+        return self._store
+
+    def expiry(self, ttl=DEFAULT_TTL):
+        """Return the instant at which what is set now for `ttl` seconds expires (ns; NEVER)."""
+        cdef int64_t span = span_of(ttl, self.span)
+        return NEVER if span == NEVER else later(instant(self.table()), span)
 
     def get(self, key, default=None):
         """Return the value under `key`, or `default`."""
@@ -85,7 +95,7 @@ cdef class LocalFront:
         if likely(not t.entries[i].meta & KIND):
             t.hits += 1
             return <object> t.entries[i].value
-        return self.store.rebuilt_hit(i, default)
+        return rebuilt_hit(self._store, i, default)
 
     def __getitem__(self, key):
         cdef Table* t = self.table()
@@ -98,7 +108,7 @@ cdef class LocalFront:
         if likely(not t.entries[i].meta & KIND):
             t.hits += 1
             return <object> t.entries[i].value
-        value = self.store.rebuilt_hit(i, MISSING)
+        value = rebuilt_hit(self._store, i, MISSING)
         if value is MISSING:
             raise KeyError(key)
         return value
@@ -111,14 +121,14 @@ cdef class LocalFront:
 
     def set(self, key, value, ttl=DEFAULT_TTL):
         """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
-        self.put(key, value, span_of(ttl, self._span))
+        self.put(key, value, span_of(ttl, self.span))
 
     def __setitem__(self, key, value):
-        self.put(key, value, self._span)
+        self.put(key, value, self.span)
 
     def __delitem__(self, key):
         self.table()
-        if not self.store.discard(key):
+        if not self._store.discard(key):
             raise KeyError(key)
 
     cdef Table* table(self) except NULL:
@@ -129,5 +139,5 @@ cdef class LocalFront:
     cdef int put(self, object key, object value, int64_t span) except -1:
         cdef Table* t = self.table()
         cdef int64_t now_ = instant(t) if span != NEVER or t.wheel != NULL else 0
-        self.store.put_now(<PyObject*> key, value, 0, later(now_, span), 0, None, now_)
+        self._store.put_now(<PyObject*> key, value, 0, later(now_, span), 0, None, now_)
         return 0

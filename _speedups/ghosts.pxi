@@ -1,7 +1,7 @@
 # Ghosts: keys that left, as (fingerprint, stamp) in buckets of eight; the oldest of a bucket gives way.
 #
-# A bucket is a cache line. The table (8 bytes a ghost) is made when the first ghost comes, so when the cache is full for
-# the first time; without memory for it, the policy goes on without ghosts.
+# A bucket is a cache line. The table (8 bytes a ghost) is made when the first ghost comes, so when the cache is full
+# for the first time; without memory for it, the policy goes on without ghosts.
 
 cdef enum:
     WAYS = 8

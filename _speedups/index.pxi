@@ -1,9 +1,9 @@
 # From a hash to an entry: open addressing with linear probing over u32 slots, at most half full.
 #
-# hash * multiplier (odd, random, secret: Dietzfelbinger's multiply-shift, so nobody can craft keys that collide) gives a
-# slot by its top bits. A slot holds the bits that follow as a tag, and the entry's index in as many low bits as there
-# are slots: a wrong entry is hardly ever looked at. 0 is an empty slot. Removing shifts what follows backwards, so there
-# are no tombstones and lookups stay short whatever the history.
+# hash * multiplier (odd, random, secret: Dietzfelbinger's multiply-shift, so nobody can craft keys that collide)
+# gives a slot by its top bits. A slot holds the bits that follow as a tag, and the entry's index in as many low bits
+# as there are slots: a wrong entry is hardly ever looked at. 0 is an empty slot. Removing shifts what follows
+# backwards, so there are no tombstones and lookups stay short whatever the history.
 
 cdef enum:
     LEAST_BITS = 4

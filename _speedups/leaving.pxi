@@ -50,7 +50,9 @@ cdef bint leaving_room(Leaving* leaving) noexcept nogil:
     return True
 
 
-cdef inline void leaving_note(Leaving* leaving, PyObject* key, PyObject* value, uint32_t kind, uint32_t cause) noexcept nogil:
+cdef inline void leaving_note(
+    Leaving* leaving, PyObject* key, PyObject* value, uint32_t kind, uint32_t cause
+) noexcept nogil:
     cdef Left* left = &leaving.items[leaving.count]
     check(leaving.count < leaving.room)
     left.key = key

@@ -1,10 +1,10 @@
 # The timer wheel: which entries are past their stale window. (Varghese and Lauck's hierarchical wheel.)
 #
-# Time is cut into ticks of 2**20 ns (1.05 ms). Eight levels of 64 slots; an entry sits on the level of the highest six-bit
-# digit in which its tick differs from the wheel's, in the slot of that digit. Scheduling and unscheduling are O(1). When
-# the wheel's time reaches a slot of a higher level, its entries move down or, if their time is over, out; one by one and
-# only as many as the caller allows, so that a million entries that expire together cost no call more than its share. The
-# wheel then stands still (`draining`) until that slot is empty.
+# Time is cut into ticks of 2**20 ns (1.05 ms). Eight levels of 64 slots; an entry sits on the level of the highest
+# six-bit digit in which its tick differs from the wheel's, in the slot of that digit. Scheduling and unscheduling are
+# O(1). When the wheel's time reaches a slot of a higher level, its entries move down or, if their time is over, out;
+# one by one and only as many as the caller allows, so that a million entries that expire together cost no call more
+# than its share. The wheel then stands still (`draining`) until that slot is empty.
 #
 # Whether an entry is fresh is never read from the wheel, which only brings memory back. An entry whose life was made
 # longer stays in its slot and is moved on when the slot is emptied.

@@ -22,7 +22,7 @@ class Store:
         *,
         policy: Literal["lru", "lfu", "adaptive"] = "adaptive",
         clock: Clock | None = None,
-        copy: Literal["auto", "never"] = "never",
+        copy: Literal["auto", "never", "check"] = "never",
         encode: Callable[[Any], bytes] | None = None,
         decode: Callable[[bytes], Any] | None = None,
         max_bytes: int | None = None,
@@ -33,7 +33,8 @@ class Store:
         """Make an empty store, not yet live; ConfigurationError names a bad argument.
 
         `copy="auto"` keeps what is neither immutable nor a tree of lists, dicts and sets as `encode(value)`, and
-        rebuilds it by `decode` on each hit (both pickle's by default). `max_bytes` bounds the sum of
+        rebuilds it by `decode` on each hit (both pickle's by default); "check" goes by reference and logs values that
+        were changed in place. `max_bytes` bounds the sum of
         `weigher(key, value)`, by default the encoded size; what weighs more alone is not held.
         `on_removal(key, value, cause)` is called after the operation by which an entry left, cause "explicit",
         "replaced", "size", "expired" or "invalidated"; what it raises is logged and counted. `seed` fixes the hashing,
@@ -145,20 +146,25 @@ class LocalFront:
 
     @property
     def store(self) -> Store:
-        """The store it is the face of."""
-    @property
-    def _span(self) -> int: ...
-    def __init__(self, store: Store, ttl: float | None = None) -> None: ...
+        """The store behind it."""
+    def __init__(self, store: Store, ttl: float | None = None) -> None:
+        """Face `store`; `ttl` (s) is that of an entry that is set without one, None for no expiry."""
     def get(self, key: Hashable, default: Any = None) -> Any:
         """Return the value under `key`, or `default`."""
-    def __getitem__(self, key: Hashable, /) -> Any: ...
-    def __contains__(self, key: object, /) -> bool: ...
+    def __getitem__(self, key: Hashable, /) -> Any:
+        """Return the value under `key`; KeyError without one."""
+    def __contains__(self, key: object, /) -> bool:
+        """Tell whether there is a value under `key`."""
     def __len__(self) -> int:
         """Return the number of entries held, those included that have just expired."""
     def set(self, key: Hashable, value: Any, ttl: Ttl = ...) -> None:
         """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
-    def __setitem__(self, key: Hashable, value: Any, /) -> None: ...
-    def __delitem__(self, key: Hashable, /) -> None: ...
+    def expiry(self, ttl: Ttl = ...) -> int:
+        """Return the instant at which what is set now for `ttl` seconds expires (ns; NEVER)."""
+    def __setitem__(self, key: Hashable, value: Any, /) -> None:
+        """Put `value` for the cache's own ttl."""
+    def __delitem__(self, key: Hashable, /) -> None:
+        """Remove the value under `key`; KeyError without one."""
 
 def now() -> int:
     """Return the current instant on the clock that counts suspend, as the store reads it (ns)."""

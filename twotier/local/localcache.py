@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from twotier.clock import NEVER, Clock
 from twotier.local import LocalFront, Store
-from twotier.options import DEFAULT_TTL, Policy, Ttl, ttl_ns
+from twotier.options import DEFAULT_TTL, Policy, Ttl
 from twotier.stats import Stats
 
 _MISSING: Any = object()
@@ -19,7 +19,7 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
     `weigher(key, value)` may add up to (bytes; by default the size of the pickled value); what weighs more alone is not
     held. `on_removal(key, value, cause)` is told what left, and why: "explicit", "replaced", "size", "expired" or
     "invalidated". `copy="auto"` hands out copies of mutable values; by default, as in a dict, callers get the very
-    object. `clock`: for tests.
+    object; `copy="check"` also logs values that were changed in place, for development. `clock`: for tests.
 
     >>> cache = LocalCache(maxsize=2, policy="lru", ttl=60)
     >>> cache["a"], cache["b"], cache["c"] = 1, 2, 3
@@ -38,7 +38,7 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         max_bytes: int | None = None,
         weigher: Callable[[Any, Any], int] | None = None,
         on_removal: Callable[[Any, Any, str], object] | None = None,
-        copy: Literal["auto", "never"] = "never",
+        copy: Literal["auto", "never", "check"] = "never",
         clock: Clock | None = None,
     ) -> None:
         store = Store(
@@ -77,11 +77,11 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         >>> cache.add("a", 1), cache.add("a", 2), cache["a"]
         (True, False, 1)
         """
-        return self.store.add(key, value, expires=self._expiry(ttl))
+        return self.store.add(key, value, expires=self.expiry(ttl))
 
     def touch(self, key: Hashable, ttl: Ttl = DEFAULT_TTL) -> bool:
         """Give the value under `key` another `ttl` seconds from now; tell whether there was one."""
-        return self.store.touch(key, expires=self._expiry(ttl))
+        return self.store.touch(key, expires=self.expiry(ttl))
 
     def ttl(self, key: Hashable) -> float | None:
         """Return the seconds that the value under `key` has left: None for no expiry, 0.0 if there is none.
@@ -157,6 +157,3 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
             expirations=counted["expirations"],
             entries=counted["entries"],
         )
-
-    def _expiry(self, ttl: Ttl) -> int:
-        return self.store.after(self._span if ttl is DEFAULT_TTL else ttl_ns(ttl))

@@ -1,0 +1,142 @@
+# The steps of an operation: reading the clock, finding what is fresh, reclaiming, and putting a value in its place.
+
+cdef enum:
+    PER_WRITE = 8        # entries that a write may reclaim
+    MOST_ENTRIES = 1 << 30
+
+
+cdef struct Made:
+    # What came in, ready to be placed.
+    uint64_t op
+    int64_t expires, stale, deadline, weight
+    uint32_t kind
+
+
+cdef inline uint64_t hash_of(PyObject* key) except? 0xFFFFFFFFFFFFFFFF:
+    cdef Py_ssize_t known
+    if likely(is_str(key)):
+        known = str_hash(key)
+        if likely(known != -1):
+            return <uint64_t> known
+    return <uint64_t> PyObject_Hash(<object> key)
+
+
+cdef inline int64_t instant(Table* t) except? -1:
+    if likely(t.clock == NULL):
+        return steady_now()
+    return (<object> t.clock)()
+
+
+cdef inline bint is_fresh(Table* t, uint32_t i, int64_t now_) noexcept nogil:
+    # `now_` is that of a foreign clock; the machine's is read here, and only for what can end.
+    cdef Entry* e = &t.entries[i]
+    cdef int64_t until = e.expires if e.expires < t.lease_until else t.lease_until
+    if (e.meta ^ t.epoch) >> EPOCH_SHIFT:
+        return False
+    if until == NEVER:
+        return True
+    return (steady_now() if likely(t.clock == NULL) else now_) < until
+
+
+cdef inline uint32_t find_fresh(Table* t, PyObject* key) except 0xFFFFFFFF:
+    # The fresh entry under `key`; NONE without one.
+    cdef int64_t now_ = 0
+    cdef uint32_t i
+    if unlikely(t.clock != NULL):
+        now_ = instant(t)
+    i = find(t, key, hash_of(key))
+    return i if i != NONE and is_fresh(t, i, now_) else NONE
+
+
+cdef inline bint is_live(Table* t, int64_t now_) noexcept nogil:
+    return t.lease_until == NEVER or now_ < t.lease_until
+
+
+cdef inline int64_t later(int64_t instant_, int64_t span) noexcept nogil:
+    return instant_ + span if span < NEVER - instant_ else NEVER
+
+
+cdef uint32_t reclaim(Table* t, int64_t now_, uint32_t budget, Leaving* leaving) noexcept nogil:
+    # Let go of entries that are past their stale window; at most `budget` are looked at.
+    cdef uint64_t tick = <uint64_t> now_ >> TICK_BITS
+    cdef uint32_t i, count = 0
+    if t.wheel == NULL or (t.wheel.tick >= tick and not t.wheel.draining):
+        return 0
+    while leaving_room(leaving):
+        i = wheel_next_due(t, tick, &budget)
+        if i == NONE:
+            break
+        t.expirations += 1
+        entry_remove(t, i, EXPIRED, leaving)
+        count += 1
+    return count
+
+
+cdef bint reserve(Table* t, Made* made, int64_t now_) except False:
+    # See to it that placing can't fail. Runs no Python code.
+    if made.stale and t.stales == NULL:
+        t.stales = <int64_t*> calloc(t.capacity, sizeof(int64_t))
+        if t.stales == NULL:
+            raise MemoryError
+    if made.deadline != NEVER and t.wheel == NULL:
+        wheel_make(t, now_)
+    return entries_reserve(t) and index_reserve(t)
+
+
+cdef void set_times(Table* t, uint32_t i, Made* made) noexcept nogil:
+    cdef int64_t before = deadline_of(t, i)
+    t.entries[i].expires = made.expires
+    if t.stales != NULL:
+        t.stales[i] = made.stale
+    if t.wheel != NULL:
+        wheel_update(t, i, before, made.deadline)
+
+
+cdef bint place(
+    Table* t, uint32_t i, PyObject* key, uint64_t hash_, PyObject* value, Made* made, int64_t now_, Leaving* leaving
+) noexcept:
+    # Put the value in entry `i`, or in a new one if that is NONE; tell whether it could be held.
+    cdef Entry* e
+    if made.weight > t.max_bytes or made.deadline <= now_:
+        if i != NONE:
+            entry_remove(t, i, SIZE if made.weight > t.max_bytes else EXPIRED, leaving)
+        return False
+    if i == NONE:
+        reclaim(t, now_, PER_WRITE, leaving)
+        i = policy_admit(t, hash_, leaving)
+        e = &t.entries[i]
+        Py_INCREF(<object> key)
+        e.key = key
+        if t.stales != NULL:
+            t.stales[i] = 0
+        e.expires = NEVER
+        index_put(t, i)
+        t.count += 1
+        t.changes += 1
+    else:
+        e = &t.entries[i]
+        Py_INCREF(<object> e.key)
+        leaving_note(leaving, e.key, e.value, e.meta & KIND, REPLACED)
+        if t.weights != NULL:
+            t.bytes -= t.weights[i]
+        policy_hit(t, i)
+    Py_INCREF(<object> value)
+    e.value = value
+    t.details[i].op = made.op
+    e.meta = t.epoch | made.kind | (e.meta & (FREQ | IN_MAIN))
+    if not is_gc(value) and not is_gc(e.key):
+        e.meta |= PLAIN
+    set_times(t, i, made)
+    if t.weights != NULL:
+        t.weights[i] = made.weight
+        t.bytes += made.weight
+        while t.bytes > t.max_bytes and leaving_room(leaving):
+            entry_evict(t, policy_pop(t), leaving)
+        return t.entries[i].value == value
+    return True
+
+
+cdef uint32_t checked_size(object maxsize) except 0:
+    if type(maxsize) is not int or not 1 <= maxsize <= MOST_ENTRIES:
+        raise ConfigurationError(f"maxsize must be an int from 1 to 2**30, got {maxsize!r}")
+    return maxsize

@@ -1,0 +1,123 @@
+# What a store keeps of a value, what it hands out for it, and how it lets go. Python code of others runs here.
+
+cdef object MISSING = object()
+
+
+def _pickled(value):
+    """Encode by pickle, for stores that were given no codec of their own."""
+    return pickle.dumps(value, protocol=5)
+
+
+cdef object make(
+    Store self, object key, object value, uint64_t op, int64_t expires, int64_t stale, bytes encoded, Made* made
+):
+    # Judge, copy, encode and weigh the value; return what is kept of it. Runs Python code.
+    cdef object kept = value
+    if stale < 0:
+        raise ValueError(f"stale must be >= 0 ns, got {stale}")
+    made.op = op
+    made.expires = expires
+    made.stale = stale
+    made.deadline = later(expires, stale)
+    made.kind = BY_REFERENCE
+    made.weight = 0
+    if self.copies:
+        made.kind = judged(value)
+        if made.kind != BY_REFERENCE and self.watch is not None:
+            made.kind = ENCODED
+            kept = self.watch(value)
+        elif made.kind == ENCODED:
+            if encoded is None:
+                encoded = self.encode(value)
+            kept = encoded
+        elif made.kind != BY_REFERENCE:
+            kept = copied(value, {} if made.kind == SHARED_TREE else None)
+    if self.t.weights != NULL:
+        if self.weigher is None:
+            made.weight = len(<bytes?> self.encode(value) if encoded is None else encoded)
+        else:
+            made.weight = checked_weight(self.weigher(key, value), key)
+    return kept
+
+
+cdef int64_t checked_weight(object weight, object key) except -1:
+    if type(weight) is not int or not 0 <= weight < 1 << 62:
+        raise ValueError(f"weigher must return an int >= 0, got {weight!r} for {key!r}")
+    return weight
+
+
+cdef object rebuilt(Store self, uint32_t i):
+    # What is handed out for the entry; MISSING if its bytes could not be decoded (the entry has left then).
+    cdef Table* t = &self.t
+    cdef uint32_t kind = t.entries[i].meta & KIND
+    cdef object value = <object> t.entries[i].value, key
+    cdef Leaving leaving
+    if kind == BY_REFERENCE:
+        return value
+    if kind == TREE:
+        return copied(value, None)
+    if kind == SHARED_TREE:
+        return copied(value, {})
+    key = <object> t.entries[i].key
+    try:
+        return self.decode(value)
+    except Exception:
+        if i < t.used and t.entries[i].key == <PyObject*> key and t.entries[i].value == <PyObject*> value:
+            leaving_init(&leaving)
+            entry_remove(t, i, INVALIDATED, &leaving)
+            release(self, &leaving)
+        return MISSING
+
+
+cdef object rebuilt_hit(Store self, uint32_t i, object default):
+    cdef object value = rebuilt(self, i)
+    if value is MISSING:
+        self.t.misses += 1
+        return default
+    self.t.hits += 1
+    return value
+
+
+cdef int empty(Store self, uint32_t cause) except -1:
+    # Remove every entry at once; the arrays start small again.
+    cdef Table* t = &self.t
+    cdef Detached old
+    cdef uint32_t i
+    table_detach(t, &old)
+    try:
+        if self.on_removal is not None:
+            for i in range(old.heads, old.used):
+                if old.entries[i].key != NULL:
+                    tell(self, old.entries[i].key, old.entries[i].value, old.entries[i].meta & KIND, cause)
+    finally:
+        free_entries(&old)
+    return 0
+
+
+cdef int release(Store self, Leaving* leaving) except -1:
+    # Tell the listener, and let go. Runs Python code: the table must be consistent.
+    cdef Left* left
+    cdef uint32_t i
+    try:
+        if self.on_removal is not None:
+            for i in range(leaving.count):
+                left = &leaving.items[i]
+                tell(self, left.key, left.value, left.kind, left.cause)
+    finally:
+        for i in range(leaving.count):
+            Py_XDECREF(leaving.items[i].key)
+            Py_XDECREF(leaving.items[i].value)
+        if leaving.items != leaving.few:
+            free(leaving.items)
+    return 0
+
+
+cdef int tell(Store self, PyObject* key, PyObject* value, uint32_t kind, uint32_t cause) except -1:
+    cdef object left
+    try:
+        left = self.decode(<object> value) if kind == ENCODED else <object> value
+        self.on_removal(<object> key, left, CAUSES[cause])
+    except Exception:
+        self.removal_errors += 1
+        log.exception("on_removal failed for key %r", <object> key)
+    return 0

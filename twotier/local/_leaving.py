@@ -1,0 +1,48 @@
+"""What left the twin's table in one operation; the removal listener is told when the operation is over."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+from twotier.local._orders import Entry
+from twotier.local._values import Values
+
+_log: Final = logging.getLogger("twotier")
+
+
+class Listener:
+    """The caller's removal listener, and how often it failed."""
+
+    __slots__ = ("_call", "_values", "errors")
+
+    def __init__(self, call: Callable[[Any, Any, str], object] | None, values: Values) -> None:
+        self._call = call
+        self._values = values
+        self.errors = 0
+
+    def tell(self, left: list[tuple[Entry, str]]) -> None:
+        """Call the listener for each; what it raises is logged and counted."""
+        if self._call is None:
+            return
+        for entry, cause in left:
+            try:
+                self._call(entry.key, self._values.left(entry), cause)
+            except Exception:  # noqa: BLE001 - a listener's failure is its own
+                self.errors += 1
+                _log.exception("on_removal failed for key %r", entry.key)
+
+
+class Leaving(list[tuple[Entry, str]]):
+    """Entries that left, with the cause, from `with` to its end."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__()
+        self._listener = listener
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.tell(self)

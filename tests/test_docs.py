@@ -1,18 +1,21 @@
 """What the documents show is run, and what is public is documented."""
 
+import doctest
+import importlib
 import re
 import subprocess
 import sys
 from typing import get_type_hints
 
 import pytest
-from project import ROOT
+from project import ROOT, modules
 
 import twotier
 from twotier.options import Options, OptionsDict
 
 README = (ROOT / "README.md").read_text()
 DESIGN = (ROOT / "docs" / "design.md").read_text()
+WITH_EXAMPLES = [name for name, path in modules().items() if ">>> " in path.read_text()]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -71,6 +74,14 @@ print(cache.get("key"))
     done = run(code, "-", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "(1, [2])\n"
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_examples_in_docstrings_run(module):
+    """An example in a docstring gives what it shows."""
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted
+    assert not result.failed, "the differences are in the captured output"
 
 
 @pytest.mark.parametrize("number", range(len(blocks(DESIGN))))

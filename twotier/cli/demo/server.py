@@ -1,0 +1,43 @@
+"""The demo's server: one of our own, to be killed, or one that somebody lends us, to be left as it was found."""
+
+import contextlib
+from collections.abc import Iterator
+
+from twotier.cache import Cache
+from twotier.cli.demo.catalogue import Module
+from twotier.clock import SystemClock
+from twotier.errors import ConfigurationError
+from twotier.options import Options
+from twotier.remote.breaker import Breaker
+from twotier.remote.commands import Ping, Publication, Remove
+from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.executor import Executor
+from twotier.remote.topology import connect
+
+
+def own() -> EmbeddedServer:
+    """Return a server of our own, not started yet. Raises ConfigurationError, saying what to install, without one."""
+    try:
+        return EmbeddedServer()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}. All that the demo needs comes with: pip install 'twotier[all]'") from None
+
+
+@contextlib.contextmanager
+def lent(url: str, options: Options, modules: list[Module]) -> Iterator[str]:
+    """Give `url`, once a server has answered there; in the end, remove every key that the demo has made.
+
+    Raises ConfigurationError for a URL that can't be one, RemoteError where nobody answers.
+    """
+    topology = connect(url, options)
+    executor = Executor(topology, options, Breaker(options.clock or SystemClock()))
+    try:
+        executor.run(Ping())
+        yield url
+        with Cache(url, options) as cache:
+            cache.delete_many([module.name for module in modules])
+        namespace = options.namespace.encode()
+        executor.run(Remove([namespace + b":gen"], Publication(namespace + b":inv:v1", b"")))
+    finally:
+        executor.close()
+        topology.close()

@@ -34,6 +34,7 @@ class OptionsDict(TypedDict, total=False):
     timeout: float
     connect_timeout: float
     max_connections: int
+    load_lease: float
     protocol: Literal[2, 3]
     allow: Sequence[type]
     secret: str | bytes | Sequence[str | bytes] | None
@@ -95,6 +96,9 @@ class Options:
     max_connections: int = 64
     """Most connections in the pool of the data path; callers over it wait within their deadline."""
 
+    load_lease: float = 10.0
+    """Longest that other processes wait for one that loads a key (s); a load that takes longer isn't stored."""
+
     protocol: Literal[2, 3] = 3
     """RESP version spoken to the server."""
 
@@ -131,7 +135,7 @@ class Options:
             ("protocol", (2, 3)),
         ):
             _expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
-        for name in ("max_staleness", "timeout", "connect_timeout"):
+        for name in ("max_staleness", "timeout", "connect_timeout", "load_lease"):
             _expect(_is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
         for name in ("ttl", "local_ttl"):
             given = getattr(self, name)

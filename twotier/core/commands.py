@@ -1,4 +1,4 @@
-"""What a flow yields beside remote commands: waiting for another caller's load, and calling a loader.
+"""What a flow yields beside remote commands: waiting for another caller's load, calling a loader, and pausing.
 
 A driver runs each and sends the result back in, or throws what was raised.
 """
@@ -21,3 +21,10 @@ class Load:
     """Call `loader` and give what it returns."""
 
     loader: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let `seconds` pass."""
+
+    seconds: float

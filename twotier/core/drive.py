@@ -1,14 +1,15 @@
 """The synchronous driver: runs a flow to its end, doing what it yields on the calling thread."""
 
+import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-from twotier.core.commands import Load, Wait
+from twotier.core.commands import Load, Pause, Wait
 from twotier.remote.executor import Executor
 
 R = TypeVar("R")
 Flow = Generator[Any, Any, R]
-"""A flow: yields commands (remote ones, `Wait`, `Load`), is sent their results, and returns its own."""
+"""A flow: yields commands (remote ones, `Wait`, `Load`, `Pause`), is sent their results, and returns its own."""
 
 
 def drive(flow: Flow[R], executor: Executor | None) -> R:
@@ -21,6 +22,9 @@ def drive(flow: Flow[R], executor: Executor | None) -> R:
                     result = command.loader()
                 elif isinstance(command, Wait):
                     result = command.future.result()
+                elif isinstance(command, Pause):
+                    time.sleep(command.seconds)
+                    result = None
                 else:
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = executor.run(command)

@@ -8,7 +8,7 @@ difference at their next lease exchange.
 """
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from twotier.core.keys import as_bytes
@@ -59,6 +59,17 @@ class Generations:
     def prefix_of(self, name: bytes) -> bytes:
         """Return the prefix that keys have under generation `name`."""
         return self._stem + name + b":"
+
+
+def lease_prefix(prefix: bytes) -> bytes:
+    """Return the prefix of the leases on the keys under `prefix`; no key's own name begins like that."""
+    return prefix[:-1] + b"!"
+
+
+def leases_on(prefix: bytes, keys: Iterable[str]) -> list[bytes]:
+    """Return the names of the leases on `keys`."""
+    leases = lease_prefix(prefix)
+    return [leases + as_bytes(key) for key in keys]
 
 
 def new_name() -> bytes:

@@ -1,6 +1,6 @@
 """The flows of a cache without a remote tier: the same calls and meanings, answered by the local tier alone.
 
-They are flows, so that one face serves both modes, but yield nothing but what a loader needs. What can't be stored
+They are flows, so that one face serves both modes, but yield nothing but loads. What can't be stored
 remotely is refused here as well: a cache that gains a server later must not begin to fail then.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from twotier.clock import NEVER
+from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_many
 from twotier.core.namespace import MISSING, Namespace
@@ -66,8 +67,8 @@ class LocalOnly:
         return local_ttl_left(self._namespace, key)
 
     @_flow
-    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False) -> bool:  # noqa: ARG002 - as TwoTier's
-        """Put `value`; with `absent`, only where there is none. Tell whether it was put; `loaded` means nothing here."""
+    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False) -> bool:
+        """Put `value`; with `absent`, only where there is none. Tell whether it was put."""
         self._namespace.check_open()
         return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent)
 
@@ -112,6 +113,24 @@ class LocalOnly:
                 raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
             store.put(key, value + delta, expires=expires)
             return value + delta
+
+    def load(
+        self,
+        key: str,
+        loader: Callable[[], Any],
+        ttl: int,
+        *,
+        wait: bool,  # noqa: ARG002 - there are no other processes to wait for
+    ) -> Flow[tuple[Any, bytes]]:
+        """Return what `loader` makes, and its encoding; it is put unless the key was written meanwhile."""
+        namespace = self._namespace
+        token = namespace.store.token(key)
+        namespace.counters.loads += 1
+        value = yield Load(loader)
+        payload = namespace.values.encode(value)
+        if namespace.store.token(key) == token:
+            self._put(key, value, payload, ttl, absent=False)
+        return value, payload
 
     @_flow
     def clear(self) -> None:

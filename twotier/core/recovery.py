@@ -10,7 +10,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, Final
 
-from twotier.core.generation import new_name
+from twotier.core.generation import leases_on, new_name
 from twotier.core.keys import as_bytes
 from twotier.errors import RemoteError
 from twotier.remote.commands import Generation, Ping, Remove, SetGeneration
@@ -102,5 +102,6 @@ class Recovery:
         prefix = namespace.generations.prefix_of(name)
         while batch := journal.peek(BATCH):
             removal = namespace.publication("delete", namespace.op_ids.next(), batch)
-            run(Remove([prefix + as_bytes(key) for key in batch], removal), probing=probing)
+            places = [prefix + as_bytes(key) for key in batch]
+            run(Remove(places, removal, leases_on(prefix, batch)), probing=probing)
             journal.settle(batch)

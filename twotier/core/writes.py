@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from twotier.clock import NEVER
 from twotier.core.drive import Flow
-from twotier.core.generation import new_name
+from twotier.core.generation import leases_on, new_name
 from twotier.core.keys import as_bytes, checked, checked_many
 from twotier.core.namespace import MISSING, TwoTierNamespace
 from twotier.core.reads import CHUNK, Reads
@@ -36,14 +36,11 @@ from twotier.remote.commands import (
 _MILLISECOND: Final = 1_000_000
 
 
-class TwoTier(Reads):
-    """All flows of a namespace with a remote tier. Keys are checked by the caller; ttl in ns, NEVER for none."""
+class Writes(Reads):
+    """The writing flows beside the reading ones. Keys are checked by the caller; ttl in ns, NEVER for none."""
 
-    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, loaded: bool = False) -> Flow[bool]:
-        """Put `value`; with `absent`, only where there is none. Tell whether it was put, as far as is known.
-
-        A `loaded` value changes nothing at the source: when it can't be put, what the remote tier has is no worse.
-        """
+    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False) -> Flow[bool]:
+        """Put `value`; with `absent`, only where there is none. Tell whether it was put, as far as is known."""
         namespace = self._open()
         payload = namespace.values.encode(value)
         if ttl == 0:
@@ -53,13 +50,16 @@ class TwoTier(Reads):
         now = namespace.clock.now()
         publication = namespace.publication("set", op_id, (key,))
         try:
-            place = yield from namespace.generations.place(key)
+            prefix = yield from namespace.generations.prefix()
+            place = prefix + as_bytes(key)
             data = namespace.values.seal(place, op_id, payload)
-            put: bool = yield Put(place, data, milliseconds(ttl), absent, publication)
+            leases = leases_on(prefix, (key,))
+            put: bool = yield Put(place, data, milliseconds(ttl), absent, publication, leases)
         except RemoteError:
             namespace.counters.remote_errors += 1
             if not absent:
-                self._keep_in_doubt({key: (value, payload)}, op_id, ttl, now, journal=not loaded)
+                namespace.doubt((key,), op_id)
+                self._keep_suspect(key, value, payload, op_id, ttl, now)
             return False
         if put:
             self._install(key, value, payload, token, op_id, ttl, now)
@@ -102,17 +102,19 @@ class TwoTier(Reads):
     def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> Flow[int | None]:
         """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None.
 
-        Raises RemoteError while the remote tier doesn't answer, as a counter can't be guessed; TypeError where something
-        else than an integer of 64 bits stands, OverflowError where the sum isn't one.
+        Raises RemoteError while the remote tier doesn't answer, as a counter can't be guessed; TypeError where
+        something else than an integer of 64 bits stands, OverflowError where the sum isn't one.
         """
         namespace = self._open()
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
-        place = yield from namespace.generations.place(key)
+        prefix = yield from namespace.generations.prefix()
+        place = prefix + as_bytes(key)
         if not create and (yield TimeLeft(place)) == KEY_MISSING:
             return None
+        leases = leases_on(prefix, (key,))
         try:
-            value: int | None = yield Increment(place, delta, milliseconds(ttl), create, publication)
+            value: int | None = yield Increment(place, delta, milliseconds(ttl), create, publication, leases)
         except NotAnInteger:
             raise TypeError(f"the value of {key!r} is no integer of 64 bits") from None
         except IntegerOverflow:
@@ -158,11 +160,12 @@ class TwoTier(Reads):
             for key, _, payload in entries:
                 place = prefix + as_bytes(key)
                 items.append((place, namespace.values.seal(place, op_id, payload), life))
-            yield PutMany(items, publication)
+            yield PutMany(items, publication, leases_on(prefix, [key for key, _, _ in entries]))
         except RemoteError:
             namespace.counters.remote_errors += 1
-            in_doubt = {key: (value, payload) for key, value, payload in entries}
-            self._keep_in_doubt(in_doubt, op_id, ttl, now, journal=True)
+            namespace.doubt([key for key, _, _ in entries], op_id)
+            for key, value, payload in entries:
+                self._keep_suspect(key, value, payload, op_id, ttl, now)
             return
         for (key, value, payload), token in zip(entries, tokens, strict=True):
             self._install(key, value, payload, token, op_id, ttl, now)
@@ -177,7 +180,8 @@ class TwoTier(Reads):
         try:
             prefix = yield from namespace.generations.prefix()
             publication = namespace.publication("delete", op_id, keys)
-            removed: int = yield Remove([prefix + as_bytes(key) for key in keys], publication)
+            places = [prefix + as_bytes(key) for key in keys]
+            removed: int = yield Remove(places, publication, leases_on(prefix, keys))
         except RemoteError:
             namespace.counters.remote_errors += 1
             namespace.doubt(keys, op_id)
@@ -203,16 +207,11 @@ class TwoTier(Reads):
         ):
             namespace.store.apply((key,), tag)
 
-    def _keep_in_doubt(
-        self, values: Mapping[str, tuple[Any, bytes]], op_id: bytes, ttl: int, now: int, *, journal: bool
-    ) -> None:
-        """Keep values whose write may not have arrived as suspects: expired, but inside their stale window."""
+    def _keep_suspect(self, key: str, value: Any, payload: bytes, op_id: bytes, ttl: int, now: int) -> None:
+        """Keep a value that may not have arrived: expired, but inside its stale window."""
         namespace = self._namespace
-        if journal:
-            namespace.doubt(values, op_id)
         window = namespace.stale_ttl if ttl >= NEVER - namespace.stale_ttl else ttl + namespace.stale_ttl
-        for key, (value, payload) in values.items():
-            namespace.store.put(key, value, op=op_tag(op_id), expires=now, stale=window, encoded=payload)
+        namespace.store.put(key, value, op=op_tag(op_id), expires=now, stale=window, encoded=payload)
 
 
 def milliseconds(ttl: int) -> int | None:

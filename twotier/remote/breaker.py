@@ -7,11 +7,13 @@ or is loading. A refused command is an answer.
 """
 
 import threading
-from collections.abc import Callable
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from twotier.clock import SECOND, Clock
 from twotier.errors import RemoteUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 State = Literal["closed", "open", "half-open"]
 

@@ -11,13 +11,15 @@ answer to a later command.
 
 import os
 import select
-import socket
 import ssl
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twotier.remote.reader import NOTHING, Push, Reader, ServerError, make_reader
 from twotier.remote.refusals import refusal
+
+if TYPE_CHECKING:
+    import socket
 
 _CHUNK: Final = 1 << 16
 """Most bytes read at once; a trip up to this size is sent together with its PING."""

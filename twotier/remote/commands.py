@@ -104,7 +104,7 @@ class Fetch:
         data, pttl = replies
         if type(data) is ServerError and data.code == "WRONGTYPE":
             data = None
-        return _fetched(data, pttl)
+        return fetched(data, pttl)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +128,16 @@ class FetchMany:
         found = check(replies[0])
         if type(found) is not list or len(found) != len(self.keys):
             raise OutOfStepError("MGET")
-        return [_fetched(data, pttl) for data, pttl in zip(found, replies[1:], strict=True)]
+        return [fetched(data, pttl) for data, pttl in zip(found, replies[1:], strict=True)]
 
 
-class _Write(Generic[R]):
-    """Base of what changes keys: a MULTI of `steps()` and the publication."""
+class Write(Generic[R]):
+    """Base of what changes keys: a MULTI of `steps()`, of the end of the leases it voids, and of the publication."""
 
     __slots__ = ()
 
     publication: Publication
+    voids: Sequence[bytes]
 
     def steps(self) -> list[bytes]:
         """Return the packed commands that change something."""
@@ -148,13 +149,14 @@ class _Write(Generic[R]):
 
     @property
     def replies(self) -> int:
-        """MULTI, one for each step queued, the publication, and EXEC."""
-        return len(self.steps()) + 3
+        """One for MULTI, one for each step queued, for the leases' end, and for the publication, and one for EXEC."""
+        return len(self.steps()) + (4 if self.voids else 3)
 
     @property
     def wire(self) -> bytes:
-        """MULTI, the steps, PUBLISH, EXEC."""
-        return b"".join([_MULTI, *self.steps(), self.publication.wire, _EXEC])
+        """MULTI, the steps, UNLINK of the leases, PUBLISH, EXEC."""
+        voiding = (pack(b"UNLINK", *self.voids),) if self.voids else ()
+        return b"".join([_MULTI, *self.steps(), *voiding, self.publication.wire, _EXEC])
 
     def parse(self, replies: list[Any]) -> R:
         """Return the outcome of EXEC's results; an error of a step, queued or run, is raised."""
@@ -176,7 +178,7 @@ def _put(key: bytes, data: bytes, ttl_ms: int | None, *flags: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Put(_Write[bool]):
+class Put(Write[bool]):
     """Write a value; with `absent`, only where there is none. Tells whether it was written."""
 
     key: bytes
@@ -184,7 +186,7 @@ class Put(_Write[bool]):
     ttl_ms: int | None
     absent: bool
     publication: Publication
-    replies: ClassVar[int] = 4
+    voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
         """SET, with its expiry."""
@@ -196,16 +198,12 @@ class Put(_Write[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class PutMany(_Write[None]):
+class PutMany(Write[None]):
     """Write several values, all or none: `items` are (key, data, ttl in ms or None)."""
 
     items: Sequence[tuple[bytes, bytes, int | None]]
     publication: Publication
-
-    @property
-    def replies(self) -> int:
-        """One an item, and four around them less one."""
-        return len(self.items) + 3
+    voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
         """SET, once an item."""
@@ -216,12 +214,12 @@ class PutMany(_Write[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Remove(_Write[int]):
+class Remove(Write[int]):
     """Remove keys; returns how many were there."""
 
     keys: Sequence[bytes]
     publication: Publication
-    replies: ClassVar[int] = 4
+    voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
         """UNLINK, which frees large values off the server's main thread."""
@@ -233,13 +231,13 @@ class Remove(_Write[int]):
 
 
 @dataclass(frozen=True, slots=True)
-class Expire(_Write[bool]):
+class Expire(Write[bool]):
     """Give a key a new life (ms), or with None one without end; tells whether the key is there."""
 
     key: bytes
     ttl_ms: int | None
     publication: Publication
-    replies: ClassVar[int] = 5
+    voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
         """EXISTS, since PERSIST says 0 of a key that had no expiry; then the change."""
@@ -252,7 +250,7 @@ class Expire(_Write[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class Increment(_Write[int | None]):
+class Increment(Write[int | None]):
     """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
 
     Raises NotAnInteger where something else stands there, IntegerOverflow where the sum would leave 64 bits.
@@ -268,7 +266,7 @@ class Increment(_Write[int | None]):
     ttl_ms: int | None
     create: bool
     publication: Publication
-    replies: ClassVar[int] = 5
+    voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
         """SET NX and INCRBY."""
@@ -325,13 +323,13 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class SetGeneration(_Write[None]):
+class SetGeneration(Write[None]):
     """Make `value` the namespace's generation: every key under another becomes unreachable."""
 
     key: bytes
     value: bytes
     publication: Publication
-    replies: ClassVar[int] = 4
+    voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
         """SET without expiry."""
@@ -358,7 +356,7 @@ class Ping:
             raise OutOfStepError("PING")
 
 
-def _fetched(data: Any, pttl: Any) -> Fetched:
+def fetched(data: Any, pttl: Any) -> Fetched:
     if type(pttl) is int:
         if type(data) is bytes:
             # A key that expired between GET and PTTL is gone, like one in its last millisecond (see Increment).

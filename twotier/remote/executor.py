@@ -12,6 +12,7 @@ from twotier.options import Options
 from twotier.remote.breaker import Breaker
 from twotier.remote.channel import EchoError
 from twotier.remote.commands import Command
+from twotier.remote.conditional import Conditional
 from twotier.remote.pool import PoolTimeout
 from twotier.remote.reader import ProtocolError
 from twotier.remote.refusals import StaleConnectionError
@@ -34,7 +35,7 @@ class Executor:
         self._timeout = options.timeout
         self._breaker = breaker
 
-    def run(self, command: Command[R], *, probing: bool = False) -> R:
+    def run(self, command: Command[R] | Conditional[R], *, probing: bool = False) -> R:
         """Run `command` and return its result.
 
         `probing`: for recovery: go whatever the breaker's state, and tell it nothing.
@@ -67,14 +68,19 @@ class Executor:
         """In a forked child: let go of the parent's connections."""
         self._pool.after_fork()
 
-    def _call(self, command: Command[R]) -> R:
+    def _call(self, command: Command[R] | Conditional[R]) -> R:
         deadline = time.monotonic() + self._timeout
         pool = self._pool
         channel = pool.take(deadline)
         try:
-            result = command.parse(channel.exchange(command.wire, command.replies, deadline))
+            replies = channel.exchange(command.wire, command.replies, deadline)
+            if isinstance(command, Conditional):
+                command = command.decide(replies)
+                replies = channel.exchange(command.wire, command.replies, deadline)
+            result = command.parse(replies)
         except RemoteError as error:
-            if isinstance(error, (*_OUTAGE, StaleConnectionError)):
+            # Between its two steps a connection watches a key: that must not reach another command.
+            if isinstance(error, (*_OUTAGE, StaleConnectionError)) or isinstance(command, Conditional):
                 pool.drop(channel)
             else:
                 pool.give(channel)

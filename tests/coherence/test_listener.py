@@ -15,6 +15,7 @@ from proxy import Proxy
 from waiting import wait_for
 
 from twotier.clock import SECOND, SystemClock
+from twotier.coherence import listener as listening
 from twotier.coherence.subscriber import NOT_ASKED
 from twotier.remote.embedded import EmbeddedServer
 
@@ -41,6 +42,21 @@ def test_messages_and_generation_arrive(server, client, make_listener, ear, prot
         client.publish(ear.channel, b"%d" % number)
     wait_for(lambda: len(ear.payloads) >= 100, "all messages")
     assert ear.payloads == [b"%d" % number for number in range(100)]
+
+
+def test_a_stream_is_taken_together(server, client, make_listener, ear, monkeypatch):
+    """The first message is told at once; those that come while the thread settles are told in one call."""
+    monkeypatch.setattr(listening, "SETTLE", 0.5)
+    listener = make_listener(path=server.socket_path)
+    listener.attach(ear)
+    wait_for(lambda: ear.live, "live")
+    client.publish(ear.channel, b"first")
+    wait_for(lambda: ear.payloads, "the first message")
+    for number in range(10):
+        client.publish(ear.channel, b"%d" % number)
+    wait_for(lambda: len(ear.payloads) == 11, "all messages")
+    told = [event[1:] for event in ear.heard if event[0] == "received"]
+    assert told == [(b"first",), tuple(b"%d" % number for number in range(10))]
 
 
 def test_the_lease_goes_on(server, make_listener, ear, protocol):

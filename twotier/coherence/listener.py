@@ -31,6 +31,9 @@ __all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 """Pauses between attempts to connect (s); each is lengthened by up to a quarter at random, so that processes part."""
+SETTLE: Final = 0.0005
+"""Pause after messages (s). The first one is applied at once; of a stream, what comes meanwhile is taken together, so
+that the thread doesn't contend for the interpreter with the callers at every single message."""
 
 
 class Listener:
@@ -204,8 +207,13 @@ class Listener:
         if wake_at is None:
             return
         transport.wait(waker, (wake_at - self._clock.now()) / SECOND)
+        heard = False
         for chunk in transport.chunks():
-            self._dispatch(link.receive(chunk))
+            events = link.receive(chunk)
+            heard = heard or any(isinstance(event, Received) for event in events)
+            self._dispatch(events)
+        if heard:
+            time.sleep(SETTLE)
 
     def _rest(self, waker: Waker) -> None:
         """Pause before the next attempt, longer each time until one succeeds."""

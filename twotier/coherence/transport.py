@@ -54,7 +54,7 @@ class Waker:
 class Transport:
     """One open connection of the link. OSError out of any method means that it is broken."""
 
-    __slots__ = ("_connection", "_drained", "_socket", "_unsent")
+    __slots__ = ("_connection", "_drained", "_full", "_socket", "_unsent")
 
     def __init__(self, connection: AbstractConnection) -> None:
         """Open `connection`, which blocks for as long as its own timeouts allow, and take its socket."""
@@ -65,6 +65,8 @@ class Transport:
             raise ConnectionError("redis-py opened no socket")
         self._socket = taken
         self._socket.setblocking(False)
+        # TLS gives a record at a time, however many there are.
+        self._full: Final = 0 if isinstance(taken, ssl.SSLSocket) else CHUNK
         self._unsent = b""
         self._drained = True
 
@@ -88,6 +90,9 @@ class Transport:
                 self._drained = True
                 return
             yield chunk
+            if len(chunk) < self._full:  # nothing is left; what comes from now on ends the next wait
+                self._drained = True
+                return
             if not chunk:
                 return
 
@@ -111,8 +116,9 @@ def wait(*watched: tuple[int, int], waker: Waker, seconds: float) -> None:
     for descriptor, interest in watched:
         poll.register(descriptor, interest)
     poll.register(waker.fileno(), select.POLLIN)
-    poll.poll(math.ceil(max(0.0, seconds) * 1000))
-    waker.clear()
+    ready = poll.poll(math.ceil(max(0.0, seconds) * 1000))
+    if any(descriptor == waker.fileno() for descriptor, _ in ready):
+        waker.clear()
 
 
 def abandon(connection: AbstractConnection) -> None:

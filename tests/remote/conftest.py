@@ -101,6 +101,7 @@ class FakeServer:
         reader = PythonReader()
         with contextlib.suppress(OSError):
             if self._wrap is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection = self._wrap(connection)
                 self._connections.append(connection)
             while data := connection.recv(65536):

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -479,28 +480,12 @@ def test_close_while_in_use(fake_server, remotes):
 
 def test_tls(fake_server, remotes, tmp_path):
     """rediss:// speaks TLS, verifies the server, and isn't disturbed by the session tickets after the handshake."""
-    import ssl
-
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=x"
+    files = ["-keyout", key, "-out", certificate]
     try:
         subprocess.run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-keyout",
-                key,
-                "-out",
-                certificate,
-            ]
-            + ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-            check=True,
-            capture_output=True,
+            [*request.split(), *files, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True
         )
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no certificate can be made: {error}")
@@ -514,5 +499,5 @@ def test_tls(fake_server, remotes, tmp_path):
             assert remote.run(Fetch(b"k")) == Fetched(b"value", -1)
         assert len(remote.pool._channels) == 1
     assert server.accepted == 2
-    with pytest.raises(RemoteUnavailable, match="(?i)certificate"):
+    with pytest.raises(RemoteUnavailable, match="certificate verify failed"):
         remotes(url, timeout=2, max_staleness=20).run(Ping())

@@ -36,7 +36,7 @@ def test_unix():
 
 
 def test_tls_verifies_unless_told_otherwise():
-    """rediss:// checks certificate and host name by default; the URL can name a CA, or switch it off in so many words."""
+    """rediss:// checks certificate and host name by default; the URL can name a CA, or switch the check off."""
     link = link_of("rediss://h:6379/0")
     assert isinstance(link, SSLConnection)
     assert (link.cert_reqs.name, link.check_hostname) == ("CERT_REQUIRED", True)
@@ -114,7 +114,7 @@ def test_bad_urls_are_refused_without_their_secrets(url):
 
 def test_other_types_are_refused():
     """A target that is neither URL nor client is named by its type, not by its value."""
-    with pytest.raises(ConfigurationError, match="builtins.bytes"):
+    with pytest.raises(ConfigurationError, match=r"builtins\.bytes"):
         connect(b"redis://:hunter2@h", Options())
 
 

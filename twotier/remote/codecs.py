@@ -58,7 +58,7 @@ class RestrictedPickle:
         if type(value) in _PLAIN:
             return pickle.dumps(value, _PROTOCOL)
         buffer = io.BytesIO()
-        pickler = _Pickler(buffer, _PROTOCOL)
+        pickler = _Pickler(buffer, _PROTOCOL, buffer_callback=_refuse)
         pickler.allowed = self._allowed
         try:
             pickler.dump(value)
@@ -116,7 +116,7 @@ class _Pickler(pickle.Pickler):
             return reduce(value)
         if kind in self.allowed:
             return self.allowed.reduce(value)
-        raise SerializationError(f"a value of type {_named(value)} can't be stored: add it to allow=, or set secret=")
+        raise _refusal(value)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -129,6 +129,14 @@ class _Unpickler(pickle.Unpickler):
         if builder is None:
             raise SerializationError("the payload names what isn't allowed")
         return builder
+
+
+def _refusal(value: object) -> SerializationError:
+    return SerializationError(f"a value of type {_named(value)} can't be stored: add it to allow=, or set secret=")
+
+
+def _refuse(value: object) -> None:
+    raise _refusal(value)
 
 
 def _named(value: object) -> str:

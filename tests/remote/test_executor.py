@@ -136,8 +136,8 @@ def test_deadline_of_a_server_that_does_not_read(fake_server, remotes):
     remote.run(Ping())
     began = time.monotonic()
     with pytest.raises(RemoteTimeout):
-        remote.run(FetchMany([b"k" * 1000] * 20_000))
-    assert time.monotonic() - began < 0.4  # packing 40 MB takes its time
+        remote.run(FetchMany([b"k" * 1000] * 2_000))
+    assert time.monotonic() - began < 0.3
     block.set()
 
 

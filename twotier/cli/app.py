@@ -1,5 +1,8 @@
 """The commands of `twotier`."""
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from typing import Annotated, NoReturn
 
 import typer
@@ -41,7 +44,8 @@ def demo(
     """
     console = Console(highlight=False)
     try:
-        results = run(Plan(seconds=seconds, workers=workers, url=url), Screen(console))
+        with _requests_to_end_as_interrupts():
+            results = run(Plan(seconds=seconds, workers=workers, url=url), Screen(console))
     except TwoTierError as error:
         _leave(f"twotier demo: {error}", _CANNOT_RUN)
     except KeyboardInterrupt:
@@ -51,6 +55,17 @@ def demo(
         raise typer.Exit(_BROKEN)
     if results.interrupted:
         raise typer.Exit(_INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _requests_to_end_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does: left to themselves they would leave the server running."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave(why: str, code: int) -> NoReturn:

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import multiprocessing
+import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -91,6 +93,7 @@ class Crew:
 
 
 def _serve(job: Job, place: Place, plan: Plan, line: int, mouth: Connection) -> None:
+    threading.Thread(target=_end_with_parent, name="twotier-demo-parent", daemon=True).start()
     # The outage is the demo's own doing: what the cache logs about it would only disturb the display.
     logging.getLogger("twotier").addHandler(logging.NullHandler())
     try:
@@ -99,6 +102,14 @@ def _serve(job: Job, place: Place, plan: Plan, line: int, mouth: Connection) -> 
         report = Report(crash=traceback.format_exc())
     mouth.send(report)
     mouth.close()
+
+
+def _end_with_parent() -> None:
+    """End this process once the parent is gone, however it ended: nobody would give the order to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextlib.contextmanager

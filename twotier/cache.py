@@ -9,7 +9,8 @@ from twotier.core.keys import INT64, checked
 from twotier.core.leases import TwoTier
 from twotier.core.loading import get_or_set
 from twotier.core.local_only import LocalOnly
-from twotier.core.namespace import MISSING, Namespace, TwoTierNamespace
+from twotier.core.missing import MISSING
+from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.local import Front
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
 from twotier.remote.topology import connect

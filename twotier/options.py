@@ -30,6 +30,7 @@ class OptionsDict(TypedDict, total=False):
     jitter: float
     copy: Literal["auto", "never"]
     on_outage: Literal["serve", "miss"]
+    replay: Literal["delete", "set"]
     max_staleness: float
     timeout: float
     connect_timeout: float
@@ -84,6 +85,10 @@ class Options:
     on_outage: Literal["serve", "miss"] = "serve"
     """While the remote tier is away: serve stale local entries, or treat them as misses."""
 
+    replay: Literal["delete", "set"] = "delete"
+    """After an outage: delete what was written meanwhile from the remote tier, or ("set") put it there where the value
+    that was known before the outage still stands, and delete it elsewhere."""
+
     max_staleness: float = 2.5
     """Bound on the age of a local hit that was superseded elsewhere (s); past it, hits are not fresh."""
 
@@ -132,6 +137,7 @@ class Options:
             ("policy", ("lru", "lfu", "adaptive")),
             ("copy", ("auto", "never")),
             ("on_outage", ("serve", "miss")),
+            ("replay", ("delete", "set")),
             ("protocol", (2, 3)),
         ):
             _expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")

@@ -11,6 +11,9 @@ import redis
 from waiting import live, wait_for
 
 from twotier import Cache, RemoteUnavailable
+from twotier.clock import SECOND
+from twotier.core.journal import Doubt
+from twotier.opid import op_tag
 
 
 @pytest.fixture
@@ -188,3 +191,51 @@ def test_refused_writes_leave_no_old_value(own_server, namespace):
             assert other.get("key") is None
         assert cache.stats().remote_errors >= 1
         assert cache.health().breaker == "closed"
+
+
+@pytest.fixture
+def pair(own_server, namespace):
+    """Two caches that replay what they wrote, the second holding nothing locally."""
+    settings = {"namespace": namespace, "replay": "set"}
+    with Cache(own_server.url, **settings) as one, Cache(own_server.url, local_ttl=0.001, **settings) as two:
+        wait_for(lambda: live(one) and live(two), "the links are live")
+        yield one, two
+
+
+def test_replay_puts_what_was_written(pair, own_server):
+    """With replay="set", a value written in an outage is there afterwards, unless its write hung in a socket."""
+    one, two = pair
+    one.set("key", "old")
+    one.set_many({"a": "old", "b": "old"}, ttl=None)
+    os.kill(own_server.pid, signal.SIGSTOP)
+    try:
+        one.set("key", "new", ttl=100)
+        one.set("key", "newer", ttl=100)
+        one.set_many({"a": ["new"], "b": "new"}, ttl=None)
+        one.delete("b")
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
+    wait_for(lambda: recovered(one), "recovered")
+    found = two.get_many(["key", "a", "b"])
+    assert found.get("key", "newer") == "newer"
+    assert found.get("a", ["new"]) == ["new"]
+    assert "b" not in found
+
+
+@pytest.mark.parametrize("others_write", [False, True])
+def test_replay_gives_way_to_what_others_wrote(pair, others_write):
+    """A key whose value on the server isn't the one known before the outage is deleted, not overwritten."""
+    one, two = pair
+    one.set("key", "old")
+    namespace = one._namespace
+    seen = namespace.store.op("key")
+    if others_write:
+        two.set("key", "theirs")
+        wait_for(lambda: one.get("key") == "theirs", "the message has arrived")
+    op_id, now = namespace.op_ids.next(), namespace.clock.now()
+    namespace.store.put("key", "ours", op=op_tag(op_id), expires=now, stale=100 * SECOND)
+    namespace.doubt({"key": Doubt(op_id, seen, now + 100 * SECOND)})
+    wait_for(lambda: not namespace.journal, "the journal is replayed")
+    assert two.get("key") == (None if others_write else "ours")
+    assert one.get("key") == two.get("key")
+    assert others_write or 99 < two.ttl("key") <= 100

@@ -1,4 +1,4 @@
-"""The journal: keys whose last write may not have reached the remote tier, to be invalidated there later.
+"""The journal: keys whose last write may not have reached the remote tier, to be made good there later.
 
 One entry a key, bounded. Past the bound it forgets the keys and asks for the whole namespace to be cleared instead:
 forgetting a key silently would leave its old value standing. While a key is in the journal, the remote tier's value of
@@ -7,56 +7,70 @@ it proves nothing, and reads of it are answered by the local tier.
 
 import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from twotier.opid import NO_OP
+
+
+class Doubt(NamedTuple):
+    """One write that may not have arrived."""
+
+    op_id: bytes
+    seen: int = NO_OP
+    """Tag of the write that the remote tier's value was by, as far as was known before the outage."""
+    expires: int = 0
+    """Instant (ns) at which the written value expires; 0 for a delete."""
 
 
 class Journal:
-    """Keys to invalidate once the remote tier is back; any `overflows` ask for a clear instead."""
+    """Doubts by key, to be made good once the remote tier is back; any `overflows` ask for a clear instead."""
 
-    __slots__ = ("_keys", "_limit", "_lock", "overflows")
+    __slots__ = ("_doubts", "_limit", "_lock", "overflows")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._keys: dict[str, int] = {}
+        self._doubts: dict[str, Doubt] = {}
         self.overflows = 0
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._doubts)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to replay."""
-        return self.overflows > 0 or bool(self._keys)
+        return self.overflows > 0 or bool(self._doubts)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._keys or self.overflows > 0
+        return key in self._doubts or self.overflows > 0
 
-    def add(self, keys: Iterable[str], op: int) -> None:
-        """Remember `keys`, last written by the write tagged `op`."""
+    def add(self, doubts: Mapping[str, Doubt]) -> None:
+        """Remember writes. What was seen before the first of several writes of a key stays what was seen."""
         with self._lock:
-            for key in keys:
-                self._keys[key] = op
-            if len(self._keys) > self._limit:
-                self._keys.clear()
+            for key, doubt in doubts.items():
+                earlier = self._doubts.get(key)
+                self._doubts[key] = doubt if earlier is None else doubt._replace(seen=earlier.seen)
+            if len(self._doubts) > self._limit:
+                self._doubts.clear()
                 self.overflows += 1
 
     def add_everything(self) -> None:
         """Ask for the whole namespace to be cleared."""
         with self._lock:
-            self._keys.clear()
+            self._doubts.clear()
             self.overflows += 1
 
-    def peek(self, count: int) -> dict[str, int]:
-        """Return up to `count` of the oldest keys with the write each stands for."""
+    def peek(self, count: int) -> dict[str, Doubt]:
+        """Return up to `count` of the oldest doubts."""
         with self._lock:
-            return dict(itertools.islice(self._keys.items(), count))
+            return dict(itertools.islice(self._doubts.items(), count))
 
-    def settle(self, replayed: dict[str, int]) -> None:
+    def settle(self, replayed: Mapping[str, Doubt]) -> None:
         """Forget what was replayed, unless a key has been written again since."""
         with self._lock:
-            for key, op in replayed.items():
-                if self._keys.get(key) == op:
-                    del self._keys[key]
+            for key, doubt in replayed.items():
+                if self._doubts.get(key) is doubt:
+                    del self._doubts[key]
 
     def settle_overflows(self, seen: int) -> None:
         """Forget the overflows, if there were `seen` of them when the clear that answers them began."""
@@ -66,6 +80,7 @@ class Journal:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget keys that a later write has reached the remote tier for."""
-        with self._lock:
-            for key in keys:
-                self._keys.pop(key, None)
+        if self._doubts:
+            with self._lock:
+                for key in keys:
+                    self._doubts.pop(key, None)

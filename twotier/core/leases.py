@@ -17,8 +17,9 @@ from twotier.core.commands import Load, Pause
 from twotier.core.drive import Flow
 from twotier.core.generation import lease_prefix
 from twotier.core.keys import as_bytes
-from twotier.core.namespace import MISSING
-from twotier.core.writes import Writes, milliseconds
+from twotier.core.lifetimes import milliseconds
+from twotier.core.missing import MISSING
+from twotier.core.writes import Writes
 from twotier.errors import RemoteError
 from twotier.remote.commands import Put
 from twotier.remote.conditional import EndLease, PutLeased, TakeLease, Taken

@@ -7,7 +7,8 @@ from twotier.core.commands import Wait
 from twotier.core.drive import Flow
 from twotier.core.leases import TwoTier
 from twotier.core.local_only import LocalOnly
-from twotier.core.namespace import MISSING, Namespace
+from twotier.core.missing import MISSING
+from twotier.core.namespace import Namespace
 
 
 def get_or_set(

@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from twotier.clock import NEVER
 from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_many
-from twotier.core.namespace import MISSING, Namespace
+from twotier.core.lifetimes import after
+from twotier.core.missing import MISSING
+from twotier.core.namespace import Namespace
 from twotier.core.reads import local_ttl_left
 
 P = ParamSpec("P")
@@ -151,5 +152,4 @@ class LocalOnly:
         return True
 
     def _expiry(self, ttl: int) -> int:
-        now = self._namespace.clock.now()
-        return NEVER if ttl >= NEVER - now else now + ttl
+        return after(self._namespace.clock.now(), ttl)

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from twotier.clock import NEVER, SECOND, SystemClock
@@ -12,13 +12,13 @@ from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.counters import Counters
 from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
-from twotier.core.journal import Journal
+from twotier.core.journal import Doubt, Journal
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber
 from twotier.errors import TwoTierError
 from twotier.local import COMPILED, Store
-from twotier.opid import OpIds, op_tag
+from twotier.opid import OpIds
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
 from twotier.remote.commands import Publication
@@ -26,9 +26,6 @@ from twotier.remote.executor import Executor
 from twotier.remote.topology import Topology
 from twotier.remote.values import Values
 from twotier.stats import Health, Stats
-
-MISSING: Final = object()
-"""Stands for "no value" where None is one."""
 
 
 class Namespace:
@@ -182,9 +179,9 @@ class TwoTierNamespace(Namespace):
         self.counters.invalidations_sent += len(message.keys)
         return Publication(self.channel, self.messages.encode(message))
 
-    def doubt(self, keys: Iterable[str], op_id: bytes) -> None:
-        """Journal `keys`, whose write `op_id` may not have reached the remote tier, and have them replayed."""
-        self.journal.add(keys, op_tag(op_id))
+    def doubt(self, doubts: Mapping[str, Doubt]) -> None:
+        """Journal writes that may not have reached the remote tier, and have them replayed."""
+        self.journal.add(doubts)
         self.recovery.wake()
 
     def doubt_everything(self) -> None:

@@ -12,7 +12,8 @@ from twotier.clock import NEVER, SECOND
 from twotier.core.commands import Wait
 from twotier.core.drive import Flow
 from twotier.core.keys import as_bytes, checked_many
-from twotier.core.namespace import MISSING, Namespace, TwoTierNamespace
+from twotier.core.missing import MISSING
+from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.errors import RemoteError
 from twotier.opid import op_tag
 from twotier.remote.commands import Fetch, Fetched, FetchMany, TimeLeft

@@ -10,10 +10,16 @@ import random
 import threading
 from typing import TYPE_CHECKING, Final
 
+from twotier.clock import NEVER
 from twotier.core.generation import leases_on, new_name
+from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes
+from twotier.core.lifetimes import milliseconds
+from twotier.core.missing import MISSING
 from twotier.errors import RemoteError
-from twotier.remote.commands import Generation, Ping, Remove, SetGeneration
+from twotier.opid import NO_OP, op_tag
+from twotier.remote.commands import Generation, Ping, Put, Remove, SetGeneration
+from twotier.remote.conditional import PutUnchanged
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -101,7 +107,29 @@ class Recovery:
         name = run(Generation(namespace.generations.key, new_name()), probing=probing)
         prefix = namespace.generations.prefix_of(name)
         while batch := journal.peek(BATCH):
-            removal = namespace.publication("delete", namespace.op_ids.next(), batch)
-            places = [prefix + as_bytes(key) for key in batch]
-            run(Remove(places, removal, leases_on(prefix, batch)), probing=probing)
+            removed = [key for key, doubt in batch.items() if not self._put_again(prefix, key, doubt, probing)]
+            if removed:
+                removal = namespace.publication("delete", namespace.op_ids.next(), removed)
+                places = [prefix + as_bytes(key) for key in removed]
+                run(Remove(places, removal, leases_on(prefix, removed)), probing=probing)
             journal.settle(batch)
+
+    def _put_again(self, prefix: bytes, key: str, doubt: Doubt, probing: bool) -> bool:
+        """Put the value written in the outage, if that is asked for and nothing else was written there; tell whether.
+
+        The value is the local tier's suspect, as long as it is held here; its op id says whether it is that write's.
+        """
+        namespace = self._namespace
+        if namespace.options.replay != "set" or doubt.seen == NO_OP or namespace.store.op(key) != op_tag(doubt.op_id):
+            return False
+        left = NEVER if doubt.expires == NEVER else doubt.expires - namespace.clock.now()
+        value = namespace.store.suspect(key, MISSING)
+        if left <= 0 or value is MISSING:
+            return False
+        place = prefix + as_bytes(key)
+        data = namespace.values.seal(place, doubt.op_id, namespace.values.encode(value))
+        publication = namespace.publication("set", doubt.op_id, (key,))
+        put = Put(
+            place, data, milliseconds(left), absent=False, publication=publication, voids=leases_on(prefix, (key,))
+        )
+        return namespace.executor.run(PutUnchanged(place, doubt.seen, put), probing=probing)

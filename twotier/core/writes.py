@@ -10,16 +10,19 @@ to the journal, and the local tier keeps the new value as a suspect: served here
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from twotier.clock import NEVER
 from twotier.core.drive import Flow
 from twotier.core.generation import leases_on, new_name
+from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes, checked, checked_many
-from twotier.core.namespace import MISSING, TwoTierNamespace
+from twotier.core.lifetimes import after, milliseconds
+from twotier.core.missing import MISSING
+from twotier.core.namespace import TwoTierNamespace
 from twotier.core.reads import CHUNK, Reads
 from twotier.errors import RemoteError
-from twotier.opid import op_tag
+from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import (
     KEY_MISSING,
     Expire,
@@ -33,8 +36,6 @@ from twotier.remote.commands import (
     TimeLeft,
 )
 
-_MILLISECOND: Final = 1_000_000
-
 
 class Writes(Reads):
     """The writing flows beside the reading ones. Keys are checked by the caller; ttl in ns, NEVER for none."""
@@ -46,6 +47,7 @@ class Writes(Reads):
         if ttl == 0:
             return (yield from self._set_nothing(key, absent=absent))
         op_id = namespace.op_ids.next()
+        seen = namespace.store.op(key)
         token = namespace.store.begin_write(key)
         now = namespace.clock.now()
         publication = namespace.publication("set", op_id, (key,))
@@ -58,7 +60,7 @@ class Writes(Reads):
         except RemoteError:
             namespace.counters.remote_errors += 1
             if not absent:
-                namespace.doubt((key,), op_id)
+                namespace.doubt({key: Doubt(op_id, seen or NO_OP, after(now, ttl))})
                 self._keep_suspect(key, value, payload, op_id, ttl, now)
             return False
         if put:
@@ -150,6 +152,7 @@ class Writes(Reads):
     def _set_chunk(self, entries: list[tuple[str, Any, bytes]], ttl: int) -> Flow[None]:
         namespace = self._namespace
         op_id = namespace.op_ids.next()
+        seen = [namespace.store.op(key) or NO_OP for key, _, _ in entries]
         tokens = [namespace.store.begin_write(key) for key, _, _ in entries]
         now = namespace.clock.now()
         publication = namespace.publication("set", op_id, [key for key, _, _ in entries])
@@ -163,7 +166,8 @@ class Writes(Reads):
             yield PutMany(items, publication, leases_on(prefix, [key for key, _, _ in entries]))
         except RemoteError:
             namespace.counters.remote_errors += 1
-            namespace.doubt([key for key, _, _ in entries], op_id)
+            expires = after(now, ttl)
+            namespace.doubt({entry[0]: Doubt(op_id, op, expires) for entry, op in zip(entries, seen, strict=True)})
             for key, value, payload in entries:
                 self._keep_suspect(key, value, payload, op_id, ttl, now)
             return
@@ -184,7 +188,7 @@ class Writes(Reads):
             removed: int = yield Remove(places, publication, leases_on(prefix, keys))
         except RemoteError:
             namespace.counters.remote_errors += 1
-            namespace.doubt(keys, op_id)
+            namespace.doubt(dict.fromkeys(keys, Doubt(op_id)))
             store.apply(keys, op_tag(op_id))
             return held
         store.apply(keys, op_tag(op_id))
@@ -212,8 +216,3 @@ class Writes(Reads):
         namespace = self._namespace
         window = namespace.stale_ttl if ttl >= NEVER - namespace.stale_ttl else ttl + namespace.stale_ttl
         namespace.store.put(key, value, op=op_tag(op_id), expires=now, stale=window, encoded=payload)
-
-
-def milliseconds(ttl: int) -> int | None:
-    """Return a ttl in ns as the server takes it: whole ms, at least 1; None for no expiry."""
-    return None if ttl == NEVER else max(1, round(ttl / _MILLISECOND))

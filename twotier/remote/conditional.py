@@ -7,7 +7,9 @@ between, the server drops the second step's MULTI, and the write didn't take pla
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
+from twotier.opid import op_tag
 from twotier.remote.commands import Command, Fetched, Put, Write, fetched
+from twotier.remote.envelope import op_id_of
 from twotier.remote.reader import pack
 from twotier.remote.refusals import OutOfStepError, check
 
@@ -100,6 +102,20 @@ class IfUnchanged:
             return False
         self.write.parse(replies)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class PutUnchanged(Conditional[bool]):
+    """Write a value where what stands is still by the write tagged `seen`; tells whether it was written."""
+
+    watched: bytes
+    seen: int
+    put: Put
+
+    def second(self, stands: bytes | None) -> Command[bool]:
+        """Write, if the op id in the envelope is the one that was seen."""
+        op_id = None if stands is None else op_id_of(stands)
+        return IfUnchanged(self.put) if op_id is not None and op_tag(op_id) == self.seen else LetBe(False)
 
 
 class Taken(NamedTuple):

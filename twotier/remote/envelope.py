@@ -87,6 +87,11 @@ class Envelope:
         return None
 
 
+def op_id_of(data: bytes) -> bytes | None:
+    """Return the op id in the envelope `data`, unchecked; None where there is no envelope."""
+    return data[_OP_ID] if data[:4] == _MAGIC and len(data) >= _HEADER.size else None
+
+
 def _mac(keyed: "hashlib.blake2b", key: bytes, header: bytes, payload: bytes) -> bytes:
     mac = keyed.copy()
     mac.update(struct.pack(">I", len(key)) + key + header)

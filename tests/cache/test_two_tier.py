@@ -8,6 +8,8 @@ import redis
 from waiting import wait_for
 
 from twotier import Cache
+from twotier.clock import NEVER
+from twotier.core.namespace import MISSING
 
 
 def test_local_hit_needs_no_server(make):
@@ -222,6 +224,34 @@ def test_concurrent_loads_are_one(make):
     assert cache.get("key") == [0]
 
 
+def test_threads_that_come_while_a_load_is_stored_do_not_load_again(make):
+    """A load counts for those who miss while it is on its way into the tiers, or has arrived just after they missed."""
+    cache = make()
+    loads, gate = [], threading.Barrier(6)
+
+    def ask():
+        for number in range(100):
+            gate.wait()
+            assert cache.get_or_set(f"key {number}", lambda number=number: loads.append(number) or number) == number
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(loads) == list(range(100))
+
+
+def test_incr_of_what_is_missing_leaves_nothing_behind(make):
+    """A counter that isn't there, and isn't to be made, isn't there a moment later either, for any kind of write."""
+    cache = make()
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            cache.incr("count", create=False)
+    assert cache.add("count", 5) is True
+    assert cache.incr("count", create=False) == 6
+
+
 def test_write_during_a_load_wins(make):
     """A key that is written while its loader runs keeps the written value, here and on the server."""
     loading, other = make(), make()
@@ -234,3 +264,26 @@ def test_write_during_a_load_wins(make):
     assert loading.get_or_set("key", overtaken) == "loaded"
     assert loading.get("key") == "written"
     assert other.get("key") == "written"
+
+
+@pytest.mark.parametrize("old", ["old", MISSING], ids=["value", "nothing"])
+def test_a_slow_reader_does_not_undo_a_write_of_its_own_process(make, monkeypatch, old):
+    """A read that saw what was there before, and comes home after the write, leaves the written value in place."""
+    cache = make()
+    cache.set("other", 1)  # so that the generation is known
+    if old is not MISSING:
+        cache.set("key", old)
+    monkeypatch.setattr(cache._namespace.subscriber, "received", lambda _payloads: None)  # the echo is late
+    run = cache._namespace.executor.run
+    writing = cache._tiers.set("key", "new", NEVER)
+    put = next(writing)  # has dropped the local entry, and is about to send
+    reading = cache._tiers.get("key")
+    fetched = run(next(reading))
+    with pytest.raises(StopIteration):
+        writing.send(run(put))
+    with pytest.raises(StopIteration) as read:
+        reading.send(fetched)
+    assert read.value.value == old
+    before = cache.stats()
+    assert cache.get("key") == "new"
+    assert cache.stats().local_hits == before.local_hits + 1

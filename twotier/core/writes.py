@@ -1,12 +1,12 @@
 """Writing flows (DESIGN steps 3 and 8).
 
-A write drops the local entry first, voids the fills under way, and takes a
-token; then changes and publishes in one trip; then installs under the token.
+A write drops the local entry first, voids the fills under way, and takes a token; then changes and publishes in one
+trip; then installs under the token.
 
-Once the reply is here, whatever a concurrent reader may have installed meanwhile is dropped too (`Store.apply`, as the
-message does everywhere else), so that a process reads its own writes without waiting for the echo of its message. A
-write that fails, or whose outcome is unknown, goes
-to the journal, and the local tier keeps the new value as a suspect: served here, never taken for fresh.
+Once the reply is here, what a concurrent reader has installed meanwhile is dropped, and what it may still want to
+install is void (`Store.apply`, as the message does everywhere else), so that a process reads its own writes without
+waiting for the echo of its message. A write that fails, or whose outcome is unknown, goes to the journal, and the local
+tier keeps the new value as a suspect: served here, never taken for fresh.
 """
 
 from collections.abc import Iterable, Mapping
@@ -196,11 +196,11 @@ class Writes(Reads):
         return removed
 
     def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:
-        """Put what the remote tier has now, or, when the token fell, drop what stands there from before."""
+        """Put what the remote tier has now if the token stands, and void what readers took before the reply."""
         namespace = self._namespace
         tag = op_tag(op_id)
         namespace.journal.forget((key,))
-        if not namespace.store.install(
+        namespace.store.install(
             key,
             value,
             token,
@@ -208,8 +208,9 @@ class Writes(Reads):
             expires=namespace.local_expiry(now, ttl),
             stale=namespace.stale_ttl,
             encoded=payload,
-        ):
-            namespace.store.apply((key,), tag)
+        )
+        # A reader that took its token after ours, and read before the write was there, would still put the old value.
+        namespace.store.apply((key,), tag)
 
     def _keep_suspect(self, key: str, value: Any, payload: bytes, op_id: bytes, ttl: int, now: int) -> None:
         """Keep a value that may not have arrived: expired, but inside its stale window."""

@@ -1,0 +1,62 @@
+"""The caches behind the backends: one a configuration and process.
+
+Django makes a backend for every thread and asynchronous context, and closes it at the end of each request. Behind all
+those of one configuration stands one cache, with one local tier and one link, which stays open until the process ends.
+"""
+
+import atexit
+import threading
+from typing import TYPE_CHECKING, Any
+
+from twotier.cache import Cache
+from twotier.core.fork import reset_on_fork
+from twotier.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class SharedCache(Cache):
+    """A `Cache` with a look at its local tier alone, as one call of the compiled store."""
+
+    def __init__(self, target: str | None, options: Options) -> None:
+        super().__init__(target, options)
+        self.peek: Callable[[str, Any], Any] = self._peek
+        """Return the fresh local value under a key, or the default; asks no server, and checks no key."""
+
+
+class SharedCaches:
+    """The caches of this process, by target and options."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._caches: dict[tuple[str | None, Options], SharedCache] = {}
+
+    def of(self, target: str | None, options: Options) -> SharedCache:
+        """Return the cache of a configuration, made at the first call; ConfigurationError if it can't be."""
+        configuration = target, options
+        found = self._caches.get(configuration)
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._caches.get(configuration)
+            if found is None:
+                found = self._caches[configuration] = SharedCache(target, options)
+            return found
+
+    def close(self) -> None:
+        """Close them all; backends that were made before are of no use then."""
+        with self._lock:
+            closing = list(self._caches.values())
+            self._caches.clear()
+        for cache in closing:
+            cache.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: nobody holds the lock here; the caches themselves are made ready by the core."""
+        self._lock = threading.Lock()
+
+
+shared_caches = SharedCaches()
+reset_on_fork(shared_caches)
+atexit.register(shared_caches.close)

@@ -1,0 +1,47 @@
+"""Django's settings for the tests in this process, and backends made as Django makes them."""
+
+import django
+import pytest
+from django.conf import settings
+from django.core.cache import CacheHandler
+from twotier.django.shared import shared_caches
+from waiting import live, wait_for
+
+settings.configure(
+    SECRET_KEY="for tests alone",
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+)
+django.setup()
+
+
+@pytest.fixture
+def caches_of():
+    """Make a handler, as `django.core.cache.caches` is one, for CACHES; close what stands behind it at the end."""
+
+    def make(location, **entries):
+        entries = entries or {"default": {}}
+        return CacheHandler(
+            {
+                alias: {"BACKEND": "twotier.django.TwoTierCache", "LOCATION": location, **entry}
+                for alias, entry in entries.items()
+            }
+        )
+
+    yield make
+    shared_caches.close()
+
+
+@pytest.fixture(params=["local", "two-tier"])
+def location(request):
+    """A LOCATION of either kind."""
+    return "" if request.param == "local" else request.getfixturevalue("server").url
+
+
+@pytest.fixture
+def cache(caches_of, location, namespace):
+    """A backend with the defaults, on both kinds of LOCATION."""
+    backend = caches_of(location, default={"OPTIONS": {"namespace": namespace}})["default"]
+    if location:
+        wait_for(lambda: live(backend.cache), "the link is live")
+    return backend

@@ -9,7 +9,7 @@ from waiting import wait_for
 
 from twotier import Cache
 from twotier.clock import NEVER
-from twotier.core.namespace import MISSING
+from twotier.core.missing import MISSING
 
 
 def test_local_hit_needs_no_server(make):

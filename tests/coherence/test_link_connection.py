@@ -6,8 +6,8 @@ from fake_server import MASTER, SLAVE, bulk, push
 from wired import STALENESS, Wired
 
 from twotier.coherence.link import Confirmed, Lost, Received, Renewed
-from twotier.coherence.resp import pack
 from twotier.coherence.subscriber import NOT_ASKED
+from twotier.resp import pack
 
 
 def test_the_order_of_connecting(ear):

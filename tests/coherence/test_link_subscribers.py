@@ -7,8 +7,8 @@ from wired import STALENESS, Wired, only
 
 from twotier.clock import SECOND
 from twotier.coherence.link import Confirmed, Lost, Received, Refused, Renewed
-from twotier.coherence.resp import pack
 from twotier.coherence.subscriber import NOT_ASKED
+from twotier.resp import pack
 
 
 def test_attach_while_live(ear, protocol):

@@ -11,7 +11,7 @@ from twotier.clock import SystemClock
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
 from twotier.remote.executor import Executor
-from twotier.remote.reader import NOTHING, PythonReader
+from twotier.remote.reader import NOTHING, PlainReader
 from twotier.remote.topology import connect
 
 HELLO = b"%1\r\n$5\r\nproto\r\n:3\r\n"
@@ -98,7 +98,7 @@ class FakeServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
-        reader = PythonReader()
+        reader = PlainReader()
         with contextlib.suppress(OSError):
             if self._wrap is not None:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

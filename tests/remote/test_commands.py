@@ -24,7 +24,8 @@ from twotier.remote.commands import (
     SetGeneration,
     TimeLeft,
 )
-from twotier.remote.reader import NOTHING, PythonReader, ServerError
+from twotier.remote.reader import NOTHING, PlainReader
+from twotier.resp import ErrorReply
 
 PUBLICATION = Publication(b"channel", b"payload")
 
@@ -238,14 +239,14 @@ def shown(command):
 @pytest.mark.parametrize("command", ALL, ids=shown)
 def test_replies_are_as_many_as_commands(command):
     """A command says how many replies its bytes ask for, so that none is left on the connection."""
-    reader = PythonReader()
+    reader = PlainReader()
     reader.feed(command.wire)
     assert len(list(iter(reader.gets, NOTHING))) == command.replies
 
 
 @pytest.mark.parametrize("command", ALL, ids=shown)
 @pytest.mark.parametrize(
-    "reply", [ServerError("ERR boom"), ServerError("OOM full"), None, b"other", 7, [], [b"OK"], {}, True, 1.5]
+    "reply", [ErrorReply("ERR boom"), ErrorReply("OOM full"), None, b"other", 7, [], [b"OK"], {}, True, 1.5]
 )
 def test_replies_of_any_shape_parse_or_raise(command, reply):
     """Whatever comes in place of the replies, it is a result or a RemoteError, and never another exception."""
@@ -257,13 +258,13 @@ def test_replies_of_any_shape_parse_or_raise(command, reply):
 def test_loading_is_an_outage_of_every_command(command):
     """A server that loads its data is unavailable, whichever command it says so to."""
     with pytest.raises(RemoteUnavailable, match="LOADING"):
-        command.parse([ServerError("LOADING server is loading the dataset in memory")] * command.replies)
+        command.parse([ErrorReply("LOADING server is loading the dataset in memory")] * command.replies)
 
 
 def test_errors_quote_nothing_of_the_server():
     """A refusal names the code and our own words: the server's text may quote keys and values."""
     with pytest.raises(RemoteError) as caught:
-        Ping().parse([ServerError("ERR unknown command 'PING', with args beginning with: 'hunter2'")])
+        Ping().parse([ErrorReply("ERR unknown command 'PING', with args beginning with: 'hunter2'")])
     assert "hunter2" not in f"{caught.value!r}{caught.value.__context__!r}"
 
 

@@ -24,8 +24,8 @@ from collections import deque
 from typing import Any, Final, Literal, NamedTuple
 
 from twotier.clock import SECOND, Clock
-from twotier.coherence.resp import ErrorReply, ProtocolError, Push, Reader, pack
 from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
+from twotier.resp import ErrorReply, ProtocolError, Push, Reader, pack
 
 State = Literal["down", "sync", "live"]
 

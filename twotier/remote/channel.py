@@ -15,8 +15,9 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from twotier.remote.reader import NOTHING, Push, Reader, ServerError, make_reader
+from twotier.remote.reader import NOTHING, PUSH, Reader, make_reader
 from twotier.remote.refusals import refusal
+from twotier.resp import ErrorReply
 
 if TYPE_CHECKING:
     import socket
@@ -75,7 +76,7 @@ class Channel:
             self._exact = False
         echoed = replies.pop()
         if echoed != echo or self._reader.has_data():
-            if type(echoed) is ServerError:  # a server that takes no commands now
+            if type(echoed) is ErrorReply:  # a server that takes no commands now
                 raise refusal(echoed)
             raise EchoError
         return replies
@@ -96,7 +97,7 @@ class Channel:
                 raise ConnectionResetError("closed by the server")
             reader.feed(buffer, 0, size)
             while (reply := gets()) is not NOTHING:
-                if type(reply) is not Push:
+                if type(reply) is not PUSH:
                     replies.append(reply)
                     if len(replies) == count:
                         return replies

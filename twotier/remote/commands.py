@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from twotier.remote.reader import ServerError, pack
-from twotier.remote.refusals import IntegerOverflow, NotAnInteger, OutOfStepError, check, refusal
+from twotier.remote.refusals import IntegerOverflow, NotAnInteger, OutOfStepError, check, code, refusal
+from twotier.resp import ErrorReply, pack
 
 __all__ = [
     "KEY_MISSING",
@@ -102,7 +102,7 @@ class Fetch:
     def parse(self, replies: list[Any]) -> Fetched:
         """Return the bytes and the time."""
         data, pttl = replies
-        if type(data) is ServerError and data.code == "WRONGTYPE":
+        if type(data) is ErrorReply and code(data) == "WRONGTYPE":
             data = None
         return fetched(data, pttl)
 
@@ -364,7 +364,7 @@ def fetched(data: Any, pttl: Any) -> Fetched:
         if data is None:
             return _NOTHING
     for reply in (data, pttl):
-        if type(reply) is ServerError:
+        if type(reply) is ErrorReply:
             raise refusal(reply)
     raise OutOfStepError("GET")
 

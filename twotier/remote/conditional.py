@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 from twotier.opid import op_tag
 from twotier.remote.commands import Command, Fetched, Put, Write, fetched
 from twotier.remote.envelope import op_id_of
-from twotier.remote.reader import pack
 from twotier.remote.refusals import OutOfStepError, check
+from twotier.resp import pack
 
 R = TypeVar("R")
 

@@ -14,9 +14,9 @@ from twotier.remote.channel import EchoError
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.pool import PoolTimeout
-from twotier.remote.reader import ProtocolError
 from twotier.remote.refusals import StaleConnectionError
 from twotier.remote.topology import Topology
+from twotier.resp import ProtocolError
 
 R = TypeVar("R")
 

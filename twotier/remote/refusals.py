@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from twotier.errors import RemoteError, RemoteUnavailable
-from twotier.remote.reader import ServerError
+from twotier.resp import ErrorReply
 
 
 class NotAnInteger(RemoteError):  # noqa: N818 - says what is wrong with the value
@@ -53,25 +53,31 @@ _REASONS: Final = {
 }
 
 
-def refusal(error: ServerError) -> RemoteError:
+def code(error: ErrorReply) -> str:
+    """Return the error's kind, as servers put it before the text; "ERR" where there is none."""
+    first = error.text.partition(" ")[0]
+    return first if first.isupper() else "ERR"
+
+
+def refusal(error: ErrorReply) -> RemoteError:
     """Return the exception that an error reply means, without the server's text."""
-    code = error.code
-    if code in _OUTAGES:
-        return NotServingError(f"the server {_OUTAGES[code]} ({code})")
-    if code in _STALE:
-        return StaleConnectionError(f"the server {_STALE[code]} ({code})")
-    if code in _REASONS:
-        return RemoteError(f"the server {_REASONS[code]} ({code})")
-    text = str(error)
+    kind = code(error)
+    if kind in _OUTAGES:
+        return NotServingError(f"the server {_OUTAGES[kind]} ({kind})")
+    if kind in _STALE:
+        return StaleConnectionError(f"the server {_STALE[kind]} ({kind})")
+    if kind in _REASONS:
+        return RemoteError(f"the server {_REASONS[kind]} ({kind})")
+    text = error.text
     if "not an integer" in text:
         return NotAnInteger("the value is not an integer of 64 bits")
     if "would overflow" in text:
         return IntegerOverflow("the sum would leave the range of 64 bits")
-    return RemoteError(f"the server refused the command ({code})")
+    return RemoteError(f"the server refused the command ({code(error)})")
 
 
 def check(reply: Any) -> Any:
     """Return `reply`, or raise what it means if it is an error."""
-    if type(reply) is ServerError:
+    if type(reply) is ErrorReply:
         raise refusal(reply)
     return reply

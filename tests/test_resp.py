@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twotier.coherence.resp import (
+from twotier.resp import (
     MAX_BULK,
     MAX_DEPTH,
     MAX_ELEMENTS,

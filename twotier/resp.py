@@ -1,12 +1,13 @@
 """RESP2 and RESP3, incrementally: bytes in, whole replies out, whichever way the bytes were cut.
 
-Written for the link, where replies are few and pushed messages are many. A run of messages is split off by a loop of a
+Written for the link, where replies are few and pushed messages are many; it is also the data path's where hiredis isn't
+installed. A run of messages is split off by a loop of a
 few slices each (`_messages`). All else goes through a stack of unfinished aggregates, which survives between chunks, so
 that no byte is parsed twice but those of one unfinished line; the cost is linear, and the limits bound the memory.
 
-hiredis is not used here, although it is faster: it returns an attribute as if it were a reply (each reply after it
-would be taken for the answer to another request), doesn't know blob errors, and allocates a hostile array length before
-the elements arrive. See DECISIONS.md.
+The link doesn't use hiredis, although it is faster: it returns an attribute as if it were a reply (each reply after it
+would be taken for the answer to another request; the data path would notice), doesn't know blob errors, and allocates a
+hostile array length before the elements arrive. See DECISIONS.md.
 """
 
 import contextlib
@@ -86,6 +87,7 @@ class Reader:
 
     Strings are bytes, numbers int or float, null None, maps dicts, sets lists, errors `ErrorReply`, pushes `Push`.
     Verbatim strings come without their format. Attributes are dropped: they only comment on the reply that follows.
+    `most`: longest string, and largest nested reply (bytes).
 
     >>> reader = Reader()
     >>> reader.feed(b"$5\r\nhel")
@@ -94,9 +96,10 @@ class Reader:
     [b'hello', 1]
     """
 
-    __slots__ = ("_chunks", "_missing", "_size", "_stack")
+    __slots__ = ("_chunks", "_missing", "_most", "_size", "_stack")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_BULK) -> None:
+        self._most = most
         self._chunks: list[bytes] = []
         """What wasn't parsed yet."""
         self._missing = 0
@@ -124,6 +127,11 @@ class Reader:
         rest = buffer[at:]
         self._chunks = [rest] if rest else []
         return replies
+
+    @property
+    def idle(self) -> bool:
+        """Whether every byte so far belonged to a reply that is whole."""
+        return not self._chunks and not self._stack
 
     def _element(self, buffer: bytes, at: int, replies: list[Any]) -> int:
         """Parse the scalar or the head of an aggregate at `at`; return where it ends, or `at` if it isn't all there."""
@@ -156,7 +164,7 @@ class Reader:
 
     def _bulk(self, kind: int, line: bytes, buffer: bytes, start: int) -> tuple[Any, int]:
         """Return the string of length `line` at `start`, and where it ends; -1 if it isn't all there."""
-        length = _length(line, MAX_BULK, nullable=kind == ord("$"))
+        length = _length(line, self._most, nullable=kind == ord("$"))
         if length < 0:
             return None, start
         stop = start + length
@@ -186,8 +194,8 @@ class Reader:
         """Count the bytes of an aggregate."""
         if self._stack:
             self._size += size
-            if self._size > MAX_BULK:
-                raise ProtocolError(f"a reply is larger than {MAX_BULK} bytes")
+            if self._size > self._most:
+                raise ProtocolError(f"a reply is larger than {self._most} bytes")
 
     def _close(self, value: Any, replies: list[Any]) -> None:
         """Put `value`, which is whole, where it belongs, and so every aggregate that is whole by it."""

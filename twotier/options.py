@@ -36,6 +36,7 @@ class OptionsDict(TypedDict, total=False):
     connect_timeout: float
     max_connections: int
     load_lease: float
+    max_concurrent_loads: int
     protocol: Literal[2, 3]
     allow: Sequence[type]
     secret: str | bytes | Sequence[str | bytes] | None
@@ -104,6 +105,9 @@ class Options:
     load_lease: float = 10.0
     """Longest that other processes wait for one that loads a key (s); a load that takes longer isn't stored."""
 
+    max_concurrent_loads: int = 32
+    """Most loaders that run at once in this process; callers over it get the stale copy, or queue without one."""
+
     protocol: Literal[2, 3] = 3
     """RESP version spoken to the server."""
 
@@ -128,7 +132,7 @@ class Options:
             isinstance(self.namespace, str) and _NAMESPACE.fullmatch(self.namespace) is not None,
             "namespace", self.namespace, "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit",
         )  # fmt: skip
-        for name in ("maxsize", "max_value_bytes", "max_connections", "max_journal"):
+        for name in ("maxsize", "max_value_bytes", "max_connections", "max_journal", "max_concurrent_loads"):
             _expect(_is_int(getattr(self, name), 1), name, getattr(self, name), "an int >= 1")
         _expect(
             self.max_bytes is None or _is_int(self.max_bytes, 1), "max_bytes", self.max_bytes, "None or an int >= 1"

@@ -6,6 +6,7 @@ from typing import Any
 from twotier.core.commands import Wait
 from twotier.core.drive import Flow
 from twotier.core.leases import TwoTier
+from twotier.core.loadgate import inside_loader
 from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
@@ -15,7 +16,7 @@ def get_or_set(
     tiers: TwoTier | LocalOnly, namespace: Namespace, key: str, loader: Callable[[], Any], ttl: int
 ) -> Flow[Any]:
     """Return the value under `key`, which the local tier missed; without one, load it and store it for `ttl`."""
-    found = yield from tiers.get(key)
+    found = yield from tiers.get(key, keep=True)
     if found is not MISSING:
         return found
     flight, leads = namespace.flights.join(key, namespace.store.token(key))
@@ -25,10 +26,10 @@ def get_or_set(
     try:
         # The flight that we missed may have landed between our look and our taking the lead.
         value = namespace.store.get(key, MISSING)
-        if value is MISSING:
-            value, payload = yield from tiers.load(key, loader, ttl, wait=not flight.circular)
-        else:
+        if value is not MISSING:
             payload = namespace.values.encode(value)
+        else:
+            value, payload = yield from _gated(tiers, namespace, key, loader, ttl, wait=not flight.circular)
     except BaseException as error:
         namespace.counters.load_errors += 1
         namespace.flights.land(key, flight, error=error)
@@ -36,3 +37,22 @@ def get_or_set(
     # Followers each decode a value of their own.
     namespace.flights.land(key, flight, payload)
     return value
+
+
+def _gated(
+    tiers: TwoTier | LocalOnly, namespace: Namespace, key: str, loader: Callable[[], Any], ttl: int, *, wait: bool
+) -> Flow[tuple[Any, bytes]]:
+    """Load when the cap on loads allows it; a caller who would have to queue gets the stale copy, if there is one."""
+    if inside_loader():
+        return (yield from tiers.load(key, loader, ttl, wait=wait))
+    gate = namespace.load_gate
+    turn = gate.enter()
+    try:
+        if turn is not None:
+            spare = tiers.spare(key)
+            if spare is not MISSING:
+                return spare, namespace.values.encode(spare)
+            yield Wait(turn)
+        return (yield from tiers.load(key, loader, ttl, wait=wait))
+    finally:
+        gate.leave(turn)

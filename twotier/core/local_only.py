@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_many
 from twotier.core.lifetimes import after
+from twotier.core.loadgate import call
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
 from twotier.core.reads import local_ttl_left
@@ -40,7 +40,7 @@ class LocalOnly:
         self._counting = threading.Lock()
 
     @_flow
-    def get(self, key: str) -> Any:  # noqa: ARG002 - it was missed already
+    def get(self, key: str, *, keep: bool = False) -> Any:  # noqa: ARG002 - it was missed already
         """Return MISSING: what the local tier missed isn't anywhere."""
         self._namespace.check_open()
         self._namespace.counters.misses += 1
@@ -127,11 +127,15 @@ class LocalOnly:
         namespace = self._namespace
         token = namespace.store.token(key)
         namespace.counters.loads += 1
-        value = yield Load(loader)
+        value = yield from call(loader)
         payload = namespace.values.encode(value)
         if namespace.store.token(key) == token:
             self._put(key, value, payload, ttl, absent=False)
         return value, payload
+
+    def spare(self, key: str) -> Any:  # noqa: ARG002 - nothing is held in doubt here
+        """Return MISSING: there are no suspects without a remote tier."""
+        return MISSING
 
     @_flow
     def clear(self) -> None:

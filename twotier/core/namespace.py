@@ -13,6 +13,7 @@ from twotier.core.counters import Counters
 from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
 from twotier.core.journal import Doubt, Journal
+from twotier.core.loadgate import LoadGate
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber
@@ -39,8 +40,7 @@ class Namespace:
         self.clock = options.clock or SystemClock()
         self.values = Values(options)
         self.counters = Counters()
-        self.flights = SingleFlight()
-        """Loads under way."""
+        self._make_loading_parts()
         self.closed = False
         self.store = Store(
             options.maxsize,
@@ -60,7 +60,12 @@ class Namespace:
 
     def after_fork(self) -> None:
         """In a forked child: nobody else is loading anything here."""
+        self._make_loading_parts()
+
+    def _make_loading_parts(self) -> None:
         self.flights = SingleFlight()
+        """Loads under way."""
+        self.load_gate = LoadGate(self.options.max_concurrent_loads)
 
     def close(self) -> None:
         """Give everything back; later calls do nothing."""

@@ -29,8 +29,11 @@ class Reads:
     def __init__(self, namespace: TwoTierNamespace) -> None:
         self._namespace = namespace
 
-    def get(self, key: str) -> Flow[Any]:
-        """Return the value that the local tier missed, or MISSING."""
+    def get(self, key: str, *, keep: bool = False) -> Flow[Any]:
+        """Return the value that the local tier missed, or MISSING.
+
+        A suspect that the remote tier doesn't have leaves, unless it is to be kept for one who loads the key now.
+        """
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
@@ -38,8 +41,8 @@ class Reads:
             return self._stand_in(key)
         store = namespace.store
         if store.op(key) is None:
-            return (yield from self._fetch(key, store.token(key)))
-        return (yield from self._revalidate(key))
+            return (yield from self._fetch(key, store.token(key), keep=keep))
+        return (yield from self._revalidate(key, keep=keep))
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         """Return what either tier has of `keys`, in their order."""
@@ -92,7 +95,7 @@ class Reads:
             namespace.counters.stale_served += 1
         return value
 
-    def _revalidate(self, key: str) -> Flow[Any]:
+    def _revalidate(self, key: str, *, keep: bool) -> Flow[Any]:
         """Fetch a key that has a suspect here; of the callers that come at once, one asks and the others wait."""
         namespace = self._namespace
         store = namespace.store
@@ -100,7 +103,7 @@ class Reads:
         flight, leads = namespace.fetches.join(key, token)
         if leads:
             try:
-                return (yield from self._fetch(key, token))
+                return (yield from self._fetch(key, token, keep=keep))
             finally:
                 namespace.fetches.land(key, flight)
         yield Wait(flight.future)
@@ -108,9 +111,9 @@ class Reads:
             value = store.get(key, MISSING)
             if value is not MISSING:
                 return value
-        return (yield from self._fetch(key, store.token(key)))
+        return (yield from self._fetch(key, store.token(key), keep=keep))
 
-    def _fetch(self, key: str, token: int) -> Flow[Any]:
+    def _fetch(self, key: str, token: int, *, keep: bool) -> Flow[Any]:
         namespace = self._namespace
         now = namespace.clock.now()
         try:
@@ -119,7 +122,7 @@ class Reads:
         except RemoteError:
             namespace.counters.remote_errors += 1
             return self._stand_in(key)
-        return self._fill(key, place, fetched, token, now)
+        return self._fill(key, place, fetched, token, now, keep=keep)
 
     def _fetch_many(self, keys: list[str], found: dict[str, Any]) -> Flow[None]:
         """Add to `found` what the remote tier, or failing that the stale local tier, has of `keys`."""
@@ -143,12 +146,12 @@ class Reads:
             if value is not MISSING:
                 found[key] = value
 
-    def _fill(self, key: str, place: bytes, fetched: Fetched, token: int, now: int) -> Any:
+    def _fill(self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False) -> Any:
         """Install what the remote tier gave, if `token` still stands, and return it; MISSING where it had nothing."""
         namespace = self._namespace
         store = namespace.store
         if fetched.data is None:
-            if store.op(key) is not None and store.token(key) == token:
+            if not keep and store.op(key) is not None and store.token(key) == token:
                 store.discard(key)  # gone there: an outage must not bring it back here
             namespace.counters.misses += 1
             return MISSING

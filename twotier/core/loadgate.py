@@ -1,0 +1,69 @@
+"""The cap on loads: how many loaders run in this process at once, so that a cold start doesn't flood the source.
+
+Callers over the cap queue, first come, first served. A loader that loads other keys passes for those without a place of
+its own: were it made to wait, it would hold the place that it waits for.
+"""
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from twotier.core.commands import Load
+from twotier.core.drive import Flow
+
+_inside: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar("inside a loader", default=False)
+
+
+class LoadGate:
+    """Places for `limit` loads.
+
+    >>> gate = LoadGate(1)
+    >>> gate.enter() is None, gate.enter().done()
+    (True, False)
+    """
+
+    __slots__ = ("_free", "_lock", "_queue")
+
+    def __init__(self, limit: int) -> None:
+        self._lock = threading.Lock()
+        self._free = limit
+        self._queue: deque[Future[None]] = deque()
+
+    def enter(self) -> Future[None] | None:
+        """Take a place: None if it is ours now, else what to wait for. `leave` gives it back, waited for or not."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return None
+            turn: Future[None] = Future()
+            self._queue.append(turn)
+            return turn
+
+    def leave(self, turn: Future[None] | None = None) -> None:
+        """Give back a place, or the place in the queue that `turn` stands for."""
+        with self._lock:
+            if turn is not None and turn in self._queue:
+                self._queue.remove(turn)
+                return
+            if not self._queue:
+                self._free += 1
+                return
+            heir = self._queue.popleft()
+        heir.set_result(None)
+
+
+def inside_loader() -> bool:
+    """Tell whether the caller was called by a loader."""
+    return _inside.get()
+
+
+def call(loader: Callable[[], Any]) -> Flow[Any]:
+    """Call `loader`, which may find out with `inside_loader` that it is one."""
+    mark = _inside.set(True)
+    try:
+        return (yield Load(loader))
+    finally:
+        _inside.reset(mark)

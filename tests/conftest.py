@@ -4,11 +4,16 @@ import itertools
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from twotier.remote.embedded import EmbeddedServer
 
 # Another server than the bundled Valkey, e.g. a redis-server: every test of the remote tier then runs on it.
 BINARY = os.environ.get("TWOTIER_TEST_SERVER")
+
+# A busy machine is no reason to fail; a hang still is, by the suite's timeout.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _numbers = itertools.count()
 

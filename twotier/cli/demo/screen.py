@@ -29,7 +29,7 @@ class Screen:
         self._next_line = 0.0
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live = Live(console=self._console, refresh_per_second=10, transient=True)
             self._live.start()
         return self
@@ -46,7 +46,7 @@ class Screen:
         if self._live is not None:
             self._live.update(Text(f"{doing} ...", style="dim"), refresh=True)
             yield
-        elif self._console.is_terminal:
+        elif self._console.is_interactive:
             with self._console.status(doing):
                 yield
         else:
@@ -75,8 +75,8 @@ class Screen:
 def _figures(progress: Progress, rates: Rates) -> str:
     total = progress.total
     return (
-        f"{rates.reads:>7,.0f} reads/s  local {rates.local:6.1%}  remote {rates.remote:6.1%}  "
-        f"stale {rates.stale:6.1%}  source {rates.loaded:6.1%}  failed {total.failed + total.wrong}"
+        f"{rates.reads:>7,.0f} reads/s  local {rates.local:4.0%}  remote {rates.remote:4.0%}  "
+        f"stale {rates.stale:4.0%}  source {rates.loaded:4.0%}  failed {total.failed + total.wrong}"
     )
 
 

@@ -77,7 +77,7 @@ def _promises(results: Results) -> Table:
         seen = "not seen" if results.recovery is None else duration(results.recovery)
         add("time to recover", seen, f"{RECOVERY:g} s", results.recovered if results.returned else None)
     else:
-        add("outage", "skipped", "not a server of ours to kill", None)
+        add("outage", "skipped", "only our own is killed", None)
     add("source loads saved", f"{results.loads_saved:.2%}", "", None)
     add("rows written meanwhile", f"{results.writer.writes:,}", "", None)
     return table

@@ -55,7 +55,7 @@ class Reader:
         took = time.monotonic_ns() - began
         before, self._stats = self._stats, self._cache.stats()
         tier = answered_by(before, self._stats)
-        if tier in self._latencies:
+        if tier in self._latencies and self._stats.misses == before.misses:  # else it waited for another's load
             self._latencies[tier].add(took)
         self._judge.judge(name, row, tier, began)
 

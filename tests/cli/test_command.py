@@ -78,14 +78,14 @@ def test_a_server_that_is_not_there_is_told_at_once(url, told):
 
 
 @pytest.fixture
-def started():
+def started(tmp_path):
     """Start the demo in a process group of its own, and end the group after the test whatever has happened."""
     running = []
 
     def start(*arguments):
         process = subprocess.Popen(
             [*COMMAND, *arguments],
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, "TMPDIR": str(tmp_path)},  # what is killed leaves its files there
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -25,6 +25,7 @@ class OptionsDict(TypedDict, total=False):
     max_bytes: int | None
     policy: Policy
     ttl: float | None
+    coherence: Literal["pubsub", "none"]
     local_ttl: float | None
     stale_ttl: float
     jitter: float
@@ -70,6 +71,10 @@ class Options:
 
     ttl: float | None = 300.0
     """Life of an entry that is set without one (s); None for no expiry."""
+
+    coherence: Literal["pubsub", "none"] = "pubsub"
+    """How this process hears of writes elsewhere: over pub/sub; or not at all, for servers that allow no subscription:
+    then local entries live on until their ttl, whatever was written."""
 
     local_ttl: float | None = None
     """Cap on an entry's life in the local tier (s); None leaves it the remote tier's."""
@@ -141,6 +146,7 @@ class Options:
             ("policy", ("lru", "lfu", "adaptive")),
             ("copy", ("auto", "never")),
             ("on_outage", ("serve", "miss")),
+            ("coherence", ("pubsub", "none")),
             ("replay", ("delete", "set")),
             ("protocol", (2, 3)),
         ):

@@ -52,8 +52,9 @@ class Stats:
 class Health:
     """The state of a cache at one moment."""
 
-    link: Literal["live", "sync", "down", "local"]
-    """"live": invalidations are arriving; "sync": connecting; "down": no link; "local": there is no remote tier."""
+    link: Literal["live", "sync", "down", "none", "local"]
+    """"live": invalidations are arriving; "sync": connecting; "down": no link; "none": none is wanted
+    (`coherence="none"`); "local": there is no remote tier."""
     staleness: float
     """Seconds since the last proof that every invalidation had arrived; inf before the first, 0.0 when "local"."""
     breaker: Literal["closed", "open", "half-open"]

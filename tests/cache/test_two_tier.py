@@ -287,3 +287,26 @@ def test_a_slow_reader_does_not_undo_a_write_of_its_own_process(make, monkeypatc
     before = cache.stats()
     assert cache.get("key") == "new"
     assert cache.stats().local_hits == before.local_hits + 1
+
+
+def test_without_coherence_entries_live_by_their_ttl_alone(server, namespace):
+    """With coherence="none" nothing is published or listened to; a clear elsewhere is noticed within the bound."""
+    settings = {"namespace": namespace, "coherence": "none", "max_staleness": 1.0}
+    with Cache(server.url, **settings) as one, Cache(server.url, local_ttl=0.05, **settings) as two:
+        threads = threading.active_count()
+        one.set("key", 1)
+        assert two.get("key") == 1
+        assert one.health().link == "none"
+        two.set("key", 2)
+        assert one.get("key") == 1
+        one.delete("key")
+        wait_for(lambda: two.get("key") is None, "the local ttl is over")
+        one.set_many({"key": 3, "other": 4})
+        assert one.incr("key") == 4
+        assert one.touch("key", 100)
+        assert one.add("other", 1) is False
+        assert one.get_or_set("loaded", lambda: 5) == two.get_or_set("loaded", lambda: 6) == 5
+        two.clear()
+        wait_for(lambda: one.get("nothing") is one.get("key"), "the clear is noticed with a read of the server")
+        assert one.stats().invalidations_sent == one.stats().invalidations_received == 0
+        assert threading.active_count() <= threads

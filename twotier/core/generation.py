@@ -2,7 +2,8 @@
 
 A new generation makes every older key unreachable at once; those leave the server by their expiry. A process caches the
 generation for one epoch: whatever could have changed it unseen (link loss, reconnect, a clear) bumps the epoch. While
-the link isn't live it is asked for before every command. It lives under a key of its own without expiry; when that key
+the link isn't live it is asked for before every command. Without a link (`coherence="none"`) it is taken to hold for as
+long as the bound on staleness says. It lives under a key of its own without expiry; when that key
 is gone (FLUSHALL, a server that came back empty), whoever needs it next makes a new one, and live processes notice the
 difference at their next lease exchange.
 """
@@ -11,7 +12,9 @@ import secrets
 from collections.abc import Generator, Iterable
 from typing import Any
 
+from twotier.clock import NEVER, Clock
 from twotier.core.keys import as_bytes
+from twotier.core.lifetimes import after
 from twotier.local import Store
 from twotier.remote.commands import Generation
 
@@ -21,24 +24,29 @@ NAME_BYTES = 6
 class Generations:
     """What this process knows of its namespace's generation."""
 
-    __slots__ = ("_known", "_stem", "_store", "key")
+    __slots__ = ("_clock", "_known", "_lasts", "_stem", "_store", "key")
 
-    def __init__(self, namespace: str, store: Store) -> None:
+    def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int) -> None:
         self._stem = namespace.encode() + b":"
         self.key = self._stem + b"gen"
         """The server key that holds the generation."""
         self._store = store
-        self._known: tuple[int, bytes] | None = None  # epoch, prefix of every key
+        self._clock = clock
+        self._lasts = lasts
+        """How long an answer of the server holds (ns); NEVER where the link would tell of a change."""
+        self._known: tuple[int, bytes, int] | None = None  # epoch, prefix of every key, instant until which it holds
 
     def prefix(self) -> Generator[Any, Any, bytes]:
         """Return the prefix of the namespace's keys, asking the server when it isn't known for certain."""
         known = self._known
-        if known is not None and known[0] == self._store.epoch and self._store.live:
+        if known is not None and known[0] == self._store.epoch and self._store.live and self._holds(known[2]):
             return known[1]
-        epoch = self._store.epoch
+        epoch, now = self._store.epoch, self._clock.now()
         name: bytes = yield Generation(self.key, new_name())
         prefix = self.prefix_of(name)
-        self._known = (epoch, prefix)
+        if known is not None and known[0] == epoch and known[1] != prefix:
+            epoch = self._store.bump_epoch()
+        self._known = (epoch, prefix, after(now, self._lasts))
         return prefix
 
     def place(self, key: str) -> Generator[Any, Any, bytes]:
@@ -53,8 +61,11 @@ class Generations:
         if known is not None and known[0] == epoch:
             return name is None or known[1] != self.prefix_of(name)
         if name is not None:
-            self._known = (epoch, self.prefix_of(name))
+            self._known = (epoch, self.prefix_of(name), NEVER)
         return False
+
+    def _holds(self, until: int) -> bool:
+        return until == NEVER or self._clock.now() < until
 
     def prefix_of(self, name: bytes) -> bytes:
         """Return the prefix that keys have under generation `name`."""

@@ -108,14 +108,17 @@ class TwoTierNamespace(Namespace):
 
     def __init__(self, topology: Topology, options: Options) -> None:
         super().__init__(options)
-        self.store.lose()
+        self._linked: Final = options.coherence != "none"
+        if self._linked:
+            self.store.lose()
         self.topology = topology
         self.label = topology.label
         self.stale_ttl: Final = round(options.stale_ttl * SECOND)
         self.local_ttl: Final = NEVER if options.local_ttl is None else round(options.local_ttl * SECOND)
         self.channel: Final = f"{options.namespace}:inv:v1".encode()
         self.messages = MessageCodec(options.secrets, options.namespace)
-        self.generations = Generations(options.namespace, self.store)
+        lasts = NEVER if self._linked else round(options.max_staleness * SECOND)
+        self.generations = Generations(options.namespace, self.store, self.clock, lasts)
         self.subscriber = NamespaceSubscriber(self)
         self._starting = threading.Lock()
         self._listener: Listener | None = None
@@ -133,13 +136,17 @@ class TwoTierNamespace(Namespace):
         self.breaker.on_open = self.recovery.wake
 
     def ensure_listening(self) -> None:
-        """Start listening for invalidations, if this process doesn't yet; cheap when it does."""
+        """Start listening for invalidations, if this process doesn't yet and is to; cheap when it does."""
+        if not self._linked:
+            return
         listener = self._listener
         if listener is None:
             with self._starting:
                 self.check_open()
                 if self._listener is None:
-                    listener = shared_listener(self.topology.identity, self._make_listener)
+                    options = self.options
+                    shared = (self.topology.identity, options.max_staleness, options.protocol, options.clock)
+                    listener = shared_listener(shared, self._make_listener)
                     listener.attach(self.subscriber)
                     self._listener = listener
             return
@@ -151,7 +158,8 @@ class TwoTierNamespace(Namespace):
     def after_fork(self) -> None:
         """In a forked child: a new identity, no link, connections of our own, an empty journal (DESIGN step 10)."""
         super().after_fork()
-        self.store.lose()
+        if self._linked:
+            self.store.lose()
         self._starting = threading.Lock()
         self._listener = None
         self.topology.after_fork()
@@ -178,8 +186,10 @@ class TwoTierNamespace(Namespace):
             return NEVER
         return now + life - int(life * self.options.jitter * random.random())  # noqa: S311 - spreads load, guards nothing
 
-    def publication(self, kind: Kind, op_id: bytes, keys: Iterable[str] = ()) -> Publication:
-        """Return the invalidation that goes with write `op_id` of `keys`."""
+    def publication(self, kind: Kind, op_id: bytes, keys: Iterable[str] = ()) -> Publication | None:
+        """Return the invalidation that goes with write `op_id` of `keys`; None where nobody listens."""
+        if not self._linked:
+            return None
         message = Message(kind, op_id, tuple(keys))
         self.counters.invalidations_sent += len(message.keys)
         return Publication(self.channel, self.messages.encode(message))
@@ -198,7 +208,7 @@ class TwoTierNamespace(Namespace):
         """Return the state now."""
         listener, subscriber = self._listener, self.subscriber
         return Health(
-            link="down" if listener is None else listener.state(subscriber),
+            link=("down" if self._linked else "none") if listener is None else listener.state(subscriber),
             staleness=subscriber.staleness(self.clock.now()),
             breaker=self.breaker.state,
             journal=len(self.journal),

@@ -136,7 +136,7 @@ class Write(Generic[R]):
 
     __slots__ = ()
 
-    publication: Publication
+    publication: Publication | None
     voids: Sequence[bytes]
 
     def steps(self) -> list[bytes]:
@@ -149,14 +149,15 @@ class Write(Generic[R]):
 
     @property
     def replies(self) -> int:
-        """One for MULTI, one for each step queued, for the leases' end, and for the publication, and one for EXEC."""
-        return len(self.steps()) + (4 if self.voids else 3)
+        """One for MULTI, for each step queued, for the leases' end, for the publication, and for EXEC."""
+        return len(self.steps()) + 2 + bool(self.voids) + bool(self.publication)
 
     @property
     def wire(self) -> bytes:
         """MULTI, the steps, UNLINK of the leases, PUBLISH, EXEC."""
         voiding = (pack(b"UNLINK", *self.voids),) if self.voids else ()
-        return b"".join([_MULTI, *self.steps(), *voiding, self.publication.wire, _EXEC])
+        telling = (self.publication.wire,) if self.publication else ()
+        return b"".join([_MULTI, *self.steps(), *voiding, *telling, _EXEC])
 
     def parse(self, replies: list[Any]) -> R:
         """Return the outcome of EXEC's results; an error of a step, queued or run, is raised."""
@@ -169,7 +170,7 @@ class Write(Generic[R]):
             raise OutOfStepError("EXEC")
         for result in results:
             check(result)
-        return self.outcome(results[:-1])
+        return self.outcome(results)
 
 
 def _put(key: bytes, data: bytes, ttl_ms: int | None, *flags: bytes) -> bytes:
@@ -185,7 +186,7 @@ class Put(Write[bool]):
     data: bytes
     ttl_ms: int | None
     absent: bool
-    publication: Publication
+    publication: Publication | None
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
@@ -202,7 +203,7 @@ class PutMany(Write[None]):
     """Write several values, all or none: `items` are (key, data, ttl in ms or None)."""
 
     items: Sequence[tuple[bytes, bytes, int | None]]
-    publication: Publication
+    publication: Publication | None
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
@@ -218,7 +219,7 @@ class Remove(Write[int]):
     """Remove keys; returns how many were there."""
 
     keys: Sequence[bytes]
-    publication: Publication
+    publication: Publication | None
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
@@ -236,7 +237,7 @@ class Expire(Write[bool]):
 
     key: bytes
     ttl_ms: int | None
-    publication: Publication
+    publication: Publication | None
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
@@ -265,7 +266,7 @@ class Increment(Write[int | None]):
     delta: int
     ttl_ms: int | None
     create: bool
-    publication: Publication
+    publication: Publication | None
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
@@ -328,7 +329,7 @@ class SetGeneration(Write[None]):
 
     key: bytes
     value: bytes
-    publication: Publication
+    publication: Publication | None
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:

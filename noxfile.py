@@ -12,8 +12,8 @@ from pathlib import Path
 import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
-DJANGOS = ("5.2", "6.0")
-OLDEST_PYTHON = {"5.2": "3.11", "6.0": "3.12"}
+DJANGOS = ("5.2", "6.0", "6.1")
+OLDEST_PYTHON = {"5.2": "3.11", "6.0": "3.12", "6.1": "3.12"}
 
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False

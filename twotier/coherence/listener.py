@@ -201,19 +201,26 @@ class Listener:
             for subscriber in wanted:
                 link.attach(subscriber)
             self._served = wanted
+        due = link.wake_at()
+        if due is not None and self._clock.now() >= due:
+            self._take(link, transport)  # an answer that is here already isn't late, however late this thread is
         self._dispatch(link.tick())
         transport.send(link.outgoing())
         wake_at = link.wake_at()
         if wake_at is None:
             return
         transport.wait(waker, (wake_at - self._clock.now()) / SECOND)
+        if self._take(link, transport):
+            time.sleep(SETTLE)
+
+    def _take(self, link: Link, transport: Transport) -> bool:
+        """Take what has arrived; return whether there were messages."""
         heard = False
         for chunk in transport.chunks():
             events = link.receive(chunk)
             heard = heard or any(isinstance(event, Received) for event in events)
             self._dispatch(events)
-        if heard:
-            time.sleep(SETTLE)
+        return heard
 
     def _rest(self, waker: Waker) -> None:
         """Pause before the next attempt, longer each time until one succeeds."""

@@ -15,7 +15,7 @@ from redis.connection import AbstractConnection
 
 CHUNK: Final = 256 << 10
 """Most bytes read at once."""
-MAX_CHUNKS: Final = 16
+MAX_CHUNKS: Final = 4
 """Most chunks read before the clock is looked at again."""
 
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from twotier.clock import NEVER, SystemClock
 from twotier.coherence.listener import Listener
 from twotier.coherence.message import Message, MessageCodec
-from twotier.coherence.resp import Reader, pack
 from twotier.coherence.subscriber import NotAsked
 from twotier.local import COMPILED, Store
 from twotier.opid import OpIds, op_tag
 from twotier.options import Options
 from twotier.remote.embedded import EmbeddedServer
 from twotier.remote.topology import connect
+from twotier.resp import Reader, pack
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized

@@ -227,6 +227,7 @@ def test_replay_gives_way_to_what_others_wrote(pair, others_write):
     """A key whose value on the server isn't the one known before the outage is deleted, not overwritten."""
     one, two = pair
     one.set("key", "old")
+    wait_for(lambda: one.stats().invalidations_received, "the echo, which would take the suspect along, has arrived")
     namespace = one._namespace
     seen = namespace.store.op("key")
     if others_write:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VALUE: Final = "v" * 100
 TTL: Final = 300
 """Life of every entry (s): the default of `Cache` and of Django."""
-FEW: Final = 100
+FEW: Final = 10
 """Local entries of a cache whose local tier is to miss: asked for `REMOTE_KEYS` in turns, an LRU never has the next."""
 PATIENCE: Final = 10.0
 """Seconds that a link may take."""
@@ -45,7 +45,8 @@ def shuffled_keys(count: int) -> list[str]:
 
 
 LOCAL_KEYS: Final = shuffled_keys(10_000)
-REMOTE_KEYS: Final = shuffled_keys(1_000)
+REMOTE_KEYS: Final = shuffled_keys(100)
+"""Few, so that a turn is short and a busy machine seldom stops in the middle of one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from interleaved import Candidate, Timings, each, interleave
 from twotier.local import COMPILED
 from twotier.remote.embedded import EmbeddedServer
 
-LOCAL_ROUNDS: Final = 201
-ROUNDS: Final = 41
+LOCAL_ROUNDS: Final = 501
+REMOTE_ROUNDS: Final = 301
+LOCMEM_ROUNDS: Final = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def django_hits(stack: ExitStack, url: str) -> list[list[str]]:
     ours, peer = "Django TwoTierCache", "LocMemCache.get"
     makers = {ours: TWO_TIERS[ours], peer: IN_PROCESS["Django LocMemCache"]}
     return [
-        Figure("TwoTierCache.get (Django), local hit", ours, peer, 0.15).row(_timed_hits(stack, makers, url, ROUNDS))
+        Figure("TwoTierCache.get (Django), local hit", ours, peer, 0.15).row(
+            _timed_hits(stack, makers, url, LOCMEM_ROUNDS)
+        )
     ]
 
 
@@ -82,14 +85,14 @@ def remote_hits(stack: ExitStack, url: str, way: str) -> list[list[str]]:
     makers = {"redis-py GET": REMOTE["redis-py"], "Cache": MISSING_LOCALLY["Cache"]}
     contenders = _filled(stack, makers, url, REMOTE_KEYS)
     stack.enter_context(contenders["Cache"].hitting("remote"))
-    timings = _in_turns(contenders, REMOTE_KEYS, lambda contender: each(contender.get, REMOTE_KEYS), ROUNDS)
+    timings = _in_turns(contenders, REMOTE_KEYS, lambda contender: each(contender.get, REMOTE_KEYS), REMOTE_ROUNDS)
     return [Figure(f"Cache.get, remote hit, {way}", "Cache", "redis-py GET", 1.3).row(timings)]
 
 
 def sets(stack: ExitStack, url: str, way: str) -> list[list[str]]:
     """Return the figure of a write to the server at `url`."""
     contenders = _filled(stack, {"redis-py SET PX": REMOTE["redis-py"], "Cache": TWO_TIERS["Cache"]}, url, REMOTE_KEYS)
-    timings = _in_turns(contenders, REMOTE_KEYS, lambda contender: contender.set_all(REMOTE_KEYS), ROUNDS)
+    timings = _in_turns(contenders, REMOTE_KEYS, lambda contender: contender.set_all(REMOTE_KEYS), REMOTE_ROUNDS)
     return [Figure(f"Cache.set, {way}", "Cache", "redis-py SET PX", 1.6).row(timings)]
 
 
@@ -106,7 +109,8 @@ def _filled(stack: ExitStack, makers: dict[str, Maker], url: str, keys: list[str
 def _in_turns(
     contenders: dict[str, Contender], keys: list[str], run: Callable[[Contender], Callable[[], None]], rounds: int
 ) -> Timings:
-    return interleave([Candidate(name, run(each), len(keys)) for name, each in contenders.items()], rounds)
+    candidates = [Candidate(name, run(each), len(keys)) for name, each in contenders.items()]
+    return interleave(candidates, rounds, warm=keys is LOCAL_KEYS)
 
 
 def _time(nanoseconds: float) -> str:

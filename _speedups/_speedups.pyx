@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """The compiled local tier. `twotier/_speedups.pyi` is its contract, `twotier/local/_fallback.py` its Python twin.
 
 One module, so that its parts call each other in C; one idea a part, in the order in which they build on each other:

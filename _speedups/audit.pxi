@@ -18,7 +18,7 @@ cdef int audit(Table* t) except -1:
 
 cdef int audit_index(Table* t) except -1:
     cdef uint64_t at, count = 0, live = 0
-    cdef uint32_t i, slot
+    cdef uint32_t i, slot, distance
     expect(t.count <= t.maxsize, "more entries than maxsize")
     expect(t.used <= t.capacity, "more entries in use than there are")
     expect(<uint64_t> t.mask + 1 == <uint64_t> 1 << t.bits, "the index's size is off")
@@ -30,7 +30,9 @@ cdef int audit_index(Table* t) except -1:
         count += 1
         i = slot & t.mask
         expect(t.heads <= i < t.used and t.entries[i].key != NULL, "a slot names no entry")
-        expect(slot & ~t.mask == tag_of(t, t.details[i].hash * t.multiplier), "a slot has another entry's tag")
+        distance = (<uint32_t> at - slot_of(t, t.details[i].hash * t.multiplier)) & t.mask
+        slot -= (distance if distance < FAR else <uint32_t> FAR) << t.bits
+        expect(slot & ~t.mask == tag_of(t, t.details[i].hash * t.multiplier), "a slot has another tag or distance")
     for i in range(t.heads, t.used):
         if t.entries[i].key != NULL:
             live += 1

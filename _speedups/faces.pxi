@@ -79,6 +79,7 @@ cdef class LocalFront:
         """The store behind it."""
         return self._store
 
+    @cython.binding(True)  # a default that no text signature can name
     def expiry(self, ttl=DEFAULT_TTL):
         """Return the instant at which what is set now for `ttl` seconds expires (ns; NEVER)."""
         cdef int64_t span = span_of(ttl, self.span)
@@ -119,6 +120,7 @@ cdef class LocalFront:
     def __len__(self):
         return self.table().count
 
+    @cython.binding(True)  # as above
     def set(self, key, value, ttl=DEFAULT_TTL):
         """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
         self.put(key, value, span_of(ttl, self.span))
@@ -131,7 +133,7 @@ cdef class LocalFront:
         if not self._store.discard(key):
             raise KeyError(key)
 
-    cdef Table* table(self) except NULL:
+    cdef inline Table* table(self) except NULL:
         if unlikely(self.t == NULL):
             raise RuntimeError("super().__init__() was not called")
         return self.t

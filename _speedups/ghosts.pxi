@@ -15,6 +15,11 @@ cdef inline uint64_t* ghost_bucket(Ghosts* g, uint64_t mixed) noexcept nogil:
     return g.cells + (((mixed >> 32) * g.buckets) >> 32) * WAYS
 
 
+cdef inline void ghosts_prefetch(Ghosts* g, uint64_t mixed) noexcept nogil:
+    if g.cells != NULL:
+        prefetch(ghost_bucket(g, mixed))
+
+
 cdef inline uint64_t ghost_print(uint64_t mixed) noexcept nogil:
     cdef uint64_t fingerprint = mixed & UINT32_MAX
     return fingerprint if fingerprint else 1

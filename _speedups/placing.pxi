@@ -2,7 +2,7 @@
 
 cdef enum:
     PER_WRITE = 8        # entries that a write may reclaim
-    MOST_ENTRIES = 1 << 30
+    MOST_ENTRIES = 1 << 27
 
 
 cdef struct Made:
@@ -138,5 +138,5 @@ cdef bint place(
 
 cdef uint32_t checked_size(object maxsize) except 0:
     if type(maxsize) is not int or not 1 <= maxsize <= MOST_ENTRIES:
-        raise ConfigurationError(f"maxsize must be an int from 1 to 2**30, got {maxsize!r}")
+        raise ConfigurationError(f"maxsize must be an int from 1 to 2**27, got {maxsize!r}")
     return maxsize

@@ -10,6 +10,7 @@ cdef void policy_init(Table* t) noexcept nogil:
     cdef uint32_t head
     for head in range(t.heads):
         memset(&t.entries[head], 0, sizeof(Entry))
+        memset(&t.details[head], 0, sizeof(Details))
         ring_init(t, head)
     t.lfu.in_use = 0
     t.lfu.uses = 0
@@ -75,6 +76,27 @@ cdef inline void entry_evict(Table* t, uint32_t i, Leaving* leaving) noexcept no
     entry_leave(t, i, SIZE, leaving)
 
 
+cdef inline void prefetch_victims(Table* t, uint32_t head) noexcept nogil:
+    # The oldest of a ring leave next: have their lines at hand by then, the very next one's slot and key as well.
+    cdef uint32_t i = t.links[head].prev
+    prefetch(&t.slots[slot_of(t, t.details[i].hash * t.multiplier)])
+    prefetch(t.entries[i].key)
+    if t.policy == ADAPTIVE:
+        ghosts_prefetch(&t.adaptive.probation_ghosts, mix64(t.details[i].hash ^ t.salt))
+    i = t.links[i].prev
+    prefetch(&t.details[i])
+    prefetch(&t.entries[i])
+
+
+cdef inline void prefetch_admission(Table* t, uint64_t hash_) noexcept nogil:
+    # A key may come that the table doesn't hold: have what is remembered of it at hand.
+    cdef uint64_t mixed
+    if t.policy == ADAPTIVE and t.count >= t.maxsize:
+        mixed = mix64(hash_ ^ t.salt)
+        ghosts_prefetch(&t.adaptive.probation_ghosts, mixed)
+        ghosts_prefetch(&t.adaptive.main_ghosts, mixed)
+
+
 cdef void admit_adaptive(Table* t, uint64_t hash_, Leaving* leaving, bint* promote) noexcept nogil:
     # Learn from the ghost of the key that comes, and make room.
     cdef Adaptive* a = &t.adaptive
@@ -91,6 +113,7 @@ cdef void admit_adaptive(Table* t, uint64_t hash_, Leaving* leaving, bint* promo
         else:
             while t.count >= t.maxsize:
                 entry_evict(t, adaptive_pop(t), leaving)
+        prefetch_victims(t, PROBATION)
 
 
 cdef uint32_t policy_admit(Table* t, uint64_t hash_, Leaving* leaving) noexcept nogil:
@@ -102,6 +125,8 @@ cdef uint32_t policy_admit(Table* t, uint64_t hash_, Leaving* leaving) noexcept 
     else:
         while t.count >= t.maxsize:
             entry_evict(t, policy_pop(t), leaving)
+            if t.policy == LRU:
+                prefetch_victims(t, LRU_HEAD)
     i = entry_take(t)
     t.details[i].hash = hash_
     t.entries[i].meta = 0

@@ -333,9 +333,12 @@ cdef class Store:
         cdef Made made
         cdef Table* t = &self.t
         cdef uint64_t hash_ = hash_of(key)
-        cdef object kept = make(self, <object> key, value, op, expires, stale, encoded, &made)
-        cdef uint32_t i = find(t, key, hash_)
+        cdef object kept
+        cdef uint32_t i
         cdef bint placed
+        prefetch_admission(t, hash_)
+        kept = make(self, <object> key, value, op, expires, stale, encoded, &made)
+        i = find(t, key, hash_)
         reserve(t, &made, now_)
         leaving_init(&leaving)
         bucket_void(t, hash_, 0)

@@ -416,6 +416,6 @@ def _order(policy: str, maxsize: int, seed: int) -> Order:
 
 
 def _checked_size(maxsize: int) -> int:
-    if type(maxsize) is not int or not 1 <= maxsize <= 1 << 30:
-        raise ConfigurationError(f"maxsize must be an int from 1 to 2**30, got {maxsize!r}")
+    if type(maxsize) is not int or not 1 <= maxsize <= 1 << 27:
+        raise ConfigurationError(f"maxsize must be an int from 1 to 2**27, got {maxsize!r}")
     return maxsize

@@ -1,0 +1,184 @@
+"""The local tier against dict, cachetools, cachebox, lru-dict and moka: time an operation, in turns, as medians and ratios.
+
+    python bench/local.py [--keys 10000 ...] [--rounds 21] [--only get,miss,...]
+
+Keys are shuffled strs ("user:123:profile"), read in another shuffled order, by the same objects that were stored, as a
+program that builds its keys once does; "get, equal keys" reads by equal strs that are other objects. The loop's own cost
+(a call of nothing) is in all figures alike. Peers that aren't installed are left out.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from interleaved import Candidate, interleave
+
+from twotier import Cache, LocalCache
+
+READS = 20_000
+"""Fewest operations of a timed run."""
+HOUR = 3600.0
+
+GATES = {
+    ("get", "lru", "dict"): 1.15,
+    ("get", "adaptive", "dict"): 1.25,
+    ("get", "adaptive, ttl", "dict"): 1.3,
+    ("get", "Cache", "dict"): 1.4,
+    ("get", "lru", "cachebox LRU"): 1.0,
+    ("get", "adaptive, ttl", "cachebox VTTL"): 1.0,
+    ("miss", "lru", "dict"): 1.2,
+    ("miss", "adaptive", "dict"): 1.2,
+    ("replace", "lru", "cachebox LRU"): 1.0,
+    ("replace", "adaptive", "cachebox LRU"): 1.0,
+    ("evict", "lru", "cachebox LRU"): 1.0,
+    ("evict", "adaptive", "cachebox LRU"): 1.0,
+    ("get_many", "lru", "lru, one by one"): 0.6,
+    ("get_many", "adaptive", "adaptive, one by one"): 0.6,
+}
+"""(operation, candidate, peer) -> the most that the candidate may take of the peer's time, at 10,000 keys."""
+
+
+def peer(module: str, name: str, *arguments: Any) -> Any:  # noqa: ANN401 - some mapping
+    """Make a peer's cache; None if it isn't installed."""
+    try:
+        return getattr(import_module(module), name)(*arguments)
+    except ImportError:
+        return None
+
+
+def filled(size: int, items: dict[str, object]) -> dict[str, Any]:
+    """Return every candidate, holding `items`, by name."""
+    caches: dict[str, Any] = {
+        "dict": {},
+        "lru": LocalCache(size, policy="lru"),
+        "lfu": LocalCache(size, policy="lfu"),
+        "adaptive": LocalCache(size),
+        "lru, ttl": LocalCache(size, policy="lru", ttl=HOUR),
+        "adaptive, ttl": LocalCache(size, ttl=HOUR),
+        "Cache": Cache(maxsize=size),
+        "cachebox LRU": peer("cachebox", "LRUCache", size),
+        "cachebox VTTL": peer("cachebox", "VTTLCache", size),
+        "lru-dict": peer("lru", "LRU", size),
+        "cachetools LRU": peer("cachetools", "LRUCache", size),
+        "moka": peer("moka_py", "Moka", size),
+    }
+    caches = {name: cache for name, cache in caches.items() if cache is not None}
+    for name, cache in caches.items():
+        put = setter(name, cache)
+        for key, value in items.items():
+            put(key, value)
+    return caches
+
+
+def setter(name: str, cache: Any) -> Callable[[str, object], object]:  # noqa: ANN401 - some mapping
+    """Return the call that stores one item."""
+    if name == "cachebox VTTL":
+        return lambda key, value: cache.insert(key, value, HOUR)
+    return cache.set if name in {"Cache", "moka"} else cache.__setitem__
+
+
+def reads(get: Callable[[str], object], keys: list[str]) -> None:
+    """Read each key."""
+    for key in keys:
+        get(key)
+
+
+def writes(put: Callable[[str, object], object], items: list[tuple[str, object]]) -> None:
+    """Write each item."""
+    for key, value in items:
+        put(key, value)
+
+
+def batches(get_many: Callable[[list[str]], object], lots: list[list[str]]) -> None:
+    """Read lot by lot."""
+    for lot in lots:
+        get_many(lot)
+
+
+def one_by_one(get: Callable[[str], object], lots: list[list[str]]) -> None:
+    """Read lot by lot, a call a key."""
+    for lot in lots:
+        for key in lot:
+            get(key)
+
+
+def evicting(name: str, cache: Any, size: int) -> Callable[[], None]:  # noqa: ANN401 - some mapping
+    """Return a run that inserts `size` keys that the full cache hasn't seen."""
+    put, value, number = setter(name, cache), 1, iter(range(10**12))
+
+    def run() -> None:
+        fresh = [f"fresh:{next(number)}:{size}" for _ in range(READS)]
+        for key in fresh:
+            put(key, value)
+
+    return run
+
+
+def candidates(operation: str, size: int) -> list[Candidate]:
+    """Return what is timed for one operation at one size."""
+    source = random.Random(1)
+    keys = [f"user:{i}:profile" for i in range(size)]
+    source.shuffle(keys)
+    items: dict[str, object] = {key: 1_000_000 + i for i, key in enumerate(keys)}
+    caches = filled(size, items)
+    order = keys * max(1, READS // size)
+    source.shuffle(order)
+    others = [f"other:{i}:profile" for i in range(len(order))]
+    pairs = [(key, 2_000_000 + i) for i, key in enumerate(order)]
+    lots = [order[i : i + 100] for i in range(0, len(order), 100)]
+    if operation in {"get", "miss", "get, equal keys"}:
+        asked = {"get": order, "miss": others, "get, equal keys": ["".join(list(key)) for key in order]}[operation]
+        if operation == "miss":
+            del caches["Cache"]
+        return [Candidate(name, partial(reads, cache.get, asked), len(asked)) for name, cache in caches.items()]
+    if operation == "replace":
+        return [Candidate(name, partial(writes, setter(name, c), pairs), len(pairs)) for name, c in caches.items()]
+    if operation == "evict":
+        bounded = {name: cache for name, cache in caches.items() if name != "dict"}
+        return [Candidate(name, evicting(name, cache, size), READS) for name, cache in bounded.items()]
+    ours = {name: cache for name, cache in caches.items() if name in {"lru", "adaptive"}}
+    many = [Candidate(name, partial(batches, cache.get_many, lots), len(order)) for name, cache in ours.items()]
+    return many + [
+        Candidate(f"{name}, one by one", partial(one_by_one, cache.get, lots), len(order)) for name, cache in ours.items()
+    ]
+
+
+def report(operation: str, size: int, rounds: int) -> list[str]:
+    """Time one operation, print its table, and return the gates it missed."""
+    timed = interleave(candidates(operation, size), rounds)
+    base = "dict" if "dict" in timed.rounds else next(iter(timed.rounds))
+    print(f"\n{operation}, {size:,} keys (ns; ratio to {base})")
+    for name in sorted(timed.rounds, key=timed.median):
+        print(f"  {name:24} {timed.median(name):8.1f} {timed.ratio(name, base):7.2f}")
+    missed = []
+    for (gated, name, other), most in GATES.items():
+        if gated == operation and name in timed.rounds and other in timed.rounds:
+            ratio = timed.ratio(name, other)
+            verdict = "ok" if ratio <= most else "MISSED"
+            print(f"  {name} <= {most} x {other}: {ratio:.3f} {verdict}")
+            if ratio > most:
+                missed.append(f"{operation}, {size:,}: {name} / {other} = {ratio:.3f} > {most}")
+    return missed
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, nargs="+", default=[1_000, 10_000, 200_000])
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--only", type=lambda text: text.split(","), help="operations")
+    asked = parser.parse_args()
+    begun, missed = time.perf_counter(), []
+    for size in asked.keys:
+        for operation in ("get", "get, equal keys", "miss", "replace", "evict", "get_many"):
+            if not asked.only or operation in asked.only:
+                missed += report(operation, size, asked.rounds)
+    print(f"\n{time.perf_counter() - begun:.0f} s; gates missed: {len(missed)}", *missed, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,14 @@
-"""The local tier against dict, cachetools, cachebox, lru-dict and moka: time an operation, in turns, as medians and ratios.
+"""The local tier against dict, cachetools, cachebox, lru-dict and moka: ns an operation, in turns, and ratios.
 
     python bench/local.py [--keys 10000 ...] [--rounds 21] [--only get,miss,...]
 
 Keys are shuffled strs ("user:123:profile"), read in another shuffled order, by the same objects that were stored, as a
-program that builds its keys once does; "get, equal keys" reads by equal strs that are other objects. The loop's own cost
-(a call of nothing) is in all figures alike. Peers that aren't installed are left out.
+program that builds its keys once does; "get, equal keys" reads by equal strs that are other objects. The loop's own
+cost is in all figures alike. Peers that aren't installed are left out.
 """
 
 import argparse
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from typing import Any
 from interleaved import Candidate, interleave
 
 from twotier import Cache, LocalCache
+
+CALLED = {"Cache", "cachebox VTTL", "moka"}
+"""Candidates that are written by a call; the others are mappings."""
 
 READS = 20_000
 """Fewest operations of a timed run."""
@@ -42,7 +46,7 @@ GATES = {
 """(operation, candidate, peer) -> the most that the candidate may take of the peer's time, at 10,000 keys."""
 
 
-def peer(module: str, name: str, *arguments: Any) -> Any:  # noqa: ANN401 - some mapping
+def peer(module: str, name: str, *arguments: Any) -> Any:
     """Make a peer's cache; None if it isn't installed."""
     try:
         return getattr(import_module(module), name)(*arguments)
@@ -74,7 +78,7 @@ def filled(size: int, items: dict[str, object]) -> dict[str, Any]:
     return caches
 
 
-def setter(name: str, cache: Any) -> Callable[[str, object], object]:  # noqa: ANN401 - some mapping
+def setter(name: str, cache: Any) -> Callable[[str, object], object]:
     """Return the call that stores one item."""
     if name == "cachebox VTTL":
         return lambda key, value: cache.insert(key, value, HOUR)
@@ -88,9 +92,22 @@ def reads(get: Callable[[str], object], keys: list[str]) -> None:
 
 
 def writes(put: Callable[[str, object], object], items: list[tuple[str, object]]) -> None:
-    """Write each item."""
+    """Write each item by a call."""
     for key, value in items:
         put(key, value)
+
+
+def assigns(cache: Any, items: list[tuple[str, object]]) -> None:
+    """Write each item as a mapping's."""
+    for key, value in items:
+        cache[key] = value
+
+
+def writing(name: str, cache: Any, items: list[tuple[str, object]]) -> Callable[[], None]:
+    """Return a run that writes each item, in the way that the cache is made for."""
+    if name in CALLED:
+        return partial(writes, setter(name, cache), items)
+    return partial(assigns, cache, items)
 
 
 def batches(get_many: Callable[[list[str]], object], lots: list[list[str]]) -> None:
@@ -106,14 +123,13 @@ def one_by_one(get: Callable[[str], object], lots: list[list[str]]) -> None:
             get(key)
 
 
-def evicting(name: str, cache: Any, size: int) -> Callable[[], None]:  # noqa: ANN401 - some mapping
-    """Return a run that inserts `size` keys that the full cache hasn't seen."""
-    put, value, number = setter(name, cache), 1, iter(range(10**12))
+def evicting(name: str, cache: Any, size: int) -> Callable[[], None]:
+    """Return a run that inserts more keys than the cache holds, none of which it holds: two sets of them in turn."""
+    pairs = [(f"fresh:{number}", number) for number in range(2 * size + READS)]
+    turns = itertools.cycle([pairs[: size + READS // 2], pairs[size + READS // 2 :]])
 
     def run() -> None:
-        fresh = [f"fresh:{next(number)}:{size}" for _ in range(READS)]
-        for key in fresh:
-            put(key, value)
+        writing(name, cache, next(turns))()
 
     return run
 
@@ -136,14 +152,15 @@ def candidates(operation: str, size: int) -> list[Candidate]:
             del caches["Cache"]
         return [Candidate(name, partial(reads, cache.get, asked), len(asked)) for name, cache in caches.items()]
     if operation == "replace":
-        return [Candidate(name, partial(writes, setter(name, c), pairs), len(pairs)) for name, c in caches.items()]
+        return [Candidate(name, writing(name, cache, pairs), len(pairs)) for name, cache in caches.items()]
     if operation == "evict":
         bounded = {name: cache for name, cache in caches.items() if name != "dict"}
-        return [Candidate(name, evicting(name, cache, size), READS) for name, cache in bounded.items()]
+        return [Candidate(name, evicting(name, cache, size), size + READS // 2) for name, cache in bounded.items()]
     ours = {name: cache for name, cache in caches.items() if name in {"lru", "adaptive"}}
     many = [Candidate(name, partial(batches, cache.get_many, lots), len(order)) for name, cache in ours.items()]
     return many + [
-        Candidate(f"{name}, one by one", partial(one_by_one, cache.get, lots), len(order)) for name, cache in ours.items()
+        Candidate(f"{name}, one by one", partial(one_by_one, cache.get, lots), len(order))
+        for name, cache in ours.items()
     ]
 
 

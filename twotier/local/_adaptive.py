@@ -123,7 +123,7 @@ class Adaptive:
         self._misses = (self._misses + 1) & M32
         if self._is_full():
             self._age(victims)
-        promote = self._learn(mix64(entry.hash ^ self._salt))
+        promote = self._learn(self._mixed(entry))
         if self._is_full():
             if promote and self._n_main and self._n_main >= self._main_target():
                 victims.append(self._drop_main(self._settle()))
@@ -192,6 +192,9 @@ class Adaptive:
     def _main_target(self) -> int:
         return self._capacity - int(self.q)
 
+    def _mixed(self, entry: Entry) -> int:
+        return mix64(entry.hash & M64 ^ self._salt)
+
     def _is_full(self) -> bool:
         return self._n_probation + self._n_main >= self._capacity
 
@@ -239,7 +242,7 @@ class Adaptive:
         entry.unlink()
         self._n_main -= 1
         self._main_ops = (self._main_ops + 1) & M32
-        self._ghosts_main.put(mix64(entry.hash ^ self._salt), self._main_ops, self._main_ops)
+        self._ghosts_main.put(self._mixed(entry), self._main_ops, self._main_ops)
         return entry
 
     def _to_main(self, entry: Entry) -> None:
@@ -277,6 +280,6 @@ class Adaptive:
                 if promotions <= STEPS and self._is_newer(oldest.stamp):
                     self._to_main(oldest)
                     continue
-            self._ghosts_probation.put(mix64(oldest.hash ^ self._salt), oldest.stamp, self._misses)
+            self._ghosts_probation.put(self._mixed(oldest), oldest.stamp, self._misses)
             victims.append(oldest)
             self.q = max(float(self._q_min), self.q - DRIFT)

@@ -14,11 +14,12 @@ from typing import Any, Final, Literal, final
 
 from twotier.clock import NEVER, Clock, SystemClock
 from twotier.errors import ConfigurationError
-from twotier.local._adaptive import M64, Adaptive
+from twotier.local._adaptive import Adaptive
 from twotier.local._deadlines import Deadlines, deadline_of
 from twotier.local._faces import Front, LocalFront
 from twotier.local._leaving import Leaving, Listener
 from twotier.local._orders import Entry, Lfu, Lru, Order
+from twotier.local._table import Table
 from twotier.local._tokens import Tokens
 from twotier.local._values import Values
 
@@ -62,7 +63,7 @@ class Store:
         self._now = (SystemClock() if clock is None else clock).now
         self._lease_until = 0
         self._lock = threading.RLock()
-        self._table: dict[Any, Entry] = {}
+        self._table = Table()
         self._deadlines = Deadlines()
         self._bytes = 0
         self._counts = dict.fromkeys(("hits", "misses", "evictions", "expirations"), 0)
@@ -93,7 +94,7 @@ class Store:
     def suspect(self, key: Hashable, default: Any = None) -> Any:
         """Return the value if it is inside its stale window, fresh or not; counts nothing."""
         with Leaving(self._listener) as leaving, self._lock:
-            entry = self._find(key)
+            entry = self._table.find(key)
             if entry is None or (entry.deadline != NEVER and entry.deadline <= self._now()):
                 return default
             value = self._handed_out(entry, leaving)
@@ -102,7 +103,7 @@ class Store:
     def op(self, key: Hashable) -> int | None:
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
         with self._lock:
-            entry = self._find(key)
+            entry = self._table.find(key)
             return None if entry is None else entry.op
 
     def keys(self) -> list[Any]:
@@ -111,7 +112,7 @@ class Store:
             now, epoch = self._now(), self._tokens.epoch
             if now >= self._lease_until:
                 return []
-            return [e.key for e in self._table.values() if e.alive and e.epoch == epoch and now < e.expires]
+            return [entry.key for entry in self._table if entry.epoch == epoch and now < entry.expires]
 
     def __contains__(self, key: object) -> bool:
         """Tell whether a fresh entry is there; counts nothing."""
@@ -134,7 +135,7 @@ class Store:
         """Drop the entry, void every outstanding token of the key's bucket, and return a token for the write."""
         bucket = self._tokens.bucket(key)
         with Leaving(self._listener) as leaving, self._lock:
-            self._remove(self._find(key), "explicit", leaving)
+            self._remove(self._table.find(key), "explicit", leaving)
             self._tokens.void(bucket, 0)
             return self._tokens.take(bucket)
 
@@ -155,8 +156,9 @@ class Store:
             if not self._stands(bucket, token, op):
                 return False
             made = self._made(key, value, op, expires, stale, encoded)
-            # Making it may have run Python code: the token must still stand.
-            return self._stands(bucket, token, op) and self._place(key, made, leaving)
+            entry = self._table.find(key)
+            # Making and finding may have run Python code: the token must still stand.
+            return self._stands(bucket, token, op) and self._place(entry, made, leaving)
 
     def put(
         self, key: Hashable, value: Any, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
@@ -165,8 +167,9 @@ class Store:
         bucket = self._tokens.bucket(key)
         with Leaving(self._listener) as leaving, self._lock:
             made = self._made(key, value, op, expires, stale, encoded)
+            entry = self._table.find(key)
             self._tokens.void(bucket, 0)
-            self._place(key, made, leaving)
+            self._place(entry, made, leaving)
 
     def add(self, key: Hashable, value: Any, *, expires: int, stale: int = 0, encoded: bytes | None = None) -> bool:
         """Put `value` unless a fresh entry is there; tell whether it was put."""
@@ -175,10 +178,11 @@ class Store:
             if self._fresh(key) is not None:
                 return False
             made = self._made(key, value, 0, expires, stale, encoded)
-            if self._fresh(key) is not None:
+            entry = self._table.find(key)
+            if entry is not None and self._is_fresh(entry):
                 return False
             self._tokens.void(bucket, 0)
-            return self._place(key, made, leaving)
+            return self._place(entry, made, leaving)
 
     def touch(self, key: Hashable, *, expires: int, stale: int = 0) -> bool:
         """Give the fresh entry under `key` a new expiry; tell whether there was one."""
@@ -208,7 +212,7 @@ class Store:
         """Remove the entry and void outstanding tokens; tell whether a fresh one was there."""
         bucket = self._tokens.bucket(key)
         with Leaving(self._listener) as leaving, self._lock:
-            entry = self._find(key)
+            entry = self._table.find(key)
             fresh = entry is not None and self._is_fresh(entry)
             self._tokens.void(bucket, 0)
             self._remove(entry, "explicit", leaving)
@@ -218,8 +222,8 @@ class Store:
         """Remove every entry and void every outstanding token."""
         with Leaving(self._listener) as leaving, self._lock:
             self._tokens.epoch += 1
-            entries = [entry for entry in self._table.values() if entry.alive]
-            self._table, self._bytes = {}, 0
+            entries = self._table.clear()
+            self._bytes = 0
             self._order.clear()
             self._deadlines.clear()
             for entry in entries:
@@ -236,7 +240,7 @@ class Store:
             bucket = self._tokens.bucket(key)
             with Leaving(self._listener) as leaving, self._lock:
                 self._tokens.void(bucket, op)
-                entry = self._find(key)
+                entry = self._table.find(key)
                 if entry is not None and (op == 0 or entry.op != op):
                     self._remove(entry, "invalidated", leaving)
         return count
@@ -303,9 +307,9 @@ class Store:
     def validate(self) -> None:
         """Check the whole structure, O(n); raise AssertionError naming what is broken. For tests."""
         with self._lock:
-            entries = {entry for entry in self._table.values() if entry.alive}
-            assert len(entries) == len(self._table), "a dead entry in the table"  # noqa: S101
-            assert all(self._table.get(entry.key) is entry for entry in entries), "an entry under another key"  # noqa: S101
+            entries = set(self._table)
+            assert all(entry.alive for entry in entries), "a dead entry in the table"  # noqa: S101
+            assert len(entries) == len(self._table), "the table's size is off"  # noqa: S101
             assert sum(entry.weight for entry in entries) == self._bytes, "the weights don't add up"  # noqa: S101
             assert not self._values.over(self._bytes), "over max_bytes"  # noqa: S101
             self._deadlines.validate(entries)
@@ -313,12 +317,8 @@ class Store:
 
     # Inside
 
-    def _find(self, key: Hashable) -> Entry | None:
-        entry = self._table.get(key)
-        return entry if entry is not None and entry.alive else None
-
     def _fresh(self, key: Hashable) -> Entry | None:
-        entry = self._find(key)
+        entry = self._table.find(key)
         return entry if entry is not None and self._is_fresh(entry) else None
 
     def _is_fresh(self, entry: Entry) -> bool:
@@ -343,7 +343,7 @@ class Store:
         """Return a new entry, not yet placed. Runs the codec and the weigher."""
         if stale < 0:
             raise ValueError(f"stale must be >= 0 ns, got {stale}")
-        entry = Entry(key, hash(key) & M64)
+        entry = Entry(key, hash(key))
         entry.op, entry.expires, entry.deadline = op, expires, deadline_of(expires, stale)
         self._values.fill(entry, value, encoded)
         return entry
@@ -351,9 +351,8 @@ class Store:
     def _stands(self, bucket: int, token: int, op: int) -> bool:
         return self.live and self._tokens.stands(bucket, token, op)
 
-    def _place(self, key: Hashable, made: Entry, leaving: Leaving) -> bool:
-        """Put a made entry in the table in place of what is there; tell whether it could be held."""
-        entry = self._find(key)
+    def _place(self, entry: Entry | None, made: Entry, leaving: Leaving) -> bool:
+        """Put a made entry in the table, in place of `entry` if that isn't None; tell whether it could be held."""
         over = self._values.over(made.weight)
         if over or made.deadline <= self._now():
             self._remove(entry, "size" if over else "expired", leaving)
@@ -362,7 +361,7 @@ class Store:
             self._reclaim(_PER_WRITE, leaving)
             entry = made
             entry.alive = True
-            self._table[key] = entry
+            self._table.add(entry)
             self._drop(self._order.admit(entry), leaving)
         else:
             old = Entry(entry.key)
@@ -401,8 +400,7 @@ class Store:
         entry.alive = False
         self._bytes -= entry.weight
         leaving.append((entry, cause))
-        if self._table.get(entry.key) is entry:
-            del self._table[entry.key]
+        self._table.remove(entry)
 
 
 def _order(policy: str, maxsize: int, seed: int) -> Order:

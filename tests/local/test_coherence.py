@@ -1,0 +1,114 @@
+"""Tokens, epochs, the lease and invalidations: what may be installed, and what is fresh (DESIGN, the protocol)."""
+
+import pytest
+
+from twotier.clock import NEVER, SECOND
+
+
+def test_a_token_installs_once_nothing_happened(make_store):
+    """The plain fill."""
+    store = make_store()
+    assert store.install("a", 1, store.token("a"), op=7, expires=NEVER)
+    assert (store.get("a"), store.op("a")) == (1, 7)
+
+
+@pytest.mark.parametrize("event", ["apply", "begin_write", "put", "discard", "touch", "clear", "bump_epoch", "lose"])
+def test_what_happens_between_voids_a_token(make_store, event):
+    """A fill that was overtaken installs nothing."""
+    store = make_store()
+    store.put("a", "old", expires=NEVER)
+    token = store.token("a")
+    {
+        "apply": lambda: store.apply(["a"], 9),
+        "begin_write": lambda: store.begin_write("a"),
+        "put": lambda: store.put("a", "new", expires=NEVER),
+        "discard": lambda: store.discard("a"),
+        "touch": lambda: store.touch("a", expires=NEVER),
+        "clear": store.clear,
+        "bump_epoch": store.bump_epoch,
+        "lose": store.lose,
+    }[event]()
+    store.renew(NEVER)
+    assert not store.install("a", "filled", token, op=3, expires=NEVER)
+    assert store.get("a") != "filled"
+
+
+def test_a_write_installs_after_its_own_echo(make_store):
+    """The message of the very write that made the value is no reason to drop it, before or after the install."""
+    store = make_store()
+    token = store.begin_write("a")
+    store.apply(["a"], 5)
+    assert store.install("a", 1, token, op=5, expires=NEVER)
+    store.apply(["a"], 5)
+    assert store.get("a") == 1
+    store.apply(["a"], 6)
+    assert store.get("a") is None
+
+
+def test_an_echo_after_another_write_is_too_late(make_store):
+    """Two advances void the token, whichever was the own one."""
+    for ops in ((5, 6), (6, 5), (5, 5)):
+        store = make_store()
+        token = store.begin_write("a")
+        for op in ops:
+            store.apply(["a"], op)
+        assert not store.install("a", 1, token, op=5, expires=NEVER)
+
+
+def test_no_op_is_nobodys(make_store):
+    """Op 0 means unknown: it never keeps an entry, and never saves a token."""
+    store = make_store()
+    store.put("a", 1, op=0, expires=NEVER)
+    store.apply(["a"], 0)
+    assert store.get("a") is None
+    token = store.token("a")
+    store.apply(["a"], 0)
+    assert not store.install("a", 1, token, op=0, expires=NEVER)
+
+
+def test_apply_counts_keys(make_store):
+    """Whether they were there or not."""
+    store = make_store()
+    store.put("a", 1, expires=NEVER)
+    assert store.apply(iter(["a", "b", "a"]), 1) == 3
+    assert store.apply([], 1) == 0
+
+
+def test_an_epoch_makes_suspects(make_store):
+    """After a bump nothing is fresh, and everything is still there to serve in an outage."""
+    store = make_store()
+    store.put("a", 1, expires=NEVER)
+    epoch = store.epoch
+    assert store.bump_epoch() == epoch + 1 == store.epoch
+    assert (store.get("a"), store.suspect("a"), "a" in store, len(store)) == (None, 1, False, 1)
+    store.put("a", 2, expires=NEVER)
+    assert store.get("a") == 2
+
+
+def test_the_lease_runs_out(make_store, clock):
+    """Without a lease nothing is fresh, and nothing is installed; a new one makes entries fresh again."""
+    store = make_store(live=False)
+    assert not store.live
+    assert not store.install("a", 1, store.token("a"), expires=NEVER)
+    store.renew(clock.now() + SECOND)
+    assert store.install("a", 1, store.token("a"), expires=NEVER)
+    assert (store.live, store.get("a")) == (True, 1)
+    clock.advance(1)
+    assert (store.live, store.get("a"), store.suspect("a")) == (False, None, 1)
+    store.renew(clock.now() + SECOND)
+    assert store.get("a") == 1
+    store.lose()
+    store.renew(NEVER)
+    assert store.get("a") is None
+
+
+def test_epochs_wrap(twin, make_store):
+    """After 2**24 epochs an old entry doesn't look fresh again."""
+    store = make_store()
+    store.put("a", 1, expires=NEVER)
+    if twin.__name__ == "twotier._speedups":
+        for _ in range(1 << 24):
+            store.bump_epoch()
+    else:
+        store._tokens.epoch += 1 << 24
+    assert store.get("a") is None

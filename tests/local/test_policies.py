@@ -1,0 +1,162 @@
+"""Which entry leaves: the adaptive policy step by step against its model, lfu's counts and aging, resizing."""
+
+import random
+
+import pytest
+from model import Model
+
+from twotier.clock import NEVER
+
+SEED = 0
+
+
+def zipf(source, keys, length):
+    """A stream with a few hot keys."""
+    weights = [1 / (rank + 1) for rank in range(keys)]
+    return source.choices(range(keys), weights, k=length)
+
+
+def streams():
+    """Streams of the kinds that the policy tells apart, by name."""
+    source = random.Random(7)
+    hot = zipf(source, 400, 3000)
+    return {
+        "zipf": hot,
+        "loop": [i % 130 for i in range(2500)],
+        "scan in zipf": [key for i, key in enumerate(hot) for key in ([key] if i % 3 else [key, 10_000 + i])],
+        "shift": hot[:1500] + [key + 500 for key in hot[1500:]],
+        "pairs": [i // 2 % 900 for i in range(2500)],
+        "recent": [max(0, i - int(source.expovariate(1 / 60))) for i in range(2500)],
+    }
+
+
+STREAMS = streams()
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("capacity", [1, 2, 3, 10, 100, 333])
+def test_adaptive_is_its_model(make_store, capacity, stream):
+    """Every read of every stream hits and misses as in the model, and the same keys are held in the end."""
+    store, model = make_store(capacity, policy="adaptive", seed=SEED), Model(capacity, SEED)
+    for step, key in enumerate(STREAMS[stream]):
+        hit = store.get(key) is not None
+        if not hit:
+            store.put(key, step, expires=NEVER)
+        assert hit == model.access(key), f"step {step}, key {key}"
+    assert sorted(store.keys()) == sorted(model.freq)
+
+
+@pytest.mark.parametrize("capacity", [1, 5, 64])
+def test_adaptive_is_its_model_under_deletes(make_store, clock, capacity):
+    """Deleting and expiring leave no ghost and no trace; overwriting is a hit."""
+    source = random.Random(3)
+    store, model = make_store(capacity, policy="adaptive", seed=SEED), Model(capacity, SEED)
+    for step in range(4000):
+        key, what = source.randrange(3 * capacity + 4), source.random()
+        if what < 0.1:
+            store.discard(key)
+            model.delete(key)
+        elif what < 0.15 and key in store:
+            store.touch(key, expires=clock.now() + 1)
+            model.access(key)
+            clock.advance(1)
+            assert store.expire() == 1
+            model.delete(key)
+        elif what < 0.4:
+            store.put(key, step, expires=NEVER)
+            model.access(key)
+        else:
+            hit = store.get(key) is not None
+            if not hit:
+                store.put(key, step, expires=NEVER)
+            assert hit == model.access(key), f"step {step}, key {key}"
+        assert len(store) == len(model)
+    assert sorted(store.keys()) == sorted(model.freq)
+
+
+def test_adaptive_survives_a_scan(make_store):
+    """A pass over many keys that are never read again doesn't flush the hot ones."""
+    store = make_store(100, policy="adaptive")
+    for _ in range(3):
+        for key in range(80):
+            if store.get(key) is None:
+                store.put(key, 0, expires=NEVER)
+    for key in range(1000, 3000):
+        store.put(key, 0, expires=NEVER)
+    assert sum(key in store for key in range(80)) > 60
+
+
+def test_adaptive_lets_go_of_what_went_cold(make_store):
+    """After the work has moved on, the new hot keys are held, not the old."""
+    store = make_store(100, policy="adaptive")
+    for base in (0, 1000):
+        for _ in range(60):
+            for key in range(base, base + 90):
+                if store.get(key) is None:
+                    store.put(key, 0, expires=NEVER)
+    assert sum(key in store for key in range(1000, 1090)) > 80
+
+
+def test_lfu_evicts_the_least_used(make_store):
+    """Of the least used the oldest leaves."""
+    store = make_store(4, policy="lfu")
+    for key, uses in (("a", 3), ("b", 1), ("c", 1), ("d", 2)):
+        store.put(key, key, expires=NEVER)
+        for _ in range(uses):
+            store.get(key)
+    store.put("e", 1, expires=NEVER)
+    assert sorted(store.keys()) == ["a", "c", "d", "e"]
+
+
+def test_lfu_forgets(make_store):
+    """Keys that were hot yesterday and aren't read today leave; without aging they would stay for good."""
+    store = make_store(10, policy="lfu")
+    for _ in range(500):
+        for key in range(10):
+            if store.get(key) is None:
+                store.put(key, 0, expires=NEVER)
+    for _ in range(200):
+        for key in range(100, 108):
+            if store.get(key) is None:
+                store.put(key, 0, expires=NEVER)
+    assert sum(key in store for key in range(100, 108)) == 8
+
+
+@pytest.mark.parametrize("policy", ["lru", "lfu", "adaptive"])
+def test_resize_at_any_moment(make_store, policy):
+    """Shrinking evicts by the policy, growing makes room; the structure holds throughout."""
+    source = random.Random(5)
+    store = make_store(64, policy=policy)
+    for step in range(3000):
+        if step % 100 == 50:
+            size = source.choice([1, 2, 7, 30, 64, 200])
+            store.resize(size)
+            assert store.maxsize == size
+            assert len(store) <= size
+            store.validate()
+        key = source.randrange(150)
+        if store.get(key) is None:
+            store.put(key, step, expires=NEVER)
+        assert key in store
+
+
+def test_lru_keeps_the_newest_when_it_shrinks(make_store):
+    """Resizing evicts what was used longest ago."""
+    store = make_store(10, policy="lru")
+    for key in range(10):
+        store.put(key, 0, expires=NEVER)
+    store.resize(3)
+    assert sorted(store.keys()) == [7, 8, 9]
+
+
+@pytest.mark.parametrize("policy", ["lru", "lfu", "adaptive"])
+def test_a_seed_repeats_everything(make_store, policy):
+    """Two stores with one seed hold the same keys after the same work."""
+    kept = []
+    for _ in range(2):
+        store = make_store(50, policy=policy, seed=11)
+        for key in STREAMS["zipf"]:
+            if store.get(key) is None:
+                store.put(key, 0, expires=NEVER)
+        kept.append(sorted(store.keys()))
+    assert kept[0] == kept[1]

@@ -73,6 +73,7 @@ class Listener:
         """Whom the link serves."""
         self._log = OccasionalLog(self._clock)
         self._pause = FIRST_PAUSE
+        self._hurried = False
 
     # Called by anyone
 
@@ -115,6 +116,12 @@ class Listener:
         """Make the thread look at its clock and its subscribers now."""
         if self._waker is not None:
             self._waker.wake()
+
+    def hurry(self) -> None:
+        """Try to connect now rather than after the pause: the server is known to be usable."""
+        self._pause = FIRST_PAUSE
+        self._hurried = True
+        self.wake()
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop listening for good; waits for the thread for up to `timeout` s, unless it is the caller."""
@@ -172,6 +179,7 @@ class Listener:
             self._dispatch(link.disconnect(reason))
             transport.close()
             self._connection = None
+            self._hurried = False  # that was about a connection before this one
         if not self._closing:
             self._log.log(logging.WARNING, "lost", "the link was lost: %s", reason)
 
@@ -223,11 +231,12 @@ class Listener:
         return heard
 
     def _rest(self, waker: Waker) -> None:
-        """Pause before the next attempt, longer each time until one succeeds."""
+        """Pause before the next attempt, longer each time until one succeeds or the server is said to be back."""
         until = time.monotonic() + self._pause * (1.0 + self._chance() / 4)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        while not self._closing and (left := until - time.monotonic()) > 0:
+        while not (self._closing or self._hurried) and (left := until - time.monotonic()) > 0:
             wait(waker=waker, seconds=left)
+        self._hurried = False
 
     # Its calls of the subscribers
 

@@ -152,6 +152,11 @@ class TwoTierNamespace(Namespace):
             return
         listener.ensure_started()
 
+    def hurry_link(self) -> None:
+        """Have the link connect now if it isn't up: the server was seen to be usable."""
+        if self._listener is not None:
+            self._listener.hurry()
+
     def _make_listener(self) -> Listener:
         return Listener(self.topology.link_connection, self.clock, self.options)
 

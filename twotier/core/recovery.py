@@ -3,6 +3,9 @@
 A thread that lives only while there is something to do: the circuit breaker isn't closed, or keys are waiting in the
 journal. It probes, so that no caller has to; replays, since what the journal names may be stale on the server; and only
 then closes the breaker. A replayed key is unlinked and its invalidation published, which does no harm when repeated.
+
+The link and recovery find out on their own that the server is back, and each tells the other, so that neither sits out
+a pause when the other has had an answer.
 """
 
 import logging
@@ -40,26 +43,39 @@ class Recovery:
         self._namespace = namespace
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._closing = False
+        self._woken = threading.Event()
+        """Ends a pause early."""
 
     def wake(self) -> None:
         """See to it that recovery is under way."""
         with self._lock:
-            if self._thread is None and not self._closing.is_set():
+            if self._thread is None and not self._closing:
+                self._woken.clear()
                 self._thread = threading.Thread(target=self._run, name="twotier-recovery", daemon=True)
                 self._thread.start()
 
+    def hurry(self) -> None:
+        """Probe now if recovery is under way: the server is known to be usable."""
+        self._woken.set()
+
     def close(self) -> None:
         """Stop, and wait for the thread to end."""
-        self._closing.set()
         with self._lock:
+            self._closing = True
             thread = self._thread
+        self._woken.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(2 * self._namespace.options.timeout + LONGEST_PAUSE)
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
-        while not self._closing.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - spreads load, guards nothing
+        while True:
+            if self._woken.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - spreads load, guards nothing
+                self._woken.clear()
+                pause = FIRST_PAUSE
+            if self._closing:
+                return
             try:
                 self._attempt()
             except RemoteError:
@@ -90,6 +106,8 @@ class Recovery:
         if not probing and namespace.breaker.state != "closed":
             return
         namespace.executor.run(Ping(), probing=probing)
+        if probing:
+            namespace.hurry_link()
         self._replay(probing)
         if probing:
             namespace.breaker.close()

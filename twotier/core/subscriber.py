@@ -19,6 +19,7 @@ class NamespaceSubscriber:
         self.generation_key = namespace.generations.key
         self._namespace = namespace
         self._proven_at: int | None = None
+        self._came_live = False
 
     def received(self, payloads: list[bytes]) -> None:
         """Drop what other writes have superseded."""
@@ -37,6 +38,7 @@ class NamespaceSubscriber:
     def confirmed(self) -> None:
         """Put everything in doubt: what was published before this moment may have been missed."""
         self._namespace.store.bump_epoch()
+        self._came_live = True
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
         """Extend the lease; a generation other than the one in use means that the namespace was cleared unheard."""
@@ -45,6 +47,9 @@ class NamespaceSubscriber:
             namespace.store.bump_epoch()
         self._proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
         namespace.store.renew(lease_until)
+        if self._came_live:
+            self._came_live = False
+            namespace.recovery.hurry()
 
     def lost(self, reason: str) -> None:  # noqa: ARG002 - the listener has logged it
         """Put everything in doubt, at once."""

@@ -349,6 +349,14 @@ def test_loader_may_use_the_cache(cache):
         cache.get_or_set("own", lambda: cache.get_or_set("own", lambda: 1))
 
 
+def test_what_is_written_while_a_loader_runs_stands(cache):
+    """A set or a delete of the key during its load wins over what was loaded."""
+    assert cache.get_or_set("key", lambda: cache.set("key", "written") or "loaded") == "loaded"
+    assert cache.get("key") == "written"
+    assert cache.get_or_set("other", lambda: cache.delete("other") or "loaded") == "loaded"
+    assert "other" not in cache
+
+
 def test_value_too_large_is_refused(namespace, server):
     """A value over max_value_bytes is a SerializationError in either mode, and the old one stays."""
     for target in (None, server.url):

@@ -54,15 +54,15 @@ class Generations:
         prefix = yield from self.prefix()
         return prefix + as_bytes(key)
 
-    def learn(self, name: bytes | None) -> bool:
-        """Take the generation that a lease exchange found (None: the key is gone); tell whether another was known."""
+    def contradicts(self, name: bytes | None) -> bool:
+        """Tell whether the generation that a lease exchange found (None: the key is gone) is another than is known.
+
+        It isn't taken over: it was read before the reply was handled, and a clear may have come in between.
+        """
         known = self._known
-        epoch = self._store.epoch
-        if known is not None and known[0] == epoch:
-            return name is None or known[1] != self.prefix_of(name)
-        if name is not None:
-            self._known = (epoch, self.prefix_of(name), NEVER)
-        return False
+        if known is None or known[0] != self._store.epoch:
+            return False
+        return name is None or known[1] != self.prefix_of(name)
 
     def _holds(self, until: int) -> bool:
         return until == NEVER or self._clock.now() < until

@@ -101,19 +101,22 @@ class LocalOnly:
         self._namespace.check_open()
         store = self._namespace.store
         with self._counting:
-            value = store.suspect(key, MISSING) if key in store else MISSING
-            if value is MISSING:
-                if not create:
-                    return None
-                value, expires = 0, self._expiry(ttl)
-            else:
-                expires = store.expires(key) or self._expiry(ttl)
-            if type(value) is not int or value not in INT64:
-                raise TypeError(f"the value of {key!r} is no integer of 64 bits")
-            if value + delta not in INT64:
-                raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
-            store.put(key, value + delta, expires=expires)
-            return value + delta
+            while True:
+                token = store.token(key)
+                value = store.suspect(key, MISSING) if key in store else MISSING
+                if value is MISSING:
+                    if not create:
+                        return None
+                    value, expires = 0, self._expiry(ttl)
+                else:
+                    expires = store.expires(key) or self._expiry(ttl)
+                if type(value) is not int or value not in INT64:
+                    raise TypeError(f"the value of {key!r} is no integer of 64 bits")
+                if value + delta not in INT64:
+                    raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
+                # A write in between voids the token: then it is counted up from what was written.
+                if store.install(key, value + delta, token, expires=expires) or store.token(key) == token:
+                    return value + delta
 
     def load(
         self,
@@ -129,8 +132,8 @@ class LocalOnly:
         namespace.counters.loads += 1
         value = yield from call(loader)
         payload = namespace.values.encode(value)
-        if namespace.store.token(key) == token:
-            self._put(key, value, payload, ttl, absent=False)
+        if ttl:
+            namespace.store.install(key, value, token, expires=self._expiry(ttl), encoded=payload)
         return value, payload
 
     def spare(self, key: str) -> Any:  # noqa: ARG002 - nothing is held in doubt here

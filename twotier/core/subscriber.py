@@ -43,7 +43,7 @@ class NamespaceSubscriber:
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
         """Extend the lease; a generation other than the one in use means that the namespace was cleared unheard."""
         namespace = self._namespace
-        if generation is not NOT_ASKED and namespace.generations.learn(generation):
+        if generation is not NOT_ASKED and namespace.generations.contradicts(generation):
             namespace.store.bump_epoch()
         self._proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
         namespace.store.renew(lease_until)

@@ -14,7 +14,7 @@ LAYERS = (
     {"twotier.core"},
     {"twotier.cache", "twotier.aio", "twotier.decorators"},
     {"twotier"},
-    {"twotier.django", "twotier.observe", "twotier.cli"},
+    {"twotier.django", "twotier.observe", "twotier.cli", "twotier.testing"},
 )
 """Lowest first. A module belongs to the longest of these names that it starts with; it imports from layers below."""
 
@@ -29,6 +29,7 @@ OUTSIDERS = {
     "django": {"twotier.django"},
     "rich": {"twotier.cli"},
     "typer": {"twotier.cli"},
+    "pytest": {"twotier.testing"},
 }
 """Which members know of which library: what changes there is felt nowhere else."""
 

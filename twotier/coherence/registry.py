@@ -1,5 +1,10 @@
-"""Shared listeners: one a process and deployment, however many caches there are."""
+"""Shared listeners: one a process and deployment, however many caches there are.
 
+A listener that is still open when the interpreter ends is closed then, before an embedded server is (that was there
+first), so that no loss of the link is reported.
+"""
+
+import atexit
 import os
 import threading
 from collections.abc import Callable, Hashable
@@ -18,6 +23,8 @@ class ListenerRegistry:
         """Return the listener of `identity`, made by `factory` if there is none; give it back with `release`."""
         with self._lock:
             listener, users = self._shared.get(identity) or (factory(), 0)
+            if not users:
+                atexit.register(listener.close)
             self._shared[identity] = listener, users + 1
             return listener
 
@@ -32,6 +39,7 @@ class ListenerRegistry:
                 self._shared[identity] = listener, users - 1
                 return
             self._shared.pop(identity, None)
+            atexit.unregister(listener.close)
         listener.close()
 
     def after_fork(self) -> None:
@@ -40,6 +48,7 @@ class ListenerRegistry:
         self._lock = threading.Lock()
         self._shared = {}
         for listener in inherited:
+            atexit.unregister(listener.close)
             listener.after_fork()
 
 

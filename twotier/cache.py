@@ -160,6 +160,10 @@ class Cache(Front):
             found = self._run(get_or_set(self._tiers, self._namespace, checked(key), loader, self._ns(ttl)))
         return found  # type: ignore[no-any-return]
 
+    def resize(self, maxsize: int) -> None:
+        """Hold at most `maxsize` entries in the local tier from now on; what is over leaves by the policy."""
+        self._namespace.store.resize(maxsize)
+
     def stats(self) -> Stats:
         """Return the counters of this process since the cache was made."""
         return self._namespace.stats()

@@ -3,7 +3,7 @@
 import enum
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, TypedDict
 
@@ -23,13 +23,15 @@ class OptionsDict(TypedDict, total=False):
     namespace: str
     maxsize: int
     max_bytes: int | None
+    weigher: Callable[[str, Any], int] | None
+    on_removal: Callable[[str, Any, str], object] | None
     policy: Policy
     ttl: float | None
     coherence: Literal["pubsub", "none"]
     local_ttl: float | None
     stale_ttl: float
     jitter: float
-    copy: Literal["auto", "never"]
+    copy: Literal["auto", "never", "check"]
     on_outage: Literal["serve", "miss"]
     replay: Literal["delete", "set"]
     max_staleness: float
@@ -66,6 +68,13 @@ class Options:
     max_bytes: int | None = None
     """Most bytes of encoded values the local tier holds; None bounds it by count alone."""
 
+    weigher: Callable[[str, Any], int] | None = None
+    """What an entry counts for `max_bytes`, called with key and value; None takes the size of the encoded value."""
+
+    on_removal: Callable[[str, Any, str], object] | None = None
+    """Called with key, value and cause ("explicit", "replaced", "size", "expired", "invalidated") of what has left the
+    local tier; what it raises is logged and counted."""
+
     policy: Policy = "adaptive"
     """Eviction policy of the local tier."""
 
@@ -85,8 +94,9 @@ class Options:
     jitter: float = 0.05
     """Share of a local life that is taken off at random when it was filled, so that entries filled together part."""
 
-    copy: Literal["auto", "never"] = "auto"
-    """"auto" hands out copies of mutable values; "never" hands out references, for callers who don't mutate them."""
+    copy: Literal["auto", "never", "check"] = "auto"
+    """"auto" hands out copies of mutable values; "never" hands out references, for callers who don't mutate them;
+    "check" does so too, and logs values that were changed all the same, for development."""
 
     on_outage: Literal["serve", "miss"] = "serve"
     """While the remote tier is away: serve stale local entries, or treat them as misses."""
@@ -144,13 +154,16 @@ class Options:
         )
         for name, choices in (
             ("policy", ("lru", "lfu", "adaptive")),
-            ("copy", ("auto", "never")),
+            ("copy", ("auto", "never", "check")),
             ("on_outage", ("serve", "miss")),
             ("coherence", ("pubsub", "none")),
             ("replay", ("delete", "set")),
             ("protocol", (2, 3)),
         ):
             _expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
+        for name in ("weigher", "on_removal"):
+            given = getattr(self, name)
+            _expect(given is None or callable(given), name, given, "None or a callable")
         for name in ("max_staleness", "timeout", "connect_timeout", "load_lease"):
             _expect(_is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
         for name in ("ttl", "local_ttl"):

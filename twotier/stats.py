@@ -40,6 +40,10 @@ class Stats:
     """Remote values that were foreign, truncated, or failed their check; each was read as a miss."""
     entries: int = 0
     """Local entries now."""
+    bytes: int = 0
+    """What the local entries weigh now; 0 without `max_bytes`, as nothing is weighed then."""
+    removal_errors: int = 0
+    """Times that `on_removal` raised."""
 
     @property
     def hit_ratio(self) -> float:

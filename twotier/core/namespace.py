@@ -19,6 +19,7 @@ from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber
 from twotier.errors import TwoTierError
 from twotier.local import COMPILED, Store
+from twotier.local.sweeper import sweeper
 from twotier.opid import OpIds
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
@@ -49,17 +50,25 @@ class Namespace:
             copy=options.copy,
             encode=self.values.encode,
             decode=self.values.decode,
+            max_bytes=options.max_bytes,
+            weigher=options.weigher,
+            on_removal=options.on_removal,
         )
+        self._swept = False
         self.store.renew(NEVER)
         reset_on_fork(self)
 
     def check_open(self) -> None:
-        """Raise TwoTierError once the namespace is closed."""
+        """Raise TwoTierError once the namespace is closed; see to it that expired entries leave the local tier."""
         if self.closed:
             raise TwoTierError("the cache is closed; make a new one")
+        if not self._swept:
+            self._swept = True
+            sweeper.watch(self.store)
 
     def after_fork(self) -> None:
-        """In a forked child: nobody else is loading anything here."""
+        """In a forked child: nobody else is loading anything here, and nothing is swept yet."""
+        self._swept = False
         self._make_loading_parts()
 
     def _make_loading_parts(self) -> None:
@@ -98,6 +107,8 @@ class Namespace:
             remote_errors=ours.remote_errors,
             corrupt=ours.corrupt,
             entries=local["entries"],
+            bytes=local["bytes"],
+            removal_errors=local["removal_errors"],
         )
 
 

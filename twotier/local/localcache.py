@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from twotier.clock import NEVER, Clock
 from twotier.local import LocalFront, Store
+from twotier.local.sweeper import sweeper
 from twotier.options import DEFAULT_TTL, Policy, Ttl
 from twotier.stats import Stats
 
@@ -52,6 +53,8 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         )
         store.renew(NEVER)
         super().__init__(store, ttl)
+        if ttl is not None:
+            sweeper.watch(store)
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the keys there are now."""
@@ -156,4 +159,6 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
             evictions=counted["evictions"],
             expirations=counted["expirations"],
             entries=counted["entries"],
+            bytes=counted["bytes"],
+            removal_errors=counted["removal_errors"],
         )

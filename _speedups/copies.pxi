@@ -12,7 +12,7 @@ cdef object ENUM_META = type
 cdef extern from "Python.h":
     PyObject* Py_TYPE_of "(PyObject *) Py_TYPE"(PyObject*) noexcept nogil
     bint is_subtype "PyType_IsSubtype"(PyTypeObject*, PyTypeObject*) noexcept nogil
-    int Py_EnterRecursiveCall(const char*) except -1
+    int Py_EnterRecursiveCall(const char*)
     void Py_LeaveRecursiveCall()
 
 
@@ -23,6 +23,11 @@ cdef void learn_immutable_types() except *:
     from twotier.local._copies import IMMUTABLE_TYPES as types
     IMMUTABLE_TYPES = types
     ENUM_META = EnumMeta
+
+
+cdef inline int go_deeper(const char* where) except -1:
+    # What CPython returns on failure differs between its versions: anything but 0.
+    return -1 if Py_EnterRecursiveCall(where) else 0
 
 
 cdef inline bint is_container(object value) noexcept:
@@ -72,7 +77,7 @@ cdef class _Judge:
             return BY_REFERENCE  # CPython shares the empty ones
         if not self.is_new(value):
             return BY_REFERENCE  # where it was seen first, it is judged
-        Py_EnterRecursiveCall(" while judging whether a value may be shared")
+        go_deeper(" while judging whether a value may be shared")
         try:
             if kind is dict:
                 most = TREE
@@ -136,7 +141,7 @@ cdef object copied(object value, dict memo):
         result = memo.get(number)
         if result is not None:
             return result
-    Py_EnterRecursiveCall(" while copying a value")
+    go_deeper(" while copying a value")
     try:
         if kind is dict:
             result = PyDict_Copy(value)

@@ -166,7 +166,7 @@ def candidates(operation: str, size: int) -> list[Candidate]:
 
 def report(operation: str, size: int, rounds: int) -> list[str]:
     """Time one operation, print its table, and return the gates it missed."""
-    timed = interleave(candidates(operation, size), rounds)
+    timed = interleave(candidates(operation, size), rounds, warm=True)
     base = "dict" if "dict" in timed.rounds else next(iter(timed.rounds))
     print(f"\n{operation}, {size:,} keys (ns; ratio to {base})")
     for name in sorted(timed.rounds, key=timed.median):

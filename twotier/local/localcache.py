@@ -1,6 +1,6 @@
 """`LocalCache`: the local tier on its own, as a mapping."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any, Literal
 
 from twotier.clock import NEVER, Clock
@@ -63,6 +63,14 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
     def __repr__(self) -> str:
         """Tell the kind, the size and the bound."""
         return f"{type(self).__name__}({len(self)} of {self.maxsize} entries)"
+
+    def items(self) -> ItemsView[Any, Any]:
+        """Return a view of the items; what leaves while it is iterated over is left out. Counts no reads."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        """Return a view of the values, as `items` does."""
+        return _Values(self)
 
     @property
     def maxsize(self) -> int:
@@ -162,3 +170,27 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
             bytes=counted["bytes"],
             removal_errors=counted["removal_errors"],
         )
+
+
+class _Items(ItemsView[Any, Any]):
+    """The items of a LocalCache."""
+
+    __slots__ = ()
+    _mapping: LocalCache
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        store = self._mapping.store
+        for key in self._mapping:
+            value = store.suspect(key, _MISSING)
+            if value is not _MISSING:
+                yield key, value
+
+
+class _Values(ValuesView[Any]):
+    """The values of a LocalCache."""
+
+    __slots__ = ()
+    _mapping: LocalCache
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for _, value in _Items(self._mapping))

@@ -1,0 +1,209 @@
+"""LocalCache: a mapping with expiry, in seconds; handed to cachetools; under threads; without leaks."""
+
+import gc
+import importlib
+import random
+import threading
+from collections.abc import MutableMapping
+
+import cachetools
+import psutil
+import pytest
+
+import twotier.local
+from twotier import LocalCache
+from twotier.clock import ManualClock
+from twotier.local import localcache
+
+
+@pytest.fixture
+def make(twin, monkeypatch, clock):
+    """Make LocalCaches of one twin, on the test's clock; validate them at the end."""
+    monkeypatch.setattr(twotier.local, "Store", twin.Store)
+    monkeypatch.setattr(twotier.local, "LocalFront", twin.LocalFront)
+    module = importlib.reload(localcache)
+    made = []
+
+    def build(*args, **options):
+        made.append(module.LocalCache(*args, **{"clock": clock} | options))
+        return made[-1]
+
+    yield build
+    for cache in made:
+        cache.store.validate()
+    monkeypatch.undo()
+    importlib.reload(localcache)
+
+
+def test_it_is_a_mutable_mapping(make):
+    """Every method of the protocol."""
+    cache = make()
+    assert isinstance(cache, MutableMapping)
+    cache["a"] = 1
+    cache.update(b=2, c=3)
+    assert dict(cache) == {"a": 1, "b": 2, "c": 3}
+    assert cache == {"a": 1, "b": 2, "c": 3}
+    assert (cache.pop("a"), cache.pop("a", None), cache.setdefault("b", 9), cache.setdefault("d", 4)) == (1, None, 2, 4)
+    assert sorted(cache.items()) == [("b", 2), ("c", 3), ("d", 4)]
+    assert sorted(cache.values()) == [2, 3, 4]
+    assert ("b", 2) in cache.items()
+    del cache["d"]
+    key, value = cache.popitem()
+    assert (key, value) in {("b", 2), ("c", 3)}
+    assert len(cache) == 1
+    cache.clear()
+    for call in (lambda: cache["x"], lambda: cache.pop("x"), cache.popitem, lambda: cache.__delitem__("x")):
+        with pytest.raises(KeyError):
+            call()
+
+
+def test_ttls_are_seconds(make, clock):
+    """Given, the cache's own, none, and zero."""
+    cache = make(ttl=10)
+    cache["own"] = 1
+    cache.set("given", 1, ttl=2.5)
+    cache.set("none", 1, ttl=None)
+    cache.set("zero", 1)
+    cache.set("zero", 1, ttl=0)
+    assert ("zero" in cache, cache.ttl("given"), cache.ttl("none"), cache.ttl("zero")) == (False, 2.5, None, 0.0)
+    clock.advance(2.5)
+    assert sorted(cache) == ["none", "own"]
+    assert cache.touch("own", ttl=100)
+    clock.advance(50)
+    assert cache["own"] == 1
+    assert cache.touch("own")
+    clock.advance(10)
+    assert sorted(cache) == ["none"]
+    assert not cache.touch("own")
+    assert cache.add("own", 2, ttl=1)
+    assert not cache.add("own", 3)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (True, TypeError)]
+)
+def test_bad_ttls_are_named(make, bad, error):
+    """In every place that takes one; nothing was stored."""
+    cache = make()
+    for call in (cache.set, cache.add):
+        with pytest.raises(error, match="ttl must be"):
+            call("a", 1, ttl=bad)
+    with pytest.raises(error, match="ttl must be"):
+        make(ttl=bad)
+    assert len(cache) == 0
+
+
+def test_many_at_once(make):
+    """get_many leaves out what isn't there; set_many takes a mapping."""
+    cache = make()
+    cache.set_many({"a": 1, "b": [2]})
+    assert cache.get_many(iter(["a", "b", "c"])) == {"a": 1, "b": [2]}
+    assert cache.stats().hits == 2
+    assert cache.stats().misses == 1
+
+
+def test_it_can_be_handed_to_cachetools(make):
+    """`cachetools.cached` works with any mapping."""
+    calls = []
+
+    @cachetools.cached(cache=make(maxsize=2, policy="lru"))
+    def double(x):
+        calls.append(x)
+        return 2 * x
+
+    assert [double(x) for x in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
+    assert calls == [1, 2, 3, 2]
+
+
+def test_it_tells_about_itself(make):
+    """repr, maxsize, resize, stats."""
+    cache = make(maxsize=3, policy="lru")
+    cache.update(a=1, b=2, c=3)
+    cache.resize(2)
+    assert (cache.maxsize, len(cache), cache.stats().evictions) == (2, 2, 1)
+    assert repr(cache) == "LocalCache(2 of 2 entries)"
+
+
+def test_subclasses_and_keywords(make):
+    """A keyword default, and a value that is None."""
+    cache = make()
+    cache["a"] = None
+    assert cache.get("a", default=5) is None
+    assert cache.get("b", default=5) == 5
+    assert "a" in cache
+
+
+def test_threads_hammer_one_cache(make, clock):  # noqa: C901 - one branch an operation
+    """Eight threads, all operations: no error, no torn value, and a sound structure."""
+    cache = make(maxsize=200, ttl=5, max_bytes=3000, weigher=lambda *_: 20)
+    failed = []
+
+    def hammer(seed):
+        source = random.Random(seed)
+        try:
+            for _ in range(3000):
+                key = source.randrange(300)
+                what = source.random()
+                if what < 0.5:
+                    found = cache.get(key)
+                    assert found is None or found == ("value", key)
+                elif what < 0.8:
+                    cache.set(key, ("value", key), ttl=source.choice([None, 0.1, 3]))
+                elif what < 0.9:
+                    cache.pop(key, None)
+                elif what < 0.97:
+                    assert all(value == ("value", k) for k, value in cache.get_many(range(key, key + 10)).items())
+                elif what < 0.99:
+                    cache.expire()
+                else:
+                    clock.advance(0.01)
+                    list(cache.items())
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=hammer, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def churn(cache, clock, rounds, source):
+    """Use a cache in every way."""
+    for step in range(rounds):
+        key = f"key {source.randrange(500)}"
+        cache.set(key, [step, {"x": (step,)}], ttl=source.choice([None, 1, 60]))
+        cache.get(f"key {source.randrange(700)}")
+        if step % 7 == 0:
+            cache.pop(key, None)
+        if step % 1000 == 999:
+            clock.advance(2)
+            cache.expire()
+            cache.resize(source.choice([100, 300]))
+        if step % 5000 == 4999:
+            cache.clear()
+
+
+def test_nothing_leaks():
+    """A few hundred thousand operations later the process holds no more objects and no more memory than before."""
+    clock, source = ManualClock(), random.Random(1)
+    made = [
+        LocalCache(300, clock=clock, copy="auto", policy=policy, on_removal=lambda *_: None)
+        for policy in ("lru", "lfu", "adaptive")
+    ]
+    process = psutil.Process()
+
+    def work(rounds):
+        for cache in made:
+            churn(cache, clock, rounds, source)
+            cache.clear()
+        gc.collect()
+        return len(gc.get_objects()), process.memory_info().rss
+
+    work(20_000)
+    objects, resident = work(20_000)
+    grown_objects, grown_resident = work(80_000)
+    assert grown_objects - objects < 100
+    assert grown_resident - resident < 4 << 20

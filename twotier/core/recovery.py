@@ -19,7 +19,7 @@ from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import milliseconds
 from twotier.core.missing import MISSING
-from twotier.errors import RemoteError
+from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Generation, Ping, Put, Remove, SetGeneration
 from twotier.remote.conditional import PutUnchanged
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 0.5
 """Seconds between probes; doubled from the first to the longest, each cut by up to half at random."""
+REFUSED_PAUSE: Final = 1.0
+"""Least seconds until a server that refuses (no permission, no memory) is asked again."""
 BATCH: Final = 256
 """Keys replayed in one trip."""
 
@@ -69,18 +71,22 @@ class Recovery:
             thread.join(2 * self._namespace.options.timeout + LONGEST_PAUSE)
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause, least = FIRST_PAUSE, 0.0
         while True:
-            if self._woken.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - spreads load, guards nothing
+            if self._woken.wait(max(least, pause * random.uniform(0.5, 1.0))):  # noqa: S311 - spreads load, guards nothing
                 self._woken.clear()
                 pause = FIRST_PAUSE
+            least = 0.0
             if self._closing:
                 return
             try:
                 self._attempt()
-            except RemoteError:
+            except (RemoteTimeout, RemoteUnavailable):
                 self._namespace.breaker.probe_failed()
                 pause = min(2 * pause, LONGEST_PAUSE)
+            except RemoteError:  # a refusal: the executor has logged it
+                self._namespace.breaker.probe_failed()
+                pause, least = FIRST_PAUSE, REFUSED_PAUSE * random.uniform(1.0, 1.25)  # noqa: S311 - as above
             except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
                 # Whatever it was, giving up would leave the cache without its remote tier for good.
                 _log.exception("recovery failed; it will be tried again")
@@ -111,6 +117,8 @@ class Recovery:
         self._replay(probing)
         if probing:
             namespace.breaker.close()
+        else:
+            namespace.hurry_link()  # what was refused was taken: a replica has become a primary, say
 
     def _replay(self, probing: bool) -> None:
         namespace = self._namespace

@@ -4,6 +4,7 @@ This is the edge where redis-py's exceptions, the socket's and the protocol's be
 way drops its connection, since a late reply may still arrive on it.
 """
 
+import logging
 import time
 from typing import Final, TypeVar
 
@@ -14,13 +15,17 @@ from twotier.remote.channel import EchoError
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.pool import PoolTimeout
-from twotier.remote.refusals import StaleConnectionError
+from twotier.remote.refusals import IntegerOverflow, NotAnInteger, StaleConnectionError
 from twotier.remote.topology import Topology
 from twotier.resp import ProtocolError
 
 R = TypeVar("R")
 
 _OUTAGE: Final = (RemoteTimeout, RemoteUnavailable)
+_LOG_EVERY: Final = 60.0
+"""Seconds between log lines about refusals."""
+
+_log = logging.getLogger("twotier")
 
 
 class Executor:
@@ -34,6 +39,7 @@ class Executor:
         self._label = topology.label
         self._timeout = options.timeout
         self._breaker = breaker
+        self._next_log = 0.0
 
     def run(self, command: Command[R] | Conditional[R], *, probing: bool = False) -> R:
         """Run `command` and return its result.
@@ -68,6 +74,15 @@ class Executor:
         """In a forked child: let go of the parent's connections."""
         self._pool.after_fork()
 
+    def _log_refusal(self, error: RemoteError) -> None:
+        """Say once a minute what the server refuses; a counter of another type is its caller's to tell."""
+        if isinstance(error, (*_OUTAGE, NotAnInteger, IntegerOverflow)):
+            return
+        now = time.monotonic()
+        if now >= self._next_log:
+            self._next_log = now + _LOG_EVERY
+            _log.error("%s: %s (said once a minute)", self._label, error)
+
     def _call(self, command: Command[R] | Conditional[R]) -> R:
         deadline = time.monotonic() + self._timeout
         pool = self._pool
@@ -79,6 +94,7 @@ class Executor:
                 replies = channel.exchange(command.wire, command.replies, deadline)
             result = command.parse(replies)
         except RemoteError as error:
+            self._log_refusal(error)
             # Between its two steps a connection watches a key: that must not reach another command.
             if isinstance(error, (*_OUTAGE, StaleConnectionError)) or isinstance(command, Conditional):
                 pool.drop(channel)

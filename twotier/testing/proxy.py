@@ -1,7 +1,7 @@
 """A loopback proxy between a cache and its server, which does what networks do to connections.
 
 It tells the link from the data path by the first command that only one of them sends, so that faults can hit one of
-them alone. The handshake before that goes through.
+them alone. The handshake before that goes through unless both kinds have the same faults.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from twotier.resp import ProtocolError, Reader
 from twotier.testing.faults import Direction, Faults, Kind
 
 _CHUNK: Final = 1 << 16
+_LINE: Final = 64
+"""Most chunks under way in one direction; a sender that goes on waits, as on a full TCP window."""
 _TICK: Final = 0.002
 """Seconds between looks at whether a silence has ended."""
 _HANDSHAKE: Final = frozenset({b"HELLO", b"AUTH", b"CLIENT", b"SELECT", b"READONLY"})
@@ -134,7 +136,8 @@ class FaultProxy:
         pair = _Pair(self, writer, far_writer)
         self._pairs.add(pair)
         try:
-            await asyncio.gather(pair.forward(reader, "to_server"), pair.forward(far_reader, "to_client"))
+            with suppress(asyncio.CancelledError):  # the proxy is closing; asyncio would log it
+                await asyncio.gather(pair.forward(reader, "to_server"), pair.forward(far_reader, "to_client"))
         finally:
             self._pairs.discard(pair)
             pair.reset()
@@ -164,7 +167,7 @@ class _Pair:
 
     async def forward(self, reader: asyncio.StreamReader, direction: Direction) -> None:
         """Carry one direction to its end; what arrives waits in line, so that latency doesn't cost bandwidth."""
-        line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_LINE)
         delivery = asyncio.create_task(self._deliver(line, direction))
         loop = asyncio.get_running_loop()
         try:
@@ -177,7 +180,7 @@ class _Pair:
                 if direction == "to_server":
                     self._recognise(data)
                 latency = self._faults().latency
-                line.put_nowait((loop.time() + latency, data))
+                await line.put((loop.time() + latency, data))
                 if not data:
                     if self._severed:
                         self.reset()
@@ -227,7 +230,10 @@ class _Pair:
                 await asyncio.sleep(0)
 
     def _faults(self) -> Faults:
-        return _NONE if self.kind is None else self._proxy.faults(self.kind)
+        """Return what holds for this connection; before its kind is known, what holds for either kind."""
+        if self.kind is not None:
+            return self._proxy.faults(self.kind)
+        return self._proxy.link if self._proxy.link == self._proxy.data else _NONE
 
     def _recognise(self, data: bytes) -> None:
         if self._commands is None:

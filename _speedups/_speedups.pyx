@@ -19,6 +19,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     placing     the steps of an operation
     store       the store: all of the above under one contract
     values      what the store keeps, hands out and lets go of
+    many        reading many keys at once
     collect     the store as the garbage collector sees it
     faces       the thin callers of a store: Front (a two-tier cache's), LocalFront (LocalCache's)
 
@@ -46,5 +47,6 @@ include "audit.pxi"
 include "placing.pxi"
 include "store.pxi"
 include "values.pxi"
+include "many.pxi"
 include "collect.pxi"
 include "faces.pxi"

@@ -75,24 +75,7 @@ cdef class Store:
 
     def get_many(self, keys):
         """Return the fresh entries among `keys`; counts hits and misses."""
-        cdef dict found = {}
-        cdef uint32_t i
-        cdef object value
-        for key in keys:
-            i = find_fresh(&self.t, <PyObject*> key)
-            if i == NONE:
-                self.t.misses += 1
-                continue
-            policy_hit(&self.t, i)
-            if likely(not self.t.entries[i].meta & KIND):
-                self.t.hits += 1
-                value = <object> self.t.entries[i].value
-            else:
-                value = rebuilt_hit(self, i, MISSING)
-                if value is MISSING:
-                    continue
-            PyDict_SetItem(found, key, value)
-        return found
+        return get_many(self, keys if type(keys) is list or type(keys) is tuple else list(keys))
 
     def suspect(self, key, default=None):
         """Return the value if it is inside its stale window, fresh or not; counts nothing."""
@@ -295,6 +278,8 @@ cdef class Store:
         cdef int64_t now_ = instant(&self.t)
         leaving_init(&leaving)
         count = reclaim(&self.t, now_, PER_EXPIRE, &leaving)
+        if count == 0 and self.t.count == 0:
+            table_shrink(&self.t)
         release(self, &leaving)
         return count
 

@@ -1,5 +1,9 @@
 # Making a table, and taking everything out of it at once.
 
+cdef enum:
+    LESS = 32768  # entries by which an empty table's arrays shrink in a step: 2 MiB, a fraction of a millisecond
+
+
 cdef struct Detached:
     void* block
     Entry* entries
@@ -47,6 +51,25 @@ cdef void table_free_arrays(Table* t) noexcept nogil:
     t.stales = NULL
     t.weights = NULL
     t.used = t.count = t.capacity = t.free = 0
+
+
+cdef int table_shrink(Table* t) except -1:
+    # Give back some of what an empty table had grown to.
+    cdef uint32_t least = t.heads + LEAST_CAPACITY
+    cdef uint32_t bits = 8 if t.heads == LFU_HEADS else LEAST_BITS
+    check(t.count == 0)
+    if t.capacity > least:
+        t.used = t.heads
+        t.free = NONE
+        t.changes += 1
+        entries_grow(t, t.capacity - LESS if t.capacity > least + LESS else least)
+    if t.bits > bits:
+        # Without entries all slots are 0, whichever remain.
+        grow(<void**> &t.slots, sizeof(uint32_t) << (t.bits - 1))
+        t.bits -= 1
+        t.mask >>= 1
+        t.changes += 1
+    return 0
 
 
 cdef bint table_detach(Table* t, Detached* old) except False:

@@ -93,18 +93,21 @@ def test_the_machines_clock_expires_entries(twin):
 
 
 def test_many_that_expire_together_cost_no_long_pause():
-    """200,000 deadlines in one tick: no call takes long (the bench measures a million; here the bound is generous)."""
+    """50,000 deadlines in one tick: moving down the wheel and leaving, they take many calls of a bounded length each.
+
+    (`bench/pauses.py` tells the time; here it is counted, so that a busy machine doesn't matter.)
+    """
     clock = ManualClock()
-    store = _speedups.Store(200_000, clock=clock, policy="lru")
+    store = _speedups.Store(50_000, clock=clock, policy="lru")
     store.renew(NEVER)
-    for key in range(200_000):
+    for key in range(50_000):
         store.put(key, None, expires=clock.now() + 300 * SECOND)
-    longest = 0
-    for seconds in (200, 99, 2):
+    for seconds in (200, 99):
         clock.advance(seconds)
-        for _ in range(400):
-            start = time.thread_time_ns()
-            store.expire()
-            longest = max(longest, time.thread_time_ns() - start)
-    assert len(store) == 0
-    assert longest < 10_000_000
+        for _ in range(60):
+            assert store.expire() == 0
+        store.validate()
+    clock.advance(2)
+    left = [store.expire() for _ in range(50)]
+    assert max(left) <= 1024
+    assert (sum(left), len(store)) == (50_000, 0)

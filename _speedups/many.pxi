@@ -1,0 +1,73 @@
+# Reading many keys at once: what costs is waiting for memory, so it is asked for ahead, a batch at a time.
+#
+# A lookup waits four times, each on what the last brought: the key's hash, its slot, the entry, the value. Over a batch
+# each step is asked for all keys before the next step looks: the waits overlap.
+
+cdef enum:
+    BATCH = 16
+    PRESIZED = 4096  # most room made in the answer before it is known how many keys are there
+
+cdef extern from *:
+    dict dict_for "__Pyx_PyDict_NewPresized"(Py_ssize_t)
+    PyObject** items_of "PySequence_Fast_ITEMS"(object) noexcept
+
+
+cdef void guess_batch(Table* t, PyObject** keys, Py_ssize_t count, uint32_t* guesses) noexcept nogil:
+    # For each key the entry that its tag names, NONE without one; their lines are on the way then. A key that is no
+    # str, or has no hash yet, has another field there: it is guessed wrong, which costs nothing but the guess.
+    cdef uint64_t products[BATCH]
+    cdef uint32_t at, tag
+    cdef Py_ssize_t n
+    for n in range(count):
+        products[n] = <uint64_t> str_hash(keys[n]) * t.multiplier if is_str(keys[n]) else 0
+        prefetch(&t.slots[slot_of(t, products[n])])
+    for n in range(count):
+        at = slot_of(t, products[n])
+        tag = tag_of(t, products[n])
+        while t.slots[at] != 0 and (t.slots[at] ^ tag) > t.mask:
+            at = (at + 1) & t.mask
+            tag = farther(t, tag)
+        guesses[n] = t.slots[at] & t.mask
+        prefetch(&t.entries[guesses[n]])
+        prefetch(&t.links[guesses[n]])
+    for n in range(count):
+        prefetch(t.entries[guesses[n]].value)
+
+
+cdef dict get_many(Store self, object keys):
+    cdef Table* t = &self.t
+    cdef Py_ssize_t count = len(keys), at = 0, n
+    cdef dict found = dict_for(count if count < PRESIZED else PRESIZED)
+    cdef uint32_t guesses[BATCH]
+    cdef uint32_t i
+    cdef uint64_t changes = 0
+    cdef object key, value
+    while at < len(keys):  # foreign code may change a list
+        n = at % BATCH
+        if n == 0:
+            count = len(keys) - at
+            for i in range(BATCH, 2 * BATCH if count > 2 * BATCH else count):
+                prefetch(items_of(keys)[at + i])
+            guess_batch(t, items_of(keys) + at, BATCH if count > BATCH else count, guesses)
+            changes = t.changes
+        key = <object> items_of(keys)[at]
+        at += 1
+        i = guesses[n]
+        if likely(changes == t.changes and t.entries[i].key == <PyObject*> key and t.clock == NULL):
+            if not is_fresh(t, i, 0):
+                i = NONE
+        else:
+            i = find_fresh(t, <PyObject*> key)
+        if i == NONE:
+            t.misses += 1
+            continue
+        policy_hit(t, i)
+        if likely(not t.entries[i].meta & KIND):
+            t.hits += 1
+            value = <object> t.entries[i].value
+        else:
+            value = rebuilt_hit(self, i, MISSING)
+            if value is MISSING:
+                continue
+        PyDict_SetItem(found, key, value)
+    return found

@@ -3,6 +3,7 @@
 #   make test     the test-suite, on the compiled local tier and on its Python twin
 #   make check    lint, format, types, and the stub of the extension
 #   make bench    what each operation costs beside its peers
+#   make check-native  the local tier's tests on a debug build, under AddressSanitizer and UndefinedBehaviorSanitizer
 # PYTHON=... chooses the interpreter that .venv is made with; ARGS=... adds options to pytest or to the demo.
 
 .DEFAULT_GOAL := help
@@ -16,10 +17,10 @@ SOURCES := pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxi _s
 # The suites that use the local tier through its contract: they run on the Python twin as well.
 TWIN_SUITES := $(wildcard tests/core tests/cache tests/django)
 
-.PHONY: help demo test test-compiled test-twin check lint format types stub bench clean
+.PHONY: help demo test test-compiled test-twin check check-native lint format types stub bench clean
 
 help:
-	@sed -n '2,6s/^# \{0,1\}//p' Makefile
+	@sed -n '2,7s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.demo
 	$(BIN)/twotier demo $(ARGS)
@@ -46,6 +47,9 @@ types: $(VENV)/.dev
 
 stub: $(VENV)/.dev
 	$(BIN)/python -m mypy.stubtest twotier._speedups --concise --allowlist tests/stubtest-allowlist.txt
+
+check-native: $(VENV)/.test
+	.ci/check-native $(BIN)/python -q $(ARGS)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest bench --quiet --benchmark-columns=median,iqr,ops --benchmark-max-time=0.5 $(ARGS)

@@ -24,6 +24,7 @@ from twotier.remote.commands import (
     SetGeneration,
     TimeLeft,
 )
+from twotier.remote.fenced import Done, Fenced
 from twotier.remote.reader import NOTHING, PlainReader
 from twotier.resp import ErrorReply
 
@@ -300,3 +301,22 @@ def test_under_least_privilege(own_server, remotes):
     with pytest.raises(RemoteError, match="NOPERM"):
         remote.run(Put(b"ns:k", b"v", None, False, Publication(b"other", b"m")))
     assert remote.breaker.state == "closed"
+
+
+def test_fenced_write_tells_the_generation_after_it(remote, client, key, published):
+    """A write in its one trip also reads which generation stands; what goes wrong with either is raised."""
+    publication, count = published
+    generation_key = key + b":gen"
+    write = Remove([key], publication, [key + b"!"])
+    client.set(key, b"value")
+    assert remote.run(Fenced(write, generation_key)) == Done(1, None)
+    client.set(generation_key, b"name")
+    assert remote.run(Fenced(write, generation_key)) == Done(0, b"name")
+    assert count() == 2
+    client.set(key, b"no integer")
+    with pytest.raises(NotAnInteger):
+        remote.run(Fenced(Increment(key, 1, None, True, publication), generation_key))
+    client.delete(generation_key)
+    client.rpush(generation_key, b"a list")
+    with pytest.raises(RemoteError):
+        remote.run(Fenced(write, generation_key))

@@ -9,16 +9,22 @@ difference at their next lease exchange.
 """
 
 import secrets
-from collections.abc import Generator, Iterable
-from typing import Any
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, TypeVar
 
 from twotier.clock import NEVER, Clock
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import after
+from twotier.errors import RemoteError
 from twotier.local import Store
-from twotier.remote.commands import Generation
+from twotier.remote.commands import Generation, Write
+from twotier.remote.fenced import Done, Fenced
 
 NAME_BYTES = 6
+ATTEMPTS: Final = 8
+"""How often a write is done again when one clear after the other overtakes it."""
+
+R = TypeVar("R")
 
 
 class Generations:
@@ -44,10 +50,28 @@ class Generations:
         epoch, now = self._store.epoch, self._clock.now()
         name: bytes = yield Generation(self.key, new_name())
         prefix = self.prefix_of(name)
+        known = self._known  # what another caller was told meanwhile
         if known is not None and known[0] == epoch and known[1] != prefix:
-            epoch = self._store.bump_epoch()
-        self._known = (epoch, prefix, after(now, self._lasts))
+            # One of two answers is out of date, and nobody knows which; what was filled under it is in doubt.
+            self._store.bump_epoch()
+            self._known = None
+        elif known is None or known[0] <= epoch:
+            self._known = (epoch, prefix, after(now, self._lasts))
         return prefix
+
+    def write(self, make: Callable[[bytes], Write[R]]) -> Generator[Any, Any, R]:
+        """Do the write that `make` makes for a prefix of keys; again, if that prefix was a dead generation's.
+
+        Otherwise a write that begins after a clear elsewhere, and before its message, would be lost, while what was
+        written under the new generation before it stays.
+        """
+        for _ in range(ATTEMPTS):
+            prefix = yield from self.prefix()
+            done: Done[R] = yield Fenced(make(prefix), self.key)
+            if done.generation is not None and self.prefix_of(done.generation) == prefix:
+                return done.result
+            self._store.bump_epoch()
+        raise RemoteError(f"the namespace was cleared {ATTEMPTS} times during one write")
 
     def place(self, key: str) -> Generator[Any, Any, bytes]:
         """Return the name of `key` on the server."""

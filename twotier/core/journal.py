@@ -65,10 +65,12 @@ class Journal:
         with self._lock:
             return dict(itertools.islice(self._doubts.items(), count))
 
-    def settle(self, replayed: Mapping[str, Doubt]) -> None:
-        """Forget what was replayed, unless a key has been written again since."""
+    def settle(self, good: Mapping[str, Doubt]) -> None:
+        """Forget what was made good, unless a key has been written again since."""
+        if not good:
+            return
         with self._lock:
-            for key, doubt in replayed.items():
+            for key, doubt in good.items():
                 if self._doubts.get(key) is doubt:
                     del self._doubts[key]
 
@@ -78,9 +80,12 @@ class Journal:
             if self.overflows == seen:
                 self.overflows = 0
 
-    def forget(self, keys: Iterable[str]) -> None:
-        """Forget keys that a later write has reached the remote tier for."""
-        if self._doubts:
-            with self._lock:
-                for key in keys:
-                    self._doubts.pop(key, None)
+    def noted(self, keys: Iterable[str]) -> dict[str, Doubt]:
+        """Return the doubts about `keys`, for a write that will `settle` them if it reaches the remote tier.
+
+        Only those: a doubt that comes up while the write is under way may be of a later one.
+        """
+        if not self._doubts:
+            return {}
+        with self._lock:
+            return {key: self._doubts[key] for key in keys if key in self._doubts}

@@ -40,8 +40,10 @@ class TwoTier(Writes):
         give_up = namespace.clock.now() + patience
         lease = namespace.op_ids.next()
         pause = FIRST_LOOK
-        while not self._away() and key not in namespace.journal:
+        while True:
             token, now = namespace.store.token(key), namespace.clock.now()
+            if self._in_doubt(key):
+                break
             try:
                 prefix = yield from namespace.generations.prefix()
                 place, lease_place = prefix + as_bytes(key), lease_prefix(prefix) + as_bytes(key)
@@ -102,7 +104,8 @@ class TwoTier(Writes):
             stored: bool = yield PutLeased(lease_place, lease, put)
         except RemoteError:
             namespace.counters.remote_errors += 1
-            self._keep_suspect(key, value, payload, op_id, ttl, now)
+            if namespace.store.token(key) == token:
+                self._keep_suspect(key, value, payload, op_id, ttl, now)
         else:
             if stored:
                 self._install(key, value, payload, token, op_id, ttl, now)

@@ -37,12 +37,12 @@ class Reads:
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
-        if self._away() or key in namespace.journal:
+        token = namespace.store.token(key)
+        if self._in_doubt(key):
             return self._stand_in(key)
-        store = namespace.store
-        if store.op(key) is None:
-            return (yield from self._fetch(key, store.token(key), keep=keep))
-        return (yield from self._revalidate(key, keep=keep))
+        if namespace.store.op(key) is None:
+            return (yield from self._fetch(key, token, keep=keep))
+        return (yield from self._revalidate(key, token, keep=keep))
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         """Return what either tier has of `keys`, in their order."""
@@ -83,6 +83,13 @@ class Reads:
     def _away(self) -> bool:
         return self._namespace.breaker.state != "closed"
 
+    def _in_doubt(self, key: str) -> bool:
+        """Tell whether the remote tier isn't to be asked about `key`.
+
+        Take the token first: a write that fails after this look voids it, and so what the server still has isn't put.
+        """
+        return self._away() or key in self._namespace.journal
+
     def _stand_in(self, key: str) -> Any:
         """Answer without the remote tier: with the suspect if there is one and options allow, else MISSING."""
         namespace = self._namespace
@@ -95,11 +102,10 @@ class Reads:
             namespace.counters.stale_served += 1
         return value
 
-    def _revalidate(self, key: str, *, keep: bool) -> Flow[Any]:
+    def _revalidate(self, key: str, token: int, *, keep: bool) -> Flow[Any]:
         """Fetch a key that has a suspect here; of the callers that come at once, one asks and the others wait."""
         namespace = self._namespace
         store = namespace.store
-        token = store.token(key)
         flight, leads = namespace.fetches.join(key, token)
         if leads:
             try:
@@ -111,7 +117,10 @@ class Reads:
             value = store.get(key, MISSING)
             if value is not MISSING:
                 return value
-        return (yield from self._fetch(key, store.token(key), keep=keep))
+        token = store.token(key)
+        if self._in_doubt(key):
+            return self._stand_in(key)
+        return (yield from self._fetch(key, token, keep=keep))
 
     def _fetch(self, key: str, token: int, *, keep: bool) -> Flow[Any]:
         namespace = self._namespace
@@ -127,8 +136,8 @@ class Reads:
     def _fetch_many(self, keys: list[str], found: dict[str, Any]) -> Flow[None]:
         """Add to `found` what the remote tier, or failing that the stale local tier, has of `keys`."""
         namespace = self._namespace
-        asked = [] if self._away() else [key for key in keys if key not in namespace.journal]
-        tokens = [namespace.store.token(key) for key in asked]
+        taken = {key: namespace.store.token(key) for key in keys}
+        asked = [] if self._away() else [key for key in keys if not self._in_doubt(key)]
         now = namespace.clock.now()
         values: dict[str, Any] = {}
         if asked:
@@ -139,8 +148,8 @@ class Reads:
             except RemoteError:
                 namespace.counters.remote_errors += 1
             else:
-                for key, place, fetched, token in zip(asked, places, replies, tokens, strict=True):
-                    values[key] = self._fill(key, place, fetched, token, now)
+                for key, place, fetched in zip(asked, places, replies, strict=True):
+                    values[key] = self._fill(key, place, fetched, taken[key], now)
         for key in keys:
             value = values[key] if key in values else self._stand_in(key)
             if value is not MISSING:

@@ -127,10 +127,13 @@ class Recovery:
             op_id = namespace.op_ids.next()
             clear = namespace.publication("clear", op_id)
             run(SetGeneration(namespace.generations.key, new_name(), clear), probing=probing)
+            namespace.store.bump_epoch()  # here the old generation is over now, not when the message comes
             journal.settle_overflows(overflows)
         if not len(journal):
             return
         name = run(Generation(namespace.generations.key, new_name()), probing=probing)
+        if namespace.generations.contradicts(name):
+            namespace.store.bump_epoch()  # reads under the generation known here wouldn't see what is replayed
         prefix = namespace.generations.prefix_of(name)
         while batch := journal.peek(BATCH):
             removed = [key for key, doubt in batch.items() if not self._put_again(prefix, key, doubt, probing)]

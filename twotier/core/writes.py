@@ -47,16 +47,19 @@ class Writes(Reads):
         if ttl == 0:
             return (yield from self._set_nothing(key, absent=absent))
         op_id = namespace.op_ids.next()
+        noted = namespace.journal.noted((key,))
         seen = namespace.store.op(key)
         token = namespace.store.begin_write(key)
         now = namespace.clock.now()
         publication = namespace.publication("set", op_id, (key,))
-        try:
-            prefix = yield from namespace.generations.prefix()
+
+        def make(prefix: bytes) -> Put:
             place = prefix + as_bytes(key)
             data = namespace.values.seal(place, op_id, payload)
-            leases = leases_on(prefix, (key,))
-            put: bool = yield Put(place, data, milliseconds(ttl), absent, publication, leases)
+            return Put(place, data, milliseconds(ttl), absent, publication, leases_on(prefix, (key,)))
+
+        try:
+            put = yield from namespace.generations.write(make)
         except RemoteError:
             namespace.counters.remote_errors += 1
             if not absent:
@@ -64,6 +67,7 @@ class Writes(Reads):
                 self._keep_suspect(key, value, payload, op_id, ttl, now)
             return False
         if put:
+            namespace.journal.settle(noted)
             self._install(key, value, payload, token, op_id, ttl, now)
         return put
 
@@ -92,9 +96,11 @@ class Writes(Reads):
         namespace = self._open()
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
+        life = milliseconds(ttl)
         try:
-            place = yield from namespace.generations.place(key)
-            touched: bool = yield Expire(place, milliseconds(ttl), publication)
+            touched = yield from namespace.generations.write(
+                lambda prefix: Expire(prefix + as_bytes(key), life, publication)
+            )
         except RemoteError:
             namespace.counters.remote_errors += 1
             return False
@@ -110,13 +116,16 @@ class Writes(Reads):
         namespace = self._open()
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
-        prefix = yield from namespace.generations.prefix()
-        place = prefix + as_bytes(key)
-        if not create and (yield TimeLeft(place)) == KEY_MISSING:
+        if not create and (yield TimeLeft((yield from namespace.generations.place(key)))) == KEY_MISSING:
             return None
-        leases = leases_on(prefix, (key,))
+        life = milliseconds(ttl)
+
+        def make(prefix: bytes) -> Increment:
+            leases = leases_on(prefix, (key,))
+            return Increment(prefix + as_bytes(key), delta, life, create, publication, leases)
+
         try:
-            value: int | None = yield Increment(place, delta, milliseconds(ttl), create, publication, leases)
+            value = yield from namespace.generations.write(make)
         except NotAnInteger:
             raise TypeError(f"the value of {key!r} is no integer of 64 bits") from None
         except IntegerOverflow:
@@ -152,18 +161,23 @@ class Writes(Reads):
     def _set_chunk(self, entries: list[tuple[str, Any, bytes]], ttl: int) -> Flow[None]:
         namespace = self._namespace
         op_id = namespace.op_ids.next()
-        seen = [namespace.store.op(key) or NO_OP for key, _, _ in entries]
-        tokens = [namespace.store.begin_write(key) for key, _, _ in entries]
+        keys = [key for key, _, _ in entries]
+        noted = namespace.journal.noted(keys)
+        seen = [namespace.store.op(key) or NO_OP for key in keys]
+        tokens = [namespace.store.begin_write(key) for key in keys]
         now = namespace.clock.now()
-        publication = namespace.publication("set", op_id, [key for key, _, _ in entries])
-        try:
-            prefix = yield from namespace.generations.prefix()
+        publication = namespace.publication("set", op_id, keys)
+
+        def make(prefix: bytes) -> PutMany:
             life = milliseconds(ttl)
             items = []
             for key, _, payload in entries:
                 place = prefix + as_bytes(key)
                 items.append((place, namespace.values.seal(place, op_id, payload), life))
-            yield PutMany(items, publication, leases_on(prefix, [key for key, _, _ in entries]))
+            return PutMany(items, publication, leases_on(prefix, keys))
+
+        try:
+            yield from namespace.generations.write(make)
         except RemoteError:
             namespace.counters.remote_errors += 1
             expires = after(now, ttl)
@@ -171,6 +185,7 @@ class Writes(Reads):
             for key, value, payload in entries:
                 self._keep_suspect(key, value, payload, op_id, ttl, now)
             return
+        namespace.journal.settle(noted)
         for (key, value, payload), token in zip(entries, tokens, strict=True):
             self._install(key, value, payload, token, op_id, ttl, now)
 
@@ -179,27 +194,27 @@ class Writes(Reads):
         store = namespace.store
         held = sum(store.suspect(key, MISSING) is not MISSING for key in keys)
         op_id = namespace.op_ids.next()
+        noted = namespace.journal.noted(keys)
         for key in keys:
             store.begin_write(key)
+        publication = namespace.publication("delete", op_id, keys)
         try:
-            prefix = yield from namespace.generations.prefix()
-            publication = namespace.publication("delete", op_id, keys)
-            places = [prefix + as_bytes(key) for key in keys]
-            removed: int = yield Remove(places, publication, leases_on(prefix, keys))
+            removed = yield from namespace.generations.write(
+                lambda prefix: Remove([prefix + as_bytes(key) for key in keys], publication, leases_on(prefix, keys))
+            )
         except RemoteError:
             namespace.counters.remote_errors += 1
             namespace.doubt(dict.fromkeys(keys, Doubt(op_id)))
             store.apply(keys, op_tag(op_id))
             return held
         store.apply(keys, op_tag(op_id))
-        namespace.journal.forget(keys)
+        namespace.journal.settle(noted)
         return removed
 
     def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:
         """Put what the remote tier has now if the token stands, and void what readers took before the reply."""
         namespace = self._namespace
         tag = op_tag(op_id)
-        namespace.journal.forget((key,))
         namespace.store.install(
             key,
             value,

@@ -1,0 +1,160 @@
+"""Flows of the core, taken by hand: each request takes place, is answered, or fails when the test says so."""
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from twotier.clock import NEVER
+from twotier.core.leases import TwoTier
+from twotier.core.namespace import TwoTierNamespace
+from twotier.errors import RemoteTimeout
+from twotier.options import Options
+from twotier.remote.commands import Fetch, Fetched, Generation, Put, Remove, SetGeneration
+from twotier.remote.conditional import PutLeased, TakeLease, Taken
+from twotier.remote.fenced import Done, Fenced
+from twotier.remote.topology import connect
+
+
+class Server:
+    """A dict that answers commands, without a wire."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def run(self, command, *, probing=False):  # noqa: ARG002 - an executor's signature
+        """Let `command` take place, and return what it gives."""
+        return getattr(self, f"_{type(command).__name__.lower()}")(command)
+
+    def _fenced(self, command: Fenced) -> Done:
+        return Done(self.run(command.write), self.values.get(command.generation_key))
+
+    def _fetch(self, command: Fetch) -> Fetched:
+        return Fetched(self.values.get(command.key), -1 if command.key in self.values else -2)
+
+    def _generation(self, command: Generation) -> bytes:
+        return self.values.setdefault(command.key, command.candidate)
+
+    def _setgeneration(self, command: SetGeneration) -> None:
+        self.values[command.key] = command.value
+
+    def _put(self, command: Put) -> bool:
+        self.values[command.key] = command.data
+        self._drop(command.voids)
+        return True
+
+    def _remove(self, command: Remove) -> int:
+        self._drop(command.voids)
+        return self._drop(command.keys)
+
+    def _takelease(self, command: TakeLease) -> Taken:
+        taken = self.values.setdefault(command.lease, command.token) == command.token
+        return Taken(taken, self.run(Fetch(command.key)))
+
+    def _putleased(self, command: PutLeased) -> bool:
+        return self.values.get(command.watched) == command.token and self.run(command.put)
+
+    def _drop(self, keys: Iterable[bytes]) -> int:
+        return sum(self.values.pop(key, None) is not None for key in keys)
+
+
+class Call:
+    """One call of the cache under way."""
+
+    def __init__(self, flow, server: Server) -> None:
+        self._flow, self._server = flow, server
+        self.ended = False
+        self.result = self._reply = None
+        self._go(lambda: next(flow))
+
+    def take_place(self) -> "Call":
+        """Let the request take place; its reply is still under way."""
+        self._reply = self._server.run(self.request)
+        return self
+
+    def reply(self) -> "Call":
+        """Let the reply arrive."""
+        self._go(lambda: self._flow.send(self._reply))
+        return self
+
+    def fail(self) -> "Call":
+        """Let the request fail with a timeout."""
+        self._go(lambda: self._flow.throw(RemoteTimeout("no reply")))
+        return self
+
+    def load(self, value) -> "Call":
+        """Let the loader return `value`."""
+        self._go(lambda: self._flow.send(value))
+        return self
+
+    def end(self):
+        """Let everything else take place, and return the result."""
+        while not self.ended:
+            self.take_place().reply()
+        return self.result
+
+    def _go(self, step: Callable[[], object]) -> None:
+        try:
+            self.request = step()
+        except StopIteration as stop:
+            self.ended, self.result = True, stop.value
+
+
+class Process:
+    """One process's namespace, live, without threads and connections of its own."""
+
+    def __init__(self, server: Server, monkeypatch) -> None:
+        options = Options(namespace="shop")
+        self.namespace = TwoTierNamespace(connect("redis://127.0.0.1:1", options), options)
+        monkeypatch.setattr(self.namespace, "ensure_listening", lambda: None)
+        monkeypatch.setattr(self.namespace.recovery, "wake", lambda: None)
+        monkeypatch.setattr(self.namespace.executor, "run", server.run)
+        self.store = self.namespace.store
+        self.store.renew(NEVER)
+        self.tiers = TwoTier(self.namespace)
+        self._server = server
+
+    def call(self, flow) -> Call:
+        """Begin a call: its first request is under way."""
+        return Call(flow, self._server)
+
+    def set(self, value, key="key") -> Call:
+        """Begin to set."""
+        return self.call(self.tiers.set(key, value, NEVER))
+
+    def get(self, key="key") -> Call:
+        """Begin to read what the local tier has missed."""
+        return self.call(self.tiers.get(key))
+
+    def delete(self, key="key") -> Call:
+        """Begin to delete."""
+        return self.call(self.tiers.delete_many((key,)))
+
+    def clear(self) -> Call:
+        """Begin to clear the namespace."""
+        return self.call(self.tiers.clear())
+
+    def replay(self) -> None:
+        """Make good what the journal holds."""
+        self.namespace.recovery._replay(probing=False)
+
+
+@pytest.fixture
+def server():
+    """An empty server."""
+    return Server()
+
+
+@pytest.fixture
+def make_process(server, monkeypatch):
+    """Make processes on the server; their stores are validated at the end."""
+    made = []
+
+    def make() -> Process:
+        process = Process(server, monkeypatch)
+        made.append(process)
+        return process
+
+    yield make
+    for process in made:
+        process.store.validate()
+        process.namespace.close()

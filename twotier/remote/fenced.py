@@ -1,0 +1,48 @@
+"""Writes that tell under which generation of the namespace they took place.
+
+A process learns of a clear elsewhere by a message, so for a moment it may write under a generation that is over, into
+keys that nobody reads any more. So the generation is read in the trip that writes, after the write. Generations are
+named at random and never come back: one that was written under, and stands after the write, stood during it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from twotier.remote.commands import Write
+from twotier.remote.refusals import OutOfStepError, check
+from twotier.resp import pack
+
+R = TypeVar("R")
+
+
+class Done(NamedTuple, Generic[R]):
+    """What a write gave, and the generation that stood after it (None: there was none)."""
+
+    result: R
+    generation: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced(Generic[R]):
+    """A write, and then a look at the namespace's generation, in one trip."""
+
+    write: Write[R]
+    generation_key: bytes
+
+    @property
+    def replies(self) -> int:
+        """The write's, and one for GET."""
+        return self.write.replies + 1
+
+    @property
+    def wire(self) -> bytes:
+        """The write's MULTI, and GET."""
+        return self.write.wire + pack(b"GET", self.generation_key)
+
+    def parse(self, replies: list[Any]) -> Done[R]:
+        """Return the write's outcome and the generation; raise what went wrong with either."""
+        result = self.write.parse(replies[:-1])
+        generation = check(replies[-1])
+        if generation is not None and type(generation) is not bytes:
+            raise OutOfStepError("GET")
+        return Done(result, generation)

@@ -52,7 +52,7 @@ class Applying:
         """Apply the messages."""
         for payload in payloads:
             message = self.codec.decode(payload)
-            if message is not None:
+            if isinstance(message, Message):
                 self.keys += self.store.apply(message.keys, op_tag(message.op_id))
         self.messages += len(payloads)
         self.taken.value = self.messages

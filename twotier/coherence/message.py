@@ -2,19 +2,25 @@
 
 Layout, integers big-endian:
 
-    version   1   1
+    version   1   2
     op        1   1 set, 2 delete, 3 tag, 4 clear; bit 7: signed
     op id    16   the write's (see opid.py)
     count     4   number of keys
+    sent at   8   the writer's wall clock (us since 1970); not in version 1, which is read but not written any more
     lengths   4 * count   bytes of each key
     keys          UTF-8, lone surrogates let through, end to end
     mac      16   only if signed: keyed BLAKE2b over the namespace and all of the above
+
+For every version: the first byte says which, bit 7 of the second whether the last 16 are the MAC of those before them.
+So a process can tell that a message of a later version is genuine, and knows that it can't know what was superseded:
+such a message puts everything in doubt, and an upgrade stays coherent however long it takes.
 
 Keys are the user's: neither the namespace nor its generation is in them. Whatever doesn't fit the layout to the last
 byte is foreign. A process that has secrets takes signed messages only; one that has none can't check a signature, and
 takes both, as an invalidation too many costs a miss and one too few a stale read.
 """
 
+import enum
 import hmac
 import struct
 from dataclasses import dataclass
@@ -26,10 +32,14 @@ from twotier.opid import OP_ID_BYTES
 
 Kind = Literal["set", "delete", "tag", "clear"]
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""The version that is written; it and the one before it are read."""
+LATEST_VERSION: Final = 15
+"""The highest that is believed to be a version: text and noise on the channel seldom begin like that."""
 MAC_BYTES: Final = 16
 
 _HEAD: Final = struct.Struct(f">BB{OP_ID_BYTES}sI")
+_SENT_AT: Final = struct.Struct(">Q")
 _SIGNED: Final = 0x80
 _OPS: Final[dict[Kind, int]] = {"set": 1, "delete": 2, "tag": 3, "clear": 4}
 _KINDS: Final[dict[int, Kind]] = {op: kind for kind, op in _OPS.items()}
@@ -42,6 +52,18 @@ class Message:
     kind: Kind
     op_id: bytes
     keys: tuple[str, ...] = ()
+    sent_at: int = 0
+    """When the writer made the message, by its wall clock (us); 0 if it didn't say."""
+
+
+class Later(enum.Enum):
+    """The type of `LATER`."""
+
+    LATER = "a message of a later version"
+
+
+LATER: Final = Later.LATER
+"""In place of a message: one that can't be read here, as its version is a later one."""
 
 
 class MessageCodec:
@@ -65,25 +87,34 @@ class MessageCodec:
             raise ValueError(f"op_id must be {OP_ID_BYTES} bytes, got {len(message.op_id)}")
         keys = [key.encode("utf-8", "surrogatepass") for key in message.keys]
         op = _OPS[message.kind] | (_SIGNED if self._macs else 0)
-        head = _HEAD.pack(VERSION, op, message.op_id, len(keys))
+        head = _HEAD.pack(VERSION, op, message.op_id, len(keys)) + _SENT_AT.pack(message.sent_at)
         body = b"".join((head, struct.pack(f">{len(keys)}I", *map(len, keys)), *keys))
         return body + _mac(self._macs[0], body) if self._macs else body
 
-    def decode(self, payload: bytes) -> Message | None:
-        """Return the message in `payload`, or None if it is foreign, corrupt, or not signed as it should be."""
+    def decode(self, payload: bytes) -> Message | Later | None:
+        """Return the message in `payload`; None if it is foreign, corrupt, or not signed as it should be.
+
+        LATER for a message of a version that isn't known here yet: everything may have been superseded.
+        """
         if len(payload) < _HEAD.size:
             return None
         version, op, op_id, count = _HEAD.unpack_from(payload)
+        end = len(payload) - MAC_BYTES if op & _SIGNED else len(payload)
+        if not 0 < version <= LATEST_VERSION or not self._genuine(payload, end):
+            return None
+        if version > VERSION:
+            return LATER
         kind = _KINDS.get(op & ~_SIGNED)
-        if version != VERSION or kind is None:
+        if kind is None:
             return None
-        end = len(payload)
-        if op & _SIGNED:
-            end -= MAC_BYTES
-        if not self._genuine(payload, end):
-            return None
-        keys = _split(payload, count, end)
-        return None if keys is None else Message(kind, op_id, keys)
+        start, sent_at = _HEAD.size, 0
+        if version > 1:
+            start += _SENT_AT.size
+            if start > end:
+                return None
+            (sent_at,) = _SENT_AT.unpack_from(payload, _HEAD.size)
+        keys = _split(payload, start, count, end)
+        return None if keys is None else Message(kind, op_id, keys, sent_at)
 
     def _genuine(self, payload: bytes, end: int) -> bool:
         """Tell whether `payload`, whose MAC is said to start at `end`, may be believed."""
@@ -93,12 +124,12 @@ class MessageCodec:
         return any(hmac.compare_digest(_mac(keyed, body), mac) for keyed in self._macs)
 
 
-def _split(payload: bytes, count: int, end: int) -> tuple[str, ...] | None:
-    """Return the `count` keys that fill `payload` up to `end`; None if they don't."""
-    start = _HEAD.size + 4 * count
+def _split(payload: bytes, start: int, count: int, end: int) -> tuple[str, ...] | None:
+    """Return the `count` keys whose lengths and texts fill `payload` from `start` to `end`; None if they don't."""
+    lengths_at, start = start, start + 4 * count
     if start > end:
         return None
-    lengths: tuple[int, ...] = struct.unpack_from(f">{count}I", payload, _HEAD.size)
+    lengths: tuple[int, ...] = struct.unpack_from(f">{count}I", payload, lengths_at)
     bounds = list(accumulate(lengths, initial=start))
     if bounds[-1] != end:
         return None

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from twotier.clock import NEVER, SECOND, SystemClock
+from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
 from twotier.coherence.listener import Listener
 from twotier.coherence.message import Kind, Message, MessageCodec
 from twotier.coherence.registry import release_listener, shared_listener
@@ -206,7 +206,7 @@ class TwoTierNamespace(Namespace):
         """Return the invalidation that goes with write `op_id` of `keys`; None where nobody listens."""
         if not self._linked:
             return None
-        message = Message(kind, op_id, tuple(keys))
+        message = Message(kind, op_id, tuple(keys), wall_clock())
         self.counters.invalidations_sent += len(message.keys)
         return Publication(self.channel, self.messages.encode(message))
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from twotier.clock import SECOND
 from twotier.coherence.listener import NOT_ASKED, NotAsked
+from twotier.coherence.message import LATER
 from twotier.opid import op_tag
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class NamespaceSubscriber:
             message = namespace.messages.decode(payload)
             if message is None:
                 namespace.counters.corrupt += 1
+            elif message is LATER:
+                namespace.store.bump_epoch()  # of a process that was upgraded already
             elif message.kind == "clear":
                 # Gone, not only in doubt: an outage must not bring back what was cleared.
                 namespace.store.clear()

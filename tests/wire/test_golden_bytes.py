@@ -1,0 +1,48 @@
+"""The bytes on the wire, pinned: a change of them is a change of the format's version, and older ones stay readable."""
+
+import pytest
+
+from twotier.coherence.message import Message, MessageCodec
+from twotier.remote.envelope import Envelope, Sealed
+
+OP_ID = bytes(range(16))
+HEX = OP_ID.hex()
+SECRETS = (b"secret",)
+
+SENT_AT = 1_700_000_000_123_456
+KEYS = "00000001 00000002 61 c3a9"
+MESSAGES = {
+    "v1, unsigned": ((), 0, f"01 01 {HEX} 00000002 {KEYS}"),
+    "v1, signed": (SECRETS, 0, f"01 81 {HEX} 00000002 {KEYS} d961421ff34c23fbe81c38de327de5be"),
+    "v2, unsigned": ((), SENT_AT, f"02 01 {HEX} 00000002 00060a2418202240 {KEYS}"),
+    "v2, signed": (SECRETS, SENT_AT, f"02 81 {HEX} 00000002 00060a2418202240 {KEYS} bdf8225d1fa742e8c16bd2c46ba7e4e1"),
+}
+"""Secrets, time of sending, and bytes of a "set" of the keys "a" and "é", for each version."""
+
+CHECK, MAC = "ce7cccadc3a94cf5", "04da6df9529c451168252fc1f6fd2a41"
+ENVELOPES = {
+    "v1, unsigned": ((), f"f274740101{HEX}{CHECK}{b'payload'.hex()}"),
+    "v1, signed": (SECRETS, f"f274740181{HEX}{CHECK}{MAC}{b'payload'.hex()}"),
+}
+
+
+@pytest.mark.parametrize(("secrets", "sent_at", "expected"), MESSAGES.values(), ids=MESSAGES)
+def test_messages_of_each_version_are_read(secrets, sent_at, expected):
+    """A message of this version, or the one before it, is read as what was sent."""
+    codec = MessageCodec(secrets, "shop")
+    assert codec.decode(bytes.fromhex(expected)) == Message("set", OP_ID, ("a", "é"), sent_at)
+
+
+@pytest.mark.parametrize("version", ["v2, unsigned", "v2, signed"])
+def test_messages_are_written_in_the_current_version(version):
+    """A message has the very bytes that other processes expect."""
+    secrets, sent_at, expected = MESSAGES[version]
+    assert MessageCodec(secrets, "shop").encode(Message("set", OP_ID, ("a", "é"), sent_at)) == bytes.fromhex(expected)
+
+
+@pytest.mark.parametrize(("secrets", "expected"), ENVELOPES.values(), ids=ENVELOPES)
+def test_envelopes(secrets, expected):
+    """A value has the very bytes that other processes expect, and is read from them."""
+    envelope = Envelope(secrets, "ns")
+    assert envelope.seal(b"key", OP_ID, b"payload", 1).hex() == expected
+    assert envelope.open(b"key", bytes.fromhex(expected)) == Sealed(OP_ID, 1, b"payload")

@@ -56,8 +56,8 @@ def test_the_wheel_works(built, environment):
 
 
 def test_every_module_of_the_wheel_imports(built, environment):
-    """With all extras, every module imports, and the command starts."""
-    environment.install(f"{built.wheel}[all]")
+    """With all extras (and pytest, for its plugin), every module imports, and the command starts."""
+    environment.install(f"{built.wheel}[all]", "pytest")
     modules = environment.run(
         "import django.conf, importlib, pkgutil, twotier\n"
         "django.conf.settings.configure(SECRET_KEY='for tests alone')\n"

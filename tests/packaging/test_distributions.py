@@ -50,7 +50,7 @@ def test_the_wheel_has_what_is_used(built):
 
 
 def test_the_wheel_works(built, environment):
-    """Installed from the wheel with what it requires, the compiled local tier serves."""
+    """Installed from the wheel, which was made of the sdist, with what it requires, the compiled local tier serves."""
     environment.install(str(built.wheel))
     assert environment.run(TELL) == "compiled\n"
 
@@ -81,12 +81,6 @@ def test_a_required_compilation_must_succeed(built, environment):
     """TWOTIER_COMPILE=required makes an error of it."""
     with pytest.raises(AssertionError, match="/bin/false"):
         environment.install(str(built.sdist), "--no-deps", CC="/bin/false", TWOTIER_COMPILE="required")
-
-
-def test_the_sdist_works(built, environment):
-    """Built by pip from the sdist, the compiled local tier serves."""
-    environment.install(str(built.sdist), TWOTIER_COMPILE="required")
-    assert environment.run(TELL) == "compiled\n"
 
 
 def test_an_editable_install_works(built, environment, tmp_path):

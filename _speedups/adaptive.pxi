@@ -46,24 +46,24 @@ cdef inline uint64_t main_ghost_slots(uint64_t capacity) noexcept nogil:
 cdef void adaptive_init(Table* t) noexcept nogil:
     cdef Adaptive* a = &t.adaptive
     memset(a, 0, sizeof(Adaptive))
-    adaptive_set_capacity(t, t.maxsize)
-    adaptive_set_q(a, <double> <uint64_t> (t.maxsize * 0.1 + 0.5))
-    ghosts_init(&a.probation_ghosts, probation_ghost_slots(t.maxsize))
-    ghosts_init(&a.main_ghosts, main_ghost_slots(t.maxsize))
+    adaptive_set_capacity(t, t.fits)
+    adaptive_set_q(a, <double> <uint64_t> (t.fits * 0.1 + 0.5))
+    ghosts_init(&a.probation_ghosts, probation_ghost_slots(t.fits))
+    ghosts_init(&a.main_ghosts, main_ghost_slots(t.fits))
 
 
-cdef void adaptive_resize(Table* t, uint32_t maxsize) noexcept nogil:
+cdef void adaptive_resize(Table* t, uint32_t fits) noexcept nogil:
     # What was learned is kept, in proportion. (The caller evicts what is over.)
     cdef Adaptive* a = &t.adaptive
-    cdef double share = a.q / t.maxsize
-    adaptive_set_capacity(t, maxsize)
-    adaptive_set_q(a, share * maxsize)
-    ghosts_resize(&a.probation_ghosts, probation_ghost_slots(maxsize), a.misses)
-    ghosts_resize(&a.main_ghosts, main_ghost_slots(maxsize), a.main_ops)
+    cdef double share = a.q / t.fits
+    adaptive_set_capacity(t, fits)
+    adaptive_set_q(a, share * fits)
+    ghosts_resize(&a.probation_ghosts, probation_ghost_slots(fits), a.misses)
+    ghosts_resize(&a.main_ghosts, main_ghost_slots(fits), a.main_ops)
 
 
 cdef inline int64_t main_target(Table* t) noexcept nogil:
-    return <int64_t> t.maxsize - <int64_t> t.adaptive.q
+    return <int64_t> t.fits - <int64_t> t.adaptive.q
 
 
 cdef inline int32_t since(uint32_t later, uint32_t earlier) noexcept nogil:

@@ -19,7 +19,7 @@ cdef int audit(Table* t) except -1:
 cdef int audit_index(Table* t) except -1:
     cdef uint64_t at, count = 0, live = 0
     cdef uint32_t i, slot, distance
-    expect(t.count <= t.maxsize, "more entries than maxsize")
+    expect(t.count <= t.fits <= t.maxsize, "more entries than maxsize, or than the policy reckons with")
     expect(t.used <= t.capacity, "more entries in use than there are")
     expect(<uint64_t> t.mask + 1 == <uint64_t> 1 << t.bits, "the index's size is off")
     expect((<size_t> t.entries & 63) == 0, "the entries aren't aligned")

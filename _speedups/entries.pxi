@@ -87,6 +87,7 @@ cdef struct Table:
     uint64_t hits, misses
     uint64_t changes     # of the table's structure, so that a lookup sees what foreign code did
     uint32_t count, used, capacity, heads, free, maxsize
+    uint32_t fits        # entries that the policy reckons with: maxsize, or as many as the bytes allow
     void* block          # what `entries` is aligned inside of
     int64_t* stales      # NULL before the first stale window
     int64_t* weights     # NULL without max_bytes

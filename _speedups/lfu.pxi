@@ -46,7 +46,7 @@ cdef void lfu_halve(Table* t) noexcept nogil:
 
 cdef inline void lfu_used(Table* t) noexcept nogil:
     t.lfu.uses += 1
-    if t.lfu.uses >= LFU_USES_PER_HALVING * <uint64_t> t.maxsize:
+    if t.lfu.uses >= LFU_USES_PER_HALVING * <uint64_t> t.fits:
         lfu_halve(t)
 
 

@@ -103,7 +103,7 @@ cdef bint place(
         return False
     if i == NONE:
         reclaim(t, now_, PER_WRITE, leaving)
-        i = policy_admit(t, hash_, leaving)
+        i = policy_admit(t, hash_, made.weight, leaving)
         e = &t.entries[i]
         Py_INCREF(<object> key)
         e.key = key

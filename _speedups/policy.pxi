@@ -1,4 +1,7 @@
-# The policy of a table, and how an entry leaves for good.
+# The policy of a table, and how entries come and leave.
+#
+# The policies reckon in entries. Where bytes are what is short, `fits` follows how many entries they allow, in steps of
+# an eighth: a policy that believed in a maxsize never reached would never take the cache for full.
 
 
 cdef uint32_t policy_heads(uint32_t policy) noexcept nogil:
@@ -97,36 +100,55 @@ cdef inline void prefetch_admission(Table* t, uint64_t hash_) noexcept nogil:
         ghosts_prefetch(&t.adaptive.main_ghosts, mixed)
 
 
-cdef void admit_adaptive(Table* t, uint64_t hash_, Leaving* leaving, bint* promote) noexcept nogil:
-    # Learn from the ghost of the key that comes, and make room.
+cdef inline bint is_crowded(Table* t, int64_t weight) noexcept nogil:
+    # Whether an entry of that weight doesn't fit in.
+    return t.count >= t.maxsize or t.bytes > t.max_bytes - weight
+
+
+cdef void policy_fit(Table* t, uint32_t fits) noexcept nogil:
+    if t.policy == ADAPTIVE:
+        adaptive_resize(t, fits)
+    t.fits = fits
+
+
+cdef void policy_reckon(Table* t, int64_t weight) noexcept nogil:
+    # See whether bytes allow as many entries as the policy reckons with, which is never below the count.
+    cdef uint64_t more = <uint64_t> t.fits + (t.fits >> 3) + 1
+    if t.bytes > t.max_bytes - weight:
+        if t.count < t.fits - (t.fits >> 3):
+            policy_fit(t, t.count)
+    elif t.count >= t.fits and t.fits < t.maxsize:
+        policy_fit(t, <uint32_t> (more if more < t.maxsize else t.maxsize))
+
+
+cdef void admit_adaptive(Table* t, uint64_t hash_, int64_t weight, Leaving* leaving, bint* promote) noexcept nogil:
+    # Learn from the ghost of the key that comes, and make room for it.
     cdef Adaptive* a = &t.adaptive
-    cdef uint32_t victim
+    cdef uint32_t victim = NONE
     a.misses += 1
-    if t.count >= t.maxsize:
+    if is_crowded(t, weight):
         victim = adaptive_age(t)
         if victim != NONE:
             entry_evict(t, victim, leaving)
     promote[0] = adaptive_learn(t, mix64(hash_ ^ t.salt))
-    if t.count >= t.maxsize:
+    if victim == NONE and is_crowded(t, weight):
         if promote[0] and a.n_main and a.n_main >= main_target(t):
             entry_evict(t, adaptive_drop_main(t, adaptive_settle(t)), leaving)
-        else:
-            while t.count >= t.maxsize:
-                entry_evict(t, adaptive_pop(t), leaving)
         prefetch_victims(t, PROBATION)
 
 
-cdef uint32_t policy_admit(Table* t, uint64_t hash_, Leaving* leaving) noexcept nogil:
+cdef uint32_t policy_admit(Table* t, uint64_t hash_, int64_t weight, Leaving* leaving) noexcept nogil:
     # Make room for a new entry, take it, and put it in its ring. (entries_reserve saw to it that there is one.)
     cdef uint32_t i
     cdef bint promote = False
+    if t.weights != NULL:
+        policy_reckon(t, weight)
     if t.policy == ADAPTIVE:
-        admit_adaptive(t, hash_, leaving, &promote)
-    else:
-        while t.count >= t.maxsize:
-            entry_evict(t, policy_pop(t), leaving)
-            if t.policy == LRU:
-                prefetch_victims(t, LRU_HEAD)
+        admit_adaptive(t, hash_, weight, leaving, &promote)
+    while is_crowded(t, weight) and leaving_room(leaving):
+        entry_evict(t, policy_pop(t), leaving)
+        if t.policy == LRU:
+            prefetch_victims(t, LRU_HEAD)
     i = entry_take(t)
     t.details[i].hash = hash_
     t.entries[i].meta = 0

@@ -29,7 +29,7 @@ cdef class Store:
             raise ConfigurationError(f"policy must be 'lru', 'lfu' or 'adaptive', got {policy!r}")
         if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
             raise ConfigurationError(f"max_bytes must be None or an int >= 1, got {max_bytes!r}")
-        t.maxsize = checked_size(maxsize)
+        t.maxsize = t.fits = checked_size(maxsize)
         t.policy = LRU if policy == "lru" else LFU if policy == "lfu" else ADAPTIVE
         t.heads = policy_heads(t.policy)
         t.max_bytes = NEVER if max_bytes is None else max_bytes
@@ -257,8 +257,7 @@ cdef class Store:
         cdef Table* t = &self.t
         cdef Leaving leaving
         cdef uint32_t size = checked_size(maxsize)
-        if t.policy == ADAPTIVE:
-            adaptive_resize(t, size)
+        policy_fit(t, size)
         t.maxsize = size
         while t.count > t.maxsize:
             leaving_init(&leaving)

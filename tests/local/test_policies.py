@@ -160,3 +160,35 @@ def test_a_seed_repeats_everything(make_store, policy):
                 store.put(key, 0, expires=NEVER)
         kept.append(sorted(store.keys()))
     assert kept[0] == kept[1]
+
+
+def hit_ratio(store, keys):
+    """Read each key, and put it where the read missed."""
+    hits = 0
+    for key in keys:
+        if store.get(key) is None:
+            store.put(key, True, expires=NEVER)
+        else:
+            hits += 1
+    return hits / len(keys)
+
+
+@pytest.mark.parametrize("policy", ["lru", "lfu", "adaptive"])
+@pytest.mark.parametrize("stream", ["scan in zipf", "loop", "shift"])
+def test_a_byte_bound_is_as_good_as_a_count(make_store, policy, stream):
+    """Where bytes are what is short, the policy reckons with what they allow, not with a maxsize out of reach."""
+    keys = STREAMS[stream] * 2
+    by_count = hit_ratio(make_store(100, policy=policy), keys)
+    by_bytes = hit_ratio(make_store(50_000, policy=policy, max_bytes=1000, weigher=lambda *_: 10), keys)
+    assert by_bytes >= by_count - 0.05  # it has to find out first
+
+
+@pytest.mark.parametrize("policy", ["lru", "lfu", "adaptive"])
+def test_a_policy_reckons_anew_when_weights_change(make_store, policy):
+    """Light, heavy and light again: the bound holds, and in the end as many are held as fit."""
+    store = make_store(5000, policy=policy, max_bytes=2000, weigher=lambda _, weight: weight)
+    for base, weight in ((0, 2), (10_000, 100), (20_000, 1)):
+        for key in range(base, base + 6000):
+            store.put(key, weight, expires=NEVER)
+        assert store.counters()["bytes"] > 1800
+    assert len(store) == 2000

@@ -102,6 +102,7 @@ class Adaptive:
         self._probation, self._main = Entry(), Entry()  # next = newest, prev = oldest
         self._n_probation = self._n_main = 0
         self._misses = self._main_ops = self._age_count = 0
+        self._promote = False
         self._set_capacity(capacity)
         self.q = min(float(self._q_max), max(float(self._q_min), float(int(capacity * 0.1 + 0.5))))
         self._ghosts_probation = Ghosts(max(16, capacity * 3 // 2))
@@ -117,25 +118,28 @@ class Adaptive:
                 self._probation.push_front(entry)
             entry.stamp = self._misses
 
-    def admit(self, entry: Entry) -> list[Entry]:
-        """Learn from the ghost of `entry`, make room, and take it in."""
+    def make_room(self, entry: Entry, crowded: bool) -> list[Entry]:
+        """Learn from the ghost of `entry`, and evict one if there is no room."""
         victims: list[Entry] = []
         self._misses = (self._misses + 1) & M32
-        if self._is_full():
+        if crowded:
             self._age(victims)
-        promote = self._learn(self._mixed(entry))
-        if self._is_full():
-            if promote and self._n_main and self._n_main >= self._main_target():
+        self._promote = self._learn(self._mixed(entry))
+        if crowded and not victims:
+            if self._promote and self._n_main and self._n_main >= self._main_target():
                 victims.append(self._drop_main(self._settle()))
             else:
-                self._make_room(victims, self._capacity - 1)
-        if promote or self._n_main < self._main_target():  # a cold cache fills main first
+                victims.append(self.pop())
+        return victims
+
+    def insert(self, entry: Entry) -> None:
+        """Take it in, on the list where it belongs."""
+        if self._promote or self._n_main < self._main_target():  # a cold cache fills main first
             self._to_main(entry)
         else:
             entry.in_main, entry.freq, entry.stamp = False, 0, self._misses
             self._probation.push_front(entry)
             self._n_probation += 1
-        return victims
 
     def forget(self, entry: Entry) -> None:
         """Drop it, without a ghost."""
@@ -148,7 +152,7 @@ class Adaptive:
     def pop(self) -> Entry:
         """Evict one entry."""
         victims: list[Entry] = []
-        self._make_room(victims, self._n_probation + self._n_main - 1)
+        self._evict_to(victims, self._n_probation + self._n_main - 1)
         return victims[0]
 
     def resize(self, capacity: int) -> list[Entry]:
@@ -159,7 +163,7 @@ class Adaptive:
         self._ghosts_probation = self._ghosts_probation.resized(max(16, capacity * 3 // 2), self._misses)
         self._ghosts_main = self._ghosts_main.resized(max(8, capacity // 2), self._main_ops)
         victims: list[Entry] = []
-        self._make_room(victims, capacity)
+        self._evict_to(victims, capacity)
         return victims
 
     def clear(self) -> None:
@@ -194,9 +198,6 @@ class Adaptive:
 
     def _mixed(self, entry: Entry) -> int:
         return mix64(entry.hash & M64 ^ self._salt)
-
-    def _is_full(self) -> bool:
-        return self._n_probation + self._n_main >= self._capacity
 
     def _learn(self, mixed: int) -> bool:
         """Move the boundary if the key left lately; tell whether it belongs in main at once."""
@@ -265,7 +266,7 @@ class Adaptive:
         else:
             victims.append(self._drop_main(tail))
 
-    def _make_room(self, victims: list[Entry], size: int) -> None:
+    def _evict_to(self, victims: list[Entry], size: int) -> None:
         """Evict until `size` entries are left."""
         promotions = 0
         while self._n_probation + self._n_main > size:

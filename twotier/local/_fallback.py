@@ -55,7 +55,7 @@ class Store:
         seed: int | None = None,
     ) -> None:
         seed = _PROCESS_SEED if seed is None else seed
-        self._maxsize = _checked_size(maxsize)
+        self._maxsize = self._fits = _checked_size(maxsize)
         self._order = _order(policy, maxsize, seed)
         self._values = Values(copy, encode, decode, max_bytes, weigher)
         self._listener = Listener(on_removal, self._values)
@@ -278,7 +278,7 @@ class Store:
         _checked_size(maxsize)
         with Leaving(self._listener) as leaving, self._lock:
             self._maxsize = maxsize
-            self._drop(self._order.resize(maxsize), leaving)
+            self._drop(self._fit(maxsize), leaving)
 
     @property
     def maxsize(self) -> int:
@@ -361,8 +361,9 @@ class Store:
             self._reclaim(_PER_WRITE, leaving)
             entry = made
             entry.alive = True
+            self._make_room(entry, leaving)
             self._table.add(entry)
-            self._drop(self._order.admit(entry), leaving)
+            self._order.insert(entry)
         else:
             old = Entry(entry.key)
             old.value, old.kind = entry.value, entry.kind
@@ -377,6 +378,29 @@ class Store:
         while self._values.over(self._bytes):
             self._drop([self._order.pop()], leaving)
         return entry.alive
+
+    def _make_room(self, entry: Entry, leaving: Leaving) -> None:
+        """Evict what a new entry displaces, by count or by weight."""
+        self._reckon(entry.weight)
+        self._drop(self._order.make_room(entry, self._is_crowded(entry.weight)), leaving)
+        while self._is_crowded(entry.weight):
+            self._drop([self._order.pop()], leaving)
+
+    def _is_crowded(self, weight: int) -> bool:
+        return len(self._table) >= self._maxsize or self._values.over(self._bytes + weight)
+
+    def _reckon(self, weight: int) -> None:
+        """See whether bytes allow as many entries as the policy reckons with; it follows in steps of an eighth."""
+        count, fits = len(self._table), self._fits
+        if self._values.over(self._bytes + weight):
+            if count < fits - fits // 8:
+                self._fit(count)
+        elif count >= fits and fits < self._maxsize:
+            self._fit(min(fits + fits // 8 + 1, self._maxsize))
+
+    def _fit(self, fits: int) -> list[Entry]:
+        self._fits = fits
+        return self._order.resize(fits)
 
     def _reclaim(self, most: int, leaving: Leaving) -> int:
         count = 0

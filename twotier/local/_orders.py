@@ -76,8 +76,11 @@ class Order(Protocol):
     def hit(self, entry: Entry) -> None:
         """Note a use of a resident entry."""
 
-    def admit(self, entry: Entry) -> list[Entry]:
-        """Take in a new entry; return those that leave for it."""
+    def make_room(self, entry: Entry, crowded: bool) -> list[Entry]:
+        """Prepare for a new entry, which doesn't fit in if `crowded`; return those that leave for it."""
+
+    def insert(self, entry: Entry) -> None:
+        """Take in the entry that room was made for."""
 
     def forget(self, entry: Entry) -> None:
         """Drop an entry that was deleted or has expired."""
@@ -106,11 +109,13 @@ class Lru:
         """Make it the newest."""
         self._order[entry] = None
 
-    def admit(self, entry: Entry) -> list[Entry]:
-        """Make room and take it in as the newest."""
-        victims = self._shrink(self._capacity - 1)
+    def make_room(self, entry: Entry, crowded: bool) -> list[Entry]:  # noqa: ARG002 - the protocol's
+        """Evict one if there is no room."""
+        return [self.pop()] if crowded else []
+
+    def insert(self, entry: Entry) -> None:
+        """Take it in as the newest."""
         self._order[entry] = None
-        return victims
 
     def forget(self, entry: Entry) -> None:
         """Drop it."""
@@ -154,14 +159,16 @@ class Lfu:
         self._by_count[entry.freq][entry] = None
         self._used()
 
-    def admit(self, entry: Entry) -> list[Entry]:
-        """Make room and take it in with one use."""
-        victims = self._shrink(self._capacity - 1)
+    def make_room(self, entry: Entry, crowded: bool) -> list[Entry]:  # noqa: ARG002 - the protocol's
+        """Evict one if there is no room."""
+        return [self.pop()] if crowded else []
+
+    def insert(self, entry: Entry) -> None:
+        """Take it in with one use."""
         entry.freq = 1
         self._by_count[1][entry] = None
         self._size += 1
         self._used()
-        return victims
 
     def forget(self, entry: Entry) -> None:
         """Drop it."""

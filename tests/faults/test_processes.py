@@ -34,7 +34,7 @@ with Cache(sys.argv[1], namespace=sys.argv[2]) as cache:
         assert cache.get("long") == "value"
         assert cache.stats().local_hits == before + 1, "fresh all the same"
         assert 990 < cache.ttl("long") <= 1000
-        renewed = time.monotonic() + 1.5
+        renewed = time.monotonic() + 1.1
         while time.monotonic() < renewed:
             health = cache.health()
             assert health.link == "live" and 0 <= health.staleness < 2.5, health
@@ -81,6 +81,7 @@ def test_two_hundred_forks_under_load(scene):
                 cache.set(f"key {number}", count)
                 assert cache.get(f"key {number}") == count
                 cache.get(f"nothing {count}")
+                stop.wait(0.001)  # the machine is the children's too
         except BaseException as error:  # noqa: BLE001 - reported below
             failures.append(error)
 

@@ -59,6 +59,8 @@ class FaultProxy:
         """Connections so far, by kind."""
         self._loop = asyncio.new_event_loop()
         self._pairs: set[_Pair] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()
+        """Connections being served; asyncio itself would forget them."""
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="twotier-fault-proxy", daemon=True)
 
@@ -133,14 +135,16 @@ class FaultProxy:
         except OSError:  # the server is away: as refused as a proxy can make it
             _reset(writer)
             return
-        pair = _Pair(self, writer, far_writer)
+        pair, task = _Pair(self, writer, far_writer), asyncio.current_task()
         self._pairs.add(pair)
+        self._tasks.add(task)
         try:
             with suppress(asyncio.CancelledError):  # the proxy is closing; asyncio would log it
                 await asyncio.gather(pair.forward(reader, "to_server"), pair.forward(far_reader, "to_client"))
         finally:
-            self._pairs.discard(pair)
             pair.reset()
+            self._pairs.discard(pair)
+            self._tasks.discard(task)
 
 
 class _Pair:
@@ -184,14 +188,15 @@ class _Pair:
                 if not data:
                     if self._severed:
                         self.reset()
-                    await delivery
+                    else:
+                        await delivery
                     return
         finally:
             delivery.cancel()
 
     async def _deliver(self, line: "asyncio.Queue[tuple[float, bytes]]", direction: Direction) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(OSError):
+        try:
             while True:
                 due, data = await line.get()
                 await asyncio.sleep(max(0.0, due - loop.time()))
@@ -206,6 +211,11 @@ class _Pair:
                     self._writers[direction].close()
                     return
                 await self._write(data, direction)
+        except OSError:
+            self.reset()
+        finally:
+            while not line.empty():  # lets go of a reader that waits for room
+                line.get_nowait()
 
     async def _write(self, data: bytes, direction: Direction) -> None:
         writer, faults = self._writers[direction], self._faults()

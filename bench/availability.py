@@ -1,0 +1,148 @@
+"""An hour of faults, compressed to minutes: what readers see of each, in failed reads, nines and the age of values.
+
+    python bench/availability.py [--seconds 6] [--rounds 1] [--witnesses 2] [--keys 50]
+
+Witness processes read hot keys through a proxy to a server of its own; a writer beside the proxy changes the keys 100
+times a second. Faults come one after the other, each lasting `--seconds` and followed by a recovery. Every read is
+checked. A miss isn't a failure but costs the source a load; it is counted apart.
+"""
+
+import argparse
+import math
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from crew import Crew
+from witness import Tally
+
+from twotier.testing import EmbeddedServer, FaultProxy
+from twotier.testing.faults import BOTH_WAYS
+
+Strike = Callable[[EmbeddedServer, FaultProxy], None]
+
+
+def _stop(server: EmbeddedServer, number: signal.Signals) -> None:
+    if server.pid is not None:
+        os.kill(server.pid, number)
+
+
+def _slow(proxy: FaultProxy, seconds: float) -> None:
+    proxy.link.latency = proxy.data.latency = seconds / 2
+
+
+def _silence(proxy: FaultProxy, *, link: bool, data: bool) -> None:
+    if link:
+        proxy.link.silent = BOTH_WAYS
+    if data:
+        proxy.data.silent = BOTH_WAYS
+
+
+def _crawl(proxy: FaultProxy) -> None:
+    proxy.link.bandwidth = proxy.data.bandwidth = 20_000
+
+
+def _nothing(_server: EmbeddedServer, _proxy: FaultProxy) -> None:
+    pass
+
+
+FAULTS: dict[str, tuple[Strike, Strike]] = {
+    "undisturbed": (_nothing, _nothing),
+    "server killed, back empty": (lambda server, _: server.kill(), lambda server, _: server.start() and None),
+    "server hangs": (
+        lambda server, _: _stop(server, signal.SIGSTOP),
+        lambda server, _: _stop(server, signal.SIGCONT),
+    ),
+    "network gone": (lambda _, proxy: _silence(proxy, link=True, data=True), _nothing),
+    "link gone": (lambda _, proxy: _silence(proxy, link=True, data=False), _nothing),
+    "data path gone": (lambda _, proxy: _silence(proxy, link=False, data=True), _nothing),
+    "connections half-open": (lambda _, proxy: proxy.sever() and None, _nothing),
+    "connections reset": (lambda _, proxy: proxy.reset() and None, _nothing),
+    "50 ms latency": (lambda _, proxy: _slow(proxy, 0.05), _nothing),
+    "200 ms latency": (lambda _, proxy: _slow(proxy, 0.2), _nothing),
+    "1 s latency": (lambda _, proxy: _slow(proxy, 1.0), _nothing),
+    "20 kB/s": (lambda _, proxy: _crawl(proxy), _nothing),
+}
+COLUMNS = "{:<26} {:>9} {:>6} {:>6} {:>8} {:>8} {:>9} {:>9} {:>10} {:>9} {:>9}"
+
+
+def nines(tally: Tally) -> str:
+    """Return the share of reads that didn't fail, as nines; with none failed, at least what their number shows."""
+    if not tally.reads:
+        return "-"
+    return f"{'>' if not tally.failed else ''}{math.log10(tally.reads / max(1, tally.failed)):.1f}"
+
+
+def line(name: str, tally: Tally, recovered: float) -> str:
+    """Return one line of the table."""
+    return COLUMNS.format(
+        name, tally.reads, tally.failed + tally.wrong, tally.late, tally.missed, tally.stale,
+        f"{tally.oldest_fresh / 1e3:.2f} s", f"{tally.oldest_stale / 1e3:.2f} s",
+        f"{tally.hit_p99 * 1e3:.1f} us", f"{tally.slowest:.0f} ms", f"{recovered:.2f} s",
+    )  # fmt: skip
+
+
+def add(total: Tally, tally: Tally) -> None:
+    """Add one fault's counts to those of the hour."""
+    for name in ("reads", "failed", "wrong", "missed", "stale", "late"):
+        setattr(total, name, getattr(total, name) + getattr(tally, name))
+    for name in ("oldest_fresh", "oldest_stale", "hit_p50", "hit_p99", "slowest"):
+        setattr(total, name, max(getattr(total, name), getattr(tally, name)))
+    total.first_complaint = total.first_complaint or tally.first_complaint
+
+
+def main() -> int:
+    """Run the faults, and return 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description="What readers see of an hour of faults, compressed to minutes.")
+    parser.add_argument("--seconds", type=float, default=6.0, help="how long each fault lasts (default 6)")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all faults are gone through (default 1)")
+    parser.add_argument("--witnesses", type=int, default=2, help="reading processes (default 2)")
+    parser.add_argument("--keys", type=int, default=50, help="hot keys (default 50)")
+    given = parser.parse_args()
+    total, slowest_recovery = Tally(), 0.0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedServer() as server,
+        FaultProxy(server.url) as proxy,
+        Crew(Path(folder), proxy.url, server.url, "availability") as crew,
+    ):
+        crew.start(given.witnesses, given.keys)
+        crew.disagreements()
+        print(COLUMNS.format(
+            "fault", "reads", "failed", "late", "misses", "stale", "fresh age", "stale age", "hit p99", "slowest",
+            "recovered",
+        ))  # fmt: skip
+        for _ in range(given.rounds):
+            for name, (strike, heal) in FAULTS.items():
+                crew.tally()
+                strike(server, proxy)
+                time.sleep(given.seconds)
+                during = crew.tally()
+                heal(server, proxy)
+                proxy.heal()
+                healed = time.monotonic()
+                crew.wait_until_usable()
+                recovered = time.monotonic() - healed
+                after = crew.disagreements()
+                add(during, crew.tally())
+                print(line(name, during, recovered), flush=True)
+                for each in [*after, during.first_complaint]:
+                    if each:
+                        during.wrong += 1
+                        print(f"    {each}")
+                add(total, during)
+                slowest_recovery = max(slowest_recovery, recovered)
+        print(line("all", total, slowest_recovery))
+        print(
+            f"availability of reads: {nines(total)} nines; {crew.writes} writes, {crew.in_doubt} of them in doubt; "
+            f"oldest value given out as fresh {total.oldest_fresh / 1e3:.2f} s (bound 2.5 s), "
+            f"as stale {total.oldest_stale / 1e3:.2f} s"
+        )
+    return 1 if total.failed or total.wrong or total.late else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

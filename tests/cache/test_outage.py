@@ -160,6 +160,30 @@ def test_start_without_a_server(own_server, namespace):
         assert cache.get("key") == 2
 
 
+def test_threads_that_miss_together_in_an_outage_load_once(cache, own_server, monkeypatch):
+    """One that missed a key before another thread had loaded it, and takes the lead after that, doesn't load again."""
+    own_server.kill()
+    wait_for(lambda: cache.get("nothing") is None and cache.health().breaker != "closed", "the breaker opens")
+    flights, loads = cache._namespace.flights, []
+    join = flights.join
+
+    def load():
+        loads.append(1)
+        return "loaded"
+
+    def late(key, token):
+        monkeypatch.setattr(type(flights), "join", unpatched)
+        thread = threading.Thread(target=cache.get_or_set, args=("cold", load))
+        thread.start()
+        thread.join()
+        return join(key, token)
+
+    unpatched = type(flights).join
+    monkeypatch.setattr(type(flights), "join", lambda _, key, token: late(key, token))
+    assert cache.get_or_set("cold", load) == "loaded"
+    assert len(loads) == 1
+
+
 def test_many_outages_leave_nothing_behind(cache, own_server):
     """Threads and file descriptors are as many after ten outages as before."""
     cache.set("key", 1)

@@ -40,9 +40,11 @@ class TwoTier(Writes):
         give_up = namespace.clock.now() + patience
         lease = namespace.op_ids.next()
         pause = FIRST_LOOK
+        away = False
         while True:
             token, now = namespace.store.token(key), namespace.clock.now()
             if self._in_doubt(key):
+                away = True
                 break
             try:
                 prefix = yield from namespace.generations.prefix()
@@ -50,6 +52,7 @@ class TwoTier(Writes):
                 held: Taken = yield TakeLease(place, lease_place, lease, patience // 1_000_000)
             except RemoteError:
                 namespace.counters.remote_errors += 1
+                away = True
                 break
             if held.fetched.data is not None:
                 value = self._fill(key, place, held.fetched, token, now)
@@ -63,6 +66,9 @@ class TwoTier(Writes):
                 break
             yield Pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
             pause = min(2 * pause, LAST_LOOK)
+        # Another thread may have loaded the key between our look and now: without the server, that is a suspect.
+        if away and (value := self.spare(key)) is not MISSING:
+            return value, namespace.values.encode(value)
         return (yield from self._load_alone(key, loader, ttl))
 
     def spare(self, key: str) -> Any:

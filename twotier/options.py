@@ -27,7 +27,7 @@ class OptionsDict(TypedDict, total=False):
     on_removal: Callable[[str, Any, str], object] | None
     policy: Policy
     ttl: float | None
-    coherence: Literal["pubsub", "none"]
+    coherence: Literal["pubsub", "tracking", "none"]
     local_ttl: float | None
     stale_ttl: float
     jitter: float
@@ -81,9 +81,10 @@ class Options:
     ttl: float | None = 300.0
     """Life of an entry that is set without one (s); None for no expiry."""
 
-    coherence: Literal["pubsub", "none"] = "pubsub"
-    """How this process hears of writes elsewhere: over pub/sub; or not at all, for servers that allow no subscription:
-    then local entries live on until their ttl, whatever was written."""
+    coherence: Literal["pubsub", "tracking", "none"] = "pubsub"
+    """How this process hears of writes elsewhere. "pubsub": the writers say so. "tracking": the server does, whoever
+    writes; also what expires there, is evicted or flushed. "none": not at all, for servers that allow neither: then
+    local entries live on until their ttl, whatever was written. All processes of a namespace take the same."""
 
     local_ttl: float | None = None
     """Cap on an entry's life in the local tier (s); None leaves it the remote tier's."""
@@ -156,7 +157,7 @@ class Options:
             ("policy", ("lru", "lfu", "adaptive")),
             ("copy", ("auto", "never", "check")),
             ("on_outage", ("serve", "miss")),
-            ("coherence", ("pubsub", "none")),
+            ("coherence", ("pubsub", "tracking", "none")),
             ("replay", ("delete", "set")),
             ("protocol", (2, 3)),
         ):
@@ -164,6 +165,10 @@ class Options:
         for name in ("weigher", "on_removal"):
             given = getattr(self, name)
             _expect(given is None or callable(given), name, given, "None or a callable")
+        _expect(
+            self.coherence != "tracking" or self.protocol == 3,  # noqa: PLR2004 - the version that has pushes
+            "protocol", self.protocol, 'with coherence="tracking" 3',
+        )  # fmt: skip
         for name in ("max_staleness", "timeout", "connect_timeout", "load_lease"):
             _expect(_is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
         for name in ("ttl", "local_ttl"):

@@ -34,10 +34,18 @@ def test_remote_hit_fills_the_local_tier(make):
     assert (stats.remote_hits, stats.local_hits) == (1, 1)
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
-def test_write_elsewhere_reaches_the_local_tier(make, protocol):
+HEARING = [
+    pytest.param({"protocol": 2}, id="pubsub-RESP2"),
+    pytest.param({"protocol": 3}, id="pubsub-RESP3"),
+    pytest.param({"coherence": "tracking"}, id="tracking"),
+]
+"""Ways to hear of writes elsewhere."""
+
+
+@pytest.mark.parametrize("hearing", HEARING)
+def test_write_elsewhere_reaches_the_local_tier(make, hearing):
     """A value that another cache overwrites, deletes, touches, counts up or clears leaves this local tier."""
-    writer, reader = make(protocol=protocol), make(protocol=protocol)
+    writer, reader = make(**hearing), make(**hearing)
     for write, expected in (
         (lambda: writer.set("key", 2), 2),
         (lambda: writer.set_many({"key": 3, "other": 4}), 3),
@@ -54,9 +62,10 @@ def test_write_elsewhere_reaches_the_local_tier(make, protocol):
         assert writer.get("key") == expected
 
 
-def test_own_writes_are_read_at_once(make):
+@pytest.mark.parametrize("hearing", HEARING)
+def test_own_writes_are_read_at_once(make, hearing):
     """A process reads what it wrote, without waiting for a message."""
-    cache = make()
+    cache = make(**hearing)
     for number in range(200):
         cache.set("key", number)
         assert cache.get("key") == number
@@ -70,9 +79,10 @@ def test_own_writes_are_read_at_once(make):
         assert cache.get("key") is None
 
 
-def test_writers_and_readers_agree_after_quiet(make):
+@pytest.mark.parametrize("hearing", HEARING)
+def test_writers_and_readers_agree_after_quiet(make, hearing):
     """Threads that write and read a few keys through four caches leave every cache with what the server has."""
-    caches = [make(maxsize=50) for _ in range(4)]
+    caches = [make(maxsize=50, **hearing) for _ in range(4)]
     keys = [f"key {number}" for number in range(5)]
     stop = time.monotonic() + 1.0
 
@@ -96,7 +106,7 @@ def test_writers_and_readers_agree_after_quiet(make):
         thread.start()
     for thread in threads:
         thread.join()
-    with make(local_ttl=0.001) as judge:
+    with make(local_ttl=0.001, **hearing) as judge:
         truth = judge.get_many(keys)
 
         def agreed():
@@ -133,9 +143,10 @@ def test_value_moved_to_another_key_is_a_miss(make, server, namespace):
     wait_for(lambda: cache.get("mine") is None, "the foreign value is a miss")
 
 
-def test_flushall_is_noticed(make, server):
+@pytest.mark.parametrize("hearing", HEARING[1:])
+def test_flushall_is_noticed(make, server, hearing):
     """When somebody empties the server, the local tiers follow within a lease exchange, and work on."""
-    one, two = make(), make()
+    one, two = make(**hearing), make(**hearing)
     one.set("key", 1)
     wait_for(lambda: two.get("key") == 1, "both have it")
     with redis.Redis.from_url(server.url) as client:

@@ -34,6 +34,7 @@ class FakeServer:
         """Begin anew, as for a new connection."""
         self.out = b""
         self.channels: set[bytes] = set()
+        self.prefixes: set[bytes] = set()
         self._reader = Reader()
 
     def take(self, data: bytes) -> None:
@@ -48,7 +49,14 @@ class FakeServer:
         if channel in self.channels:
             self.out += push(self.protocol, b"message", channel, payload)
 
-    def _answer(self, name: bytes, *rest: bytes) -> bytes:
+    def invalidate(self, *keys: bytes) -> None:
+        """Say that `keys`, or without any all there were, have changed, if any of them is tracked."""
+        if not keys:
+            self.out += b">2\r\n$10\r\ninvalidate\r\n_\r\n"
+        elif wanted := [key for key in keys if key.startswith(tuple(self.prefixes))]:
+            self.out += b">2\r\n$10\r\ninvalidate\r\n*%d\r\n" % len(wanted) + b"".join(map(bulk, wanted))
+
+    def _answer(self, name: bytes, *rest: bytes) -> bytes:  # noqa: PLR0911 - one a command
         error = self.errors.get((name, *rest)) or self.errors.get((name,))
         if error:
             return b"-" + error + b"\r\n"
@@ -63,6 +71,12 @@ class FakeServer:
             case b"UNSUBSCRIBE":
                 self.channels.discard(rest[0])
                 return push(self.protocol, b"unsubscribe", rest[0], len(self.channels))
+            case b"CLIENT":
+                assert rest[:4] == (b"TRACKING", b"ON", b"BCAST", b"PREFIX")
+                if rest[4] in self.prefixes:
+                    return b"-ERR Prefix overlaps with an existing prefix\r\n"
+                self.prefixes.add(rest[4])
+                return b"+OK\r\n"
             case b"PING":
                 return push(2, b"pong", rest[0]) if self.channels else bulk(rest[0])
         raise AssertionError(f"the link has no business with {pack(name, *rest)!r}")

@@ -5,7 +5,7 @@ from ears import Ear
 from fake_server import MASTER, SLAVE, bulk, push
 from wired import STALENESS, Wired
 
-from twotier.coherence.link import Confirmed, Lost, Received, Renewed
+from twotier.coherence.events import Confirmed, Lost, Received, Renewed
 from twotier.coherence.subscriber import NOT_ASKED
 from twotier.resp import pack
 

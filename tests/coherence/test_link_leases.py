@@ -5,7 +5,7 @@ from fake_server import MASTER, SLAVE, push
 from wired import STALENESS, Wired, only
 
 from twotier.clock import SECOND
-from twotier.coherence.link import Lost, Received, Renewed
+from twotier.coherence.events import Lost, Received, Renewed
 
 
 def test_a_lease_runs_from_the_time_of_asking(ear, protocol):

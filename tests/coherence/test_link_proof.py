@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from wired import STALENESS, Wired, only
 
-from twotier.coherence.link import Confirmed, Lost, Received, Renewed
+from twotier.coherence.events import Confirmed, Lost, Received, Renewed
 from twotier.resp import Reader
 
 

@@ -6,7 +6,7 @@ from fake_server import push
 from wired import STALENESS, Wired, only
 
 from twotier.clock import SECOND
-from twotier.coherence.link import Confirmed, Lost, Received, Refused, Renewed
+from twotier.coherence.events import Confirmed, Lost, Received, Refused, Renewed
 from twotier.coherence.subscriber import NOT_ASKED
 from twotier.resp import pack
 

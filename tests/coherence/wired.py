@@ -4,7 +4,8 @@ from ears import Ear
 from fake_server import FakeServer
 
 from twotier.clock import SECOND, ManualClock
-from twotier.coherence.link import Event, Link
+from twotier.coherence.events import Event
+from twotier.coherence.link import Link
 
 STALENESS = 5 * SECOND // 2
 """The default bound on staleness (ns)."""
@@ -13,9 +14,9 @@ STALENESS = 5 * SECOND // 2
 class Wired:
     """A link, the server at its other end, and what came of it."""
 
-    def __init__(self, *ears: Ear, protocol: int = 3, max_staleness: float = 2.5) -> None:
+    def __init__(self, *ears: Ear, protocol: int = 3, max_staleness: float = 2.5, tracking: bool = False) -> None:
         self.clock = ManualClock()
-        self.link = Link(self.clock, max_staleness=max_staleness, protocol=protocol)
+        self.link = Link(self.clock, max_staleness=max_staleness, protocol=protocol, tracking=tracking)
         self.server = FakeServer(protocol)
         self.events: list[Event] = []
         for ear in ears:

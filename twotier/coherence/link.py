@@ -17,6 +17,11 @@ A subscriber is confirmed with the first exchange after its channel's confirmati
 connection: every confirmed subscriber is lost in the same instant. An error that concerns one subscriber (no permission
 for its channel, a generation key of another type) costs that one its lease alone, and is tried again a second later.
 
+With `tracking` a channel is a prefix of keys, and the server says which of them changed (CLIENT TRACKING, broadcast
+mode). It refuses a prefix that it tracks already and can't end one: hence `_tracked`. What a round of its event loop
+changed it sends at the round's end, maybe after an answer: so generations are asked for when ROLE has been answered,
+in a later round, and it is their answers that renew, from the asking of ROLE on.
+
 Within one chunk messages come before other events: an invalidation may be applied early, never late.
 """
 
@@ -24,50 +29,14 @@ from collections import deque
 from typing import Any, Final, Literal, NamedTuple
 
 from twotier.clock import SECOND, Clock
-from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
+from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
+from twotier.coherence.subscriber import EVERYTHING, NOT_ASKED, NotAsked, Subscriber
 from twotier.resp import ErrorReply, ProtocolError, Push, Reader, pack
 
 State = Literal["down", "sync", "live"]
+_Command = Literal[b"ROLE", b"GET", b"PING", b"SUBSCRIBE", b"UNSUBSCRIBE", b"TRACKING"]
 
 RESP2: Final = 2
-
-
-class Received(NamedTuple):
-    """Messages of the subscriber's channel, in order."""
-
-    subscriber: Subscriber
-    payloads: list[bytes]
-
-
-class Confirmed(NamedTuple):
-    """From here on the subscriber misses nothing."""
-
-    subscriber: Subscriber
-
-
-class Renewed(NamedTuple):
-    """The subscriber is live until `lease_until` (ns)."""
-
-    subscriber: Subscriber
-    lease_until: int
-    generation: bytes | NotAsked | None
-
-
-class Lost(NamedTuple):
-    """The subscriber may be missing messages."""
-
-    subscriber: Subscriber
-    reason: str
-
-
-class Refused(NamedTuple):
-    """The server won't let the subscriber listen; it is asked again."""
-
-    subscriber: Subscriber
-    reason: str
-
-
-Event = Received | Confirmed | Renewed | Lost | Refused
 
 
 class _Channel:
@@ -98,7 +67,7 @@ class _Member:
 class _Awaited(NamedTuple):
     """A question that waits for its answer."""
 
-    command: Literal[b"ROLE", b"GET", b"PING", b"SUBSCRIBE", b"UNSUBSCRIBE"]
+    command: _Command
     name: bytes
     """The key, nonce or channel."""
     asked_at: int
@@ -117,9 +86,12 @@ class Link:
     Times are ns on `clock`; `max_staleness` is in seconds.
     """
 
-    def __init__(self, clock: Clock, *, max_staleness: float, protocol: Literal[2, 3] = 3) -> None:
+    def __init__(
+        self, clock: Clock, *, max_staleness: float, protocol: Literal[2, 3] = 3, tracking: bool = False
+    ) -> None:
         self._clock = clock
         self._protocol: Final = protocol
+        self._tracking: Final = tracking
         self._staleness: Final = round(max_staleness * SECOND)
         self._interval: Final = self._staleness * 2 // 5
         self._patience: Final = min(SECOND, self._staleness // 2)
@@ -128,6 +100,8 @@ class Link:
         self._reader = Reader()
         self._awaited: deque[_Awaited] = deque()
         self._outgoing = bytearray()
+        self._tracked: set[bytes] = set()
+        """Prefixes that the server tracks for this connection."""
         self._nonce = 0
         self._next_exchange = 0
         self._checked = False
@@ -161,7 +135,7 @@ class Link:
         channel.members.remove(member)
         if not channel.members:
             del self._channels[name]
-            if channel.asked or channel.subscribed:
+            if (channel.asked or channel.subscribed) and not self._tracking:
                 self._ask(b"UNSUBSCRIBE", name)
 
     def subscribers(self) -> list[Subscriber]:
@@ -202,6 +176,8 @@ class Link:
                     events += self._answered(reply)
                 elif len(reply) == 3 and reply[0] == b"message":  # noqa: PLR2004 - kind, channel, payload
                     payloads.setdefault(reply[1], []).append(reply[2])
+                elif self._tracking and len(reply) == 2 and reply[0] == b"invalidate":  # noqa: PLR2004 - kind, keys
+                    self._sort(reply[1], payloads)
                 else:
                     events += self._pushed(reply)
         except ProtocolError as error:
@@ -231,6 +207,7 @@ class Link:
         self.up = self._checked = False
         self.reason = reason
         self._awaited.clear()
+        self._tracked.clear()
         self._outgoing.clear()
         for channel in self._channels.values():
             channel.asked = channel.subscribed = False
@@ -255,23 +232,33 @@ class Link:
 
     def _ask(
         self,
-        command: Literal[b"ROLE", b"GET", b"PING", b"SUBSCRIBE", b"UNSUBSCRIBE"],
+        command: _Command,
         name: bytes = b"",
         members: list[_Member] | None = None,
         channel: _Channel | None = None,
+        asked_at: int = 0,
     ) -> None:
-        self._outgoing += pack(command, name) if name else pack(command)
-        self._awaited.append(_Awaited(command, name, self._clock.now(), members or [], channel))
+        words = (b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX") if command == b"TRACKING" else (command,)
+        self._outgoing += pack(*words, name) if name else pack(*words)
+        self._awaited.append(_Awaited(command, name, asked_at or self._clock.now(), members or [], channel))
 
     def _subscribe(self, name: bytes, channel: _Channel) -> None:
         channel.asked = True
-        self._ask(b"SUBSCRIBE", name, channel=channel)
+        if not self._tracking:
+            self._ask(b"SUBSCRIBE", name, channel=channel)
+        elif name in self._tracked:
+            self._subscribed(channel)
+        elif not any(question.command == b"TRACKING" and question.name == name for question in self._awaited):
+            self._ask(b"TRACKING", name)
+
+    def _subscribed(self, channel: _Channel) -> None:
+        channel.asked, channel.subscribed, self._next_exchange = False, True, self._clock.now()
 
     def _exchange(self, now: int) -> list[Event]:
         """Ask for the proof that all confirmed subscribers have heard everything, and try again what was refused."""
         self._next_exchange = now + self._interval
         events: list[Event] = []
-        by_key: dict[bytes, list[_Member]] = {}
+        everyone: list[_Member] = []
         for name, channel in self._channels.items():
             if not channel.subscribed:
                 if not channel.asked and now >= channel.retry_at:
@@ -281,16 +268,23 @@ class Link:
                 if member.confirmed_at is None:
                     member.confirmed_at = now
                     events.append(Confirmed(member.subscriber))
-                by_key.setdefault(member.subscriber.generation_key, []).append(member)
-        if self._protocol != RESP2:
-            self._ask(b"ROLE")
-            for key, members in by_key.items():
-                self._ask(b"GET", key, members)
-        else:
+                everyone.append(member)
+        if self._protocol == RESP2:
             self._nonce += 1
-            everyone = [member for members in by_key.values() for member in members]
             self._ask(b"PING", b"%d" % self._nonce, everyone)
+        elif self._tracking:
+            self._ask(b"ROLE", members=everyone)
+        else:
+            self._ask(b"ROLE")
+            self._ask_generations(everyone, now)
         return events
+
+    def _ask_generations(self, members: list[_Member], asked_at: int) -> None:
+        by_key: dict[bytes, list[_Member]] = {}
+        for member in members:
+            by_key.setdefault(member.subscriber.generation_key, []).append(member)
+        for key, together in by_key.items():
+            self._ask(b"GET", key, together, asked_at=asked_at)
 
     # Answers
 
@@ -307,6 +301,14 @@ class Link:
                 self._subscription(kind, name)
         return []
 
+    def _sort(self, keys: list[bytes] | None, payloads: dict[bytes, list[bytes]]) -> None:
+        """Add keys that were changed to what each prefix, which ends with the first colon, has received."""
+        if keys is None:
+            for prefix in self._channels:
+                payloads.setdefault(prefix, []).append(EVERYTHING)
+        for key in keys or ():
+            payloads.setdefault(key[: key.find(b":") + 1], []).append(key)
+
     def _answered(self, reply: Any) -> list[Event]:
         """Take the answer to the oldest question."""
         refused = reply.text[:200] if isinstance(reply, ErrorReply) else ""
@@ -316,8 +318,13 @@ class Link:
         match question.command:
             case b"ROLE":
                 self._role(reply, refused)
-            case b"SUBSCRIBE" | b"UNSUBSCRIBE" if refused:
+                self._ask_generations(question.members, question.asked_at)
+            case b"SUBSCRIBE" | b"UNSUBSCRIBE" | b"TRACKING" if refused:
                 return self._not_subscribed(question, refused)
+            case b"TRACKING" if reply == b"OK":
+                self._tracked.add(question.name)
+                if question.name in self._channels:
+                    self._subscribed(self._channels[question.name])
             case b"GET" if refused:
                 reason = f"the generation can't be read: {refused}"
                 return [event for member in self._current(question) for event in self._lose(member, reason)]
@@ -358,13 +365,12 @@ class Link:
             if command == b"UNSUBSCRIBE":
                 raise _BrokenError("the server ended a subscription")
         elif question.channel is channel:
-            channel.asked, channel.subscribed = False, True
-            self._next_exchange = self._clock.now()
+            self._subscribed(channel)
 
     def _not_subscribed(self, question: _Awaited, refused: str) -> list[Event]:
         """Take the refusal of a subscription: an exchange a second later tries it again."""
-        channel = question.channel
-        if channel is None or self._channels.get(question.name) is not channel:
+        channel = self._channels.get(question.name)
+        if channel is None or not (self._tracking or channel is question.channel):
             return []
         channel.asked = False
         channel.retry_at = question.asked_at + SECOND

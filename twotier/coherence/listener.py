@@ -20,7 +20,8 @@ from redis import AuthenticationError, RedisError, ResponseError
 from redis.connection import AbstractConnection
 
 from twotier.clock import SECOND, Clock
-from twotier.coherence.link import Confirmed, Event, Link, Lost, Received, Refused, Renewed, State
+from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
+from twotier.coherence.link import Link, State
 from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
 from twotier.coherence.transport import Transport, Waker, abandon, wait
@@ -54,6 +55,7 @@ class Listener:
         self._clock = clock
         self._max_staleness = options.max_staleness
         self._protocol: Literal[2, 3] = options.protocol
+        self._tracking = options.coherence == "tracking"
         self._chance = chance
         self._subscribers: dict[Subscriber, None] = {}
         """Who is to be served; replaced, never changed."""
@@ -68,7 +70,9 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._waker: Waker | None = None
         self._connection: AbstractConnection | None = None
-        self._link = Link(self._clock, max_staleness=self._max_staleness, protocol=self._protocol)
+        self._link = Link(
+            self._clock, max_staleness=self._max_staleness, protocol=self._protocol, tracking=self._tracking
+        )
         self._served: dict[Subscriber, None] = {}
         """Whom the link serves."""
         self._log = OccasionalLog(self._clock)

@@ -14,6 +14,10 @@ NOT_ASKED: Final = NotAsked.NOT_ASKED
 """In place of a generation, on RESP2: a subscribed connection can't read keys there."""
 
 
+EVERYTHING: Final = b""
+"""In place of a key, with tracking: the server was emptied (FLUSHALL, FLUSHDB)."""
+
+
 class Subscriber(Protocol):
     """One namespace's ear on the link, called on the listener's thread only.
 
@@ -23,14 +27,14 @@ class Subscriber(Protocol):
 
     @property
     def channel(self) -> bytes:
-        """The channel whose messages it wants."""
+        """The channel whose messages it wants; with tracking, the prefix of the keys: all up to the first colon."""
 
     @property
     def generation_key(self) -> bytes:
         """The remote key that holds the namespace's generation."""
 
     def received(self, payloads: list[bytes]) -> None:
-        """Take the messages that arrived together, in order."""
+        """Take the messages that arrived together, in order; with tracking, the keys that were changed."""
 
     def confirmed(self) -> None:
         """Put everything in doubt: what was published before this moment may have been missed, nothing after it."""

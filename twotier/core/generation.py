@@ -30,11 +30,12 @@ R = TypeVar("R")
 class Generations:
     """What this process knows of its namespace's generation."""
 
-    __slots__ = ("_clock", "_known", "_lasts", "_stem", "_store", "key")
+    __slots__ = ("_clock", "_known", "_lasts", "_store", "key", "stem")
 
     def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int) -> None:
-        self._stem = namespace.encode() + b":"
-        self.key = self._stem + b"gen"
+        self.stem = namespace.encode() + b":"
+        """What every key of the namespace begins with."""
+        self.key = self.stem + b"gen"
         """The server key that holds the generation."""
         self._store = store
         self._clock = clock
@@ -93,7 +94,17 @@ class Generations:
 
     def prefix_of(self, name: bytes) -> bytes:
         """Return the prefix that keys have under generation `name`."""
-        return self._stem + name + b":"
+        return self.stem + name + b":"
+
+    def key_in(self, place: bytes) -> str | None:
+        """Return the key whose name on the server is `place`, in whatever generation; None for leases and the like."""
+        generation, colon, key = place[len(self.stem) :].partition(b":")
+        if not colon or b"!" in generation:
+            return None
+        try:
+            return key.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return None  # nobody's who uses this namespace through twotier
 
 
 def lease_prefix(prefix: bytes) -> bytes:

@@ -16,7 +16,7 @@ from twotier.core.journal import Doubt, Journal
 from twotier.core.loadgate import LoadGate
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
-from twotier.core.subscriber import NamespaceSubscriber
+from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
 from twotier.errors import TwoTierError
 from twotier.local import COMPILED, Store
 from twotier.local.sweeper import sweeper
@@ -120,6 +120,7 @@ class TwoTierNamespace(Namespace):
     def __init__(self, topology: Topology, options: Options) -> None:
         super().__init__(options)
         self._linked: Final = options.coherence != "none"
+        self._publishes: Final = options.coherence == "pubsub"
         if self._linked:
             self.store.lose()
         self.topology = topology
@@ -130,7 +131,8 @@ class TwoTierNamespace(Namespace):
         self.messages = MessageCodec(options.secrets, options.namespace)
         lasts = NEVER if self._linked else round(options.max_staleness * SECOND)
         self.generations = Generations(options.namespace, self.store, self.clock, lasts)
-        self.subscriber = NamespaceSubscriber(self)
+        ear = TrackingSubscriber if options.coherence == "tracking" else NamespaceSubscriber
+        self.subscriber = ear(self)
         self._starting = threading.Lock()
         self._listener: Listener | None = None
         self._make_process_parts()
@@ -156,7 +158,8 @@ class TwoTierNamespace(Namespace):
                 self.check_open()
                 if self._listener is None:
                     options = self.options
-                    shared = (self.topology.identity, options.max_staleness, options.protocol, options.clock)
+                    ours = (options.coherence, options.max_staleness, options.protocol, options.clock)
+                    shared = (self.topology.identity, ours)
                     listener = shared_listener(shared, self._make_listener)
                     listener.attach(self.subscriber)
                     self._listener = listener
@@ -203,8 +206,8 @@ class TwoTierNamespace(Namespace):
         return now + life - int(life * self.options.jitter * random.random())  # noqa: S311 - spreads load, guards nothing
 
     def publication(self, kind: Kind, op_id: bytes, keys: Iterable[str] = ()) -> Publication | None:
-        """Return the invalidation that goes with write `op_id` of `keys`; None where nobody listens."""
-        if not self._linked:
+        """Return the invalidation that goes with write `op_id` of `keys`; None unless writers tell."""
+        if not self._publishes:
             return None
         message = Message(kind, op_id, tuple(keys), wall_clock())
         self.counters.invalidations_sent += len(message.keys)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from twotier.clock import SECOND
 from twotier.coherence.listener import NOT_ASKED, NotAsked
 from twotier.coherence.message import LATER
-from twotier.opid import op_tag
+from twotier.coherence.subscriber import EVERYTHING
+from twotier.opid import NO_OP, op_tag
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -61,3 +62,39 @@ class NamespaceSubscriber:
     def staleness(self, now: int) -> float:
         """Return the seconds since the last proof that every invalidation had arrived; inf before the first."""
         return math.inf if self._proven_at is None else max(0.0, (now - self._proven_at) / SECOND)
+
+
+class TrackingSubscriber(NamespaceSubscriber):
+    """Hears from the server itself which keys of the namespace were changed, by whomever; no op id comes with that.
+
+    So a process's own writes leave its local tier too, when their echo arrives.
+    """
+
+    def __init__(self, namespace: "TwoTierNamespace") -> None:
+        super().__init__(namespace)
+        self.channel = namespace.generations.stem
+        self._emptied = False
+        """The server holds no generation: the next one isn't a clear, but somebody's first use."""
+
+    def received(self, payloads: list[bytes]) -> None:
+        """Drop what was changed."""
+        namespace = self._namespace
+        keys: list[str] = []
+        for changed in payloads:
+            if changed == EVERYTHING:
+                self._emptied = True
+                namespace.store.clear()
+            elif changed == self.generation_key:
+                if self._emptied:
+                    namespace.store.bump_epoch()
+                else:
+                    namespace.store.clear()
+                self._emptied = False
+            elif (key := namespace.generations.key_in(changed)) is not None:
+                keys.append(key)
+        namespace.counters.invalidations_received += namespace.store.apply(keys, NO_OP)
+
+    def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
+        """Extend the lease, and note whether the server is empty."""
+        self._emptied = generation is None
+        super().renewed(lease_until, generation)

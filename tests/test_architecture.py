@@ -8,7 +8,15 @@ import pytest
 from project import ROOT, modules, written_files
 
 LAYERS = (
-    {"twotier.errors", "twotier.clock", "twotier.options", "twotier.stats", "twotier.opid", "twotier.resp"},
+    {
+        "twotier.errors",
+        "twotier.clock",
+        "twotier.options",
+        "twotier.stats",
+        "twotier.histogram",
+        "twotier.opid",
+        "twotier.resp",
+    },
     {"twotier.local", "twotier._speedups", "twotier.remote", "twotier.coherence.message"},
     {"twotier.coherence"},
     {"twotier.core"},

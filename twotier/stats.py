@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from twotier.histogram import NOTHING, Histogram
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
@@ -44,6 +46,11 @@ class Stats:
     """What the local entries weigh now; 0 without `max_bytes`, as nothing is weighed then."""
     removal_errors: int = 0
     """Times that `on_removal` raised."""
+
+    lag: Histogram = NOTHING
+    """From the making of an invalidation by its writer to its application here, by both machines' wall clocks."""
+    stale_age: Histogram = NOTHING
+    """How long before each serving of a suspect it was last known that every invalidation had arrived."""
 
     @property
     def hit_ratio(self) -> float:

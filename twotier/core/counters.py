@@ -4,6 +4,12 @@ Plain attributes, raised with `+=`: the interpreter switches threads at calls an
 addition and the store of such a statement aren't parted, and no count is lost.
 """
 
+from typing import Final
+
+from twotier.histogram import Recorder
+
+HISTOGRAMS: Final = ("lag", "stale_age")
+
 
 class Counters:
     """Reads, loads and messages, counted since the namespace was made."""
@@ -12,24 +18,28 @@ class Counters:
         "corrupt",
         "invalidations_received",
         "invalidations_sent",
+        "lag",
         "load_errors",
         "loads",
         "misses",
         "remote_errors",
         "remote_hits",
+        "stale_age",
         "stale_served",
     )
 
     def __init__(self) -> None:
         for name in self.__slots__:
-            setattr(self, name, 0)
+            setattr(self, name, Recorder() if name in HISTOGRAMS else 0)
 
     corrupt: int
     invalidations_received: int
     invalidations_sent: int
+    lag: Recorder
     load_errors: int
     loads: int
     misses: int
     remote_errors: int
     remote_hits: int
+    stale_age: Recorder
     stale_served: int

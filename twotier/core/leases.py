@@ -78,7 +78,7 @@ class TwoTier(Writes):
         if namespace.options.on_outage == "serve":
             value = namespace.store.suspect(key, MISSING)
         if value is not MISSING:
-            namespace.counters.stale_served += 1
+            namespace.served_stale()
         return value
 
     def _load_leased(

@@ -1,5 +1,6 @@
 """One namespace in one process: the parts that flows work with, wired, with one life cycle and one answer to fork."""
 
+import math
 import random
 import threading
 from collections.abc import Iterable, Mapping
@@ -107,6 +108,8 @@ class Namespace:
             remote_errors=ours.remote_errors,
             corrupt=ours.corrupt,
             entries=local["entries"],
+            lag=ours.lag.histogram(),
+            stale_age=ours.stale_age.histogram(),
             bytes=local["bytes"],
             removal_errors=local["removal_errors"],
         )
@@ -212,6 +215,13 @@ class TwoTierNamespace(Namespace):
         message = Message(kind, op_id, tuple(keys), wall_clock())
         self.counters.invalidations_sent += len(message.keys)
         return Publication(self.channel, self.messages.encode(message))
+
+    def served_stale(self) -> None:
+        """Count a suspect that is served, and its age."""
+        self.counters.stale_served += 1
+        age = self.subscriber.staleness(self.clock.now())
+        if math.isfinite(age):
+            self.counters.stale_age.add(round(age * 1_000_000))
 
     def doubt(self, doubts: Mapping[str, Doubt]) -> None:
         """Journal writes that may not have reached the remote tier, and have them replayed."""

@@ -99,7 +99,7 @@ class Reads:
         if value is MISSING:
             namespace.counters.misses += 1
         else:
-            namespace.counters.stale_served += 1
+            namespace.served_stale()
         return value
 
     def _revalidate(self, key: str, token: int, *, keep: bool) -> Flow[Any]:

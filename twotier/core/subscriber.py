@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from twotier.clock import SECOND
+from twotier.clock import SECOND, wall_clock
 from twotier.coherence.listener import NOT_ASKED, NotAsked
 from twotier.coherence.message import LATER
 from twotier.coherence.subscriber import EVERYTHING
@@ -37,6 +37,8 @@ class NamespaceSubscriber:
                 namespace.store.clear()
             else:
                 applied = namespace.store.apply(message.keys, op_tag(message.op_id))
+                if message.sent_at:
+                    namespace.counters.lag.add(wall_clock() - message.sent_at)
                 namespace.counters.invalidations_received += applied
 
     def confirmed(self) -> None:

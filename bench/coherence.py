@@ -1,7 +1,7 @@
 """What coherence costs, and how fast it is: invalidations taken in, their lag, and hits meanwhile.
 
-A private Valkey on this machine. First the lag: `PROCESSES` processes share a namespace, write at random moments, and count
-how long each message took to be applied (`Cache.stats().lag`). Then the cost of a local hit while invalidations of
+A private Valkey on this machine. First the lag: `PROCESSES` processes share a namespace, write at random moments, and
+count how long each message took to be applied (`Cache.stats().lag`). Then what a local hit costs while invalidations of
 other keys stream in, beside one in quiet, in turns. Last the rate: a publisher keeps the channel busy, at most `WINDOW`
 keys ahead, and the listener reads, decodes and applies to a store of 100,000 entries. Run it as
 `python bench/coherence.py [--protocol 2] [--rate N]`; needs the `embedded` extra.

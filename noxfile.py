@@ -54,9 +54,10 @@ AVAILABLE = interpreters()
 def tests(session: nox.Session) -> None:
     """Run the whole suite on the compiled local tier, then what uses it on the Python twin."""
     install(session)
-    session.run("python", "-m", "pytest", *session.posargs)
+    deep = "--hypothesis-profile=deep"  # other examples each time
+    session.run("python", "-m", "pytest", deep, *session.posargs)
     suites = [f"tests/{name}" for name in ("core", "cache", "django") if Path("tests", name).is_dir()]
-    session.run("python", "-m", "pytest", *suites, *session.posargs, env={"TWOTIER_IMPL": "python"})
+    session.run("python", "-m", "pytest", deep, *suites, *session.posargs, env={"TWOTIER_IMPL": "python"})
 
 
 @nox.session(python=AVAILABLE)

@@ -12,9 +12,11 @@ from twotier.remote.embedded import EmbeddedServer
 # Another server than the bundled Valkey, e.g. a redis-server: every test of the remote tier then runs on it.
 BINARY = os.environ.get("TWOTIER_TEST_SERVER")
 
-# A busy machine is no reason to fail; a hang still is, by the suite's timeout.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# Every run tries the same examples, so that what a change broke is what fails; `--hypothesis-profile=deep` tries others
+# each time. A busy machine is no reason to fail; a hang still is, by the suite's timeout.
+settings.register_profile("deep", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("steady", settings.get_profile("deep"), derandomize=True, database=None)
+settings.load_profile("steady")
 
 # A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests of Ctrl-C would hang.
 signal.signal(signal.SIGINT, signal.default_int_handler)

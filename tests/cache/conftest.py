@@ -1,7 +1,7 @@
 """Caches in every mode that the contract holds for."""
 
 import pytest
-from waiting import live, wait_for
+from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
 
@@ -12,7 +12,8 @@ def make(server, namespace):
     caches = []
 
     def make(target=None, **settings) -> Cache:
-        cache = Cache(target or server.url, **{"namespace": namespace, **settings})
+        patient = {} if "max_staleness" in settings else PATIENT
+        cache = Cache(target or server.url, **{"namespace": namespace, **patient, **settings})
         caches.append(cache)
         wait_for(lambda: live(cache), "the link is live")
         return cache

@@ -31,7 +31,6 @@ def in_child(work):
     assert status == 0, text
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_child_is_coherent_with_its_parent(make):
     """A child hears of its parent's writes and the other way round, and the parent's link stays up."""
     cache = make()
@@ -51,7 +50,6 @@ def test_child_is_coherent_with_its_parent(make):
     assert cache.health().link == "live"
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_forks_under_load(make):
     """Children forked while threads read, write and load neither hang nor disturb their parent."""
     cache = make()
@@ -88,7 +86,6 @@ def test_forks_under_load(make):
     assert not failures
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_child_leaves_the_parents_sockets_alone(make):
     """A child that closes the cache takes nothing from its parent."""
     cache = make()

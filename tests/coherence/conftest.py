@@ -18,7 +18,7 @@ def make_listener():
     def make(*, protocol=3, max_staleness=2.5, tls=None, **where):
         kind = UnixDomainSocketConnection if "path" in where else SSLConnection if tls else Connection
         listener = Listener(
-            lambda: kind(**where, **(tls or {}), protocol=protocol, socket_timeout=0.5, socket_connect_timeout=0.5),
+            lambda: kind(**where, **(tls or {}), protocol=protocol, socket_timeout=2.0, socket_connect_timeout=2.0),
             SystemClock(),
             Options(protocol=protocol, max_staleness=max_staleness),
         )

@@ -13,8 +13,6 @@ from waiting import wait_for
 
 from twotier.coherence.registry import ListenerRegistry, release_listener, shared_listener
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-
 
 def in_child(run):
     """Fork, call `run` in the child, and fail here if it failed there."""

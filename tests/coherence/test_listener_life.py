@@ -75,26 +75,27 @@ def test_fifty_reconnects_leave_nothing_behind(server, client, make_listener, ea
         for each in link_ids(client):
             client.client_kill_filter(_id=each)
         wait_for(lambda: ear.count("lost") >= round_ and ear.live, "live again")  # noqa: B023 - called at once
-    assert held() == before
+    wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)), "nothing left behind")
 
 
 def test_close(server, client, make_listener, ear):
     """Closing ends the thread and the connection within its deadline, tells the subscribers, and is for good."""
-    threads = threading.active_count()
     listener = make_listener(path=server.socket_path)
     listener.attach(ear)
     wait_for(lambda: ear.live, "live")
     began = time.monotonic()
     listener.close()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.9  # its deadline is 2
+    thread = listener._thread
+    assert not thread.is_alive()
     assert ear.heard[-1] == ("lost", "the listener was closed")
-    assert threading.active_count() == threads
     wait_for(lambda: client.pubsub_numsub(ear.channel) == [(ear.channel, 0)], "disconnected")
     listener.close()
     listener.ensure_started()
     listener.wake()
     listener.attach(ear)
-    assert threading.active_count() == threads
+    assert listener._thread is thread
+    assert not thread.is_alive()
 
 
 def test_close_from_the_listeners_own_thread(server, make_listener, namespace):
@@ -120,7 +121,7 @@ def test_close_while_nothing_answers(own_server, make_listener, ear):
         listener.attach(ear)
         began = time.monotonic()
         listener.close(timeout=0.05)
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 1.5  # not the two seconds that it waits by default
     finally:
         os.kill(own_server.pid, signal.SIGCONT)
     missing = make_listener(path=own_server.socket_path + ".missing")
@@ -130,7 +131,7 @@ def test_close_while_nothing_answers(own_server, make_listener, ear):
     began = time.monotonic()
     missing.close()
     assert not missing._thread.is_alive()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.9
 
 
 def test_a_thread_that_can_not_start(server, make_listener, ear, monkeypatch, caplog):

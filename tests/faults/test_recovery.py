@@ -23,7 +23,7 @@ def test_who_notices_first_tells_the_other(own_server, namespace, monkeypatch, p
         own_server.start()
         began = time.monotonic()
         wait_for(lambda: cache.health().link == "live" and cache.health().breaker == "closed", "recovered")
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 20  # not the minute of the pause
 
 
 def test_hurrying_a_live_link_changes_nothing_later(own_server, namespace, monkeypatch):

@@ -6,6 +6,7 @@ import socket
 import threading
 
 import pytest
+from waiting import PATIENT
 
 from twotier.clock import SystemClock
 from twotier.options import Options
@@ -35,11 +36,11 @@ class Remote:
 
 @pytest.fixture
 def remotes():
-    """A factory of `Remote`s, which are closed after the test."""
+    """A factory of `Remote`s, which are closed after the test; patient unless a timeout is given."""
     with contextlib.ExitStack() as stack:
 
         def make(target, **settings):
-            remote = Remote(target, **settings)
+            remote = Remote(target, **(settings if "timeout" in settings else {**PATIENT, **settings}))
             stack.callback(remote.close)
             return remote
 

@@ -76,11 +76,15 @@ def test_deadline_of_a_hanging_server(own_server, remotes):
     remote.run(Ping())
     os.kill(own_server.pid, signal.SIGSTOP)
     try:
+        costs = []
         for _ in range(3):
             began = time.monotonic()
             with pytest.raises(RemoteTimeout):
                 remote.run(Ping())
-            assert 0.09 < time.monotonic() - began < 0.2
+            costs.append(time.monotonic() - began)
+        assert min(costs) > 0.09
+        assert min(costs[1:]) < 0.2  # of two alike: a busy machine may hold up one
+        assert max(costs) < 2
         assert remote.breaker.state == "open"
     finally:
         os.kill(own_server.pid, signal.SIGCONT)
@@ -101,7 +105,7 @@ def test_deadline_of_replies_that_drip_in(fake_server, remotes):
     began = time.monotonic()
     with pytest.raises(RemoteTimeout):
         remote.run(Fetch(b"k"))
-    assert time.monotonic() - began < 0.25
+    assert time.monotonic() - began < 2  # not the ten seconds that it drips
 
 
 def test_deadline_of_a_server_that_does_not_read(fake_server, remotes):
@@ -119,7 +123,7 @@ def test_deadline_of_a_server_that_does_not_read(fake_server, remotes):
     began = time.monotonic()
     with pytest.raises(RemoteTimeout):
         remote.run(FetchMany([b"k" * 1000] * 2_000))
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 2  # not the ten seconds that it stalls
     block.set()
 
 

@@ -10,8 +10,6 @@ from twotier.remote.commands import Fetch, Ping, Publication, Put
 
 PUBLICATION = Publication(b"channel", b"payload")
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
 
 def in_child(work, within=20.0):
     """Run `work` in a forked child, and fail unless it returns True in time."""

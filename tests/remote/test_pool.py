@@ -27,7 +27,7 @@ def test_deadline_of_name_lookup(monkeypatch, remotes):
     began = time.monotonic()
     with pytest.raises(RemoteTimeout):
         remote.run(Ping())
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 2  # not the ten seconds that the lookup hangs
     block.set()
     wait_for(lambda: not remote.pool._opening, "the lookup given up")
 

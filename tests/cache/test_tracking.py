@@ -40,9 +40,9 @@ def place(client, namespace, key=KEY):
 
 def fill(cache, value, key=KEY):
     """Write and read `key` until the local tier holds it for good: the echo of the write has passed."""
-    cache.set(key, value)
     before = cache.stats().invalidations_received
-    wait_for(lambda: cache.stats().invalidations_received > before or key not in cache._namespace.store, "the echo")
+    cache.set(key, value)
+    wait_for(lambda: cache.stats().invalidations_received > before, "the echo has been heard")
     wait_for(lambda: held(cache, key), "it is held")
 
 

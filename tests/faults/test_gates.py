@@ -14,7 +14,7 @@ from scene import recovered
 from twotier.testing import assert_coherent
 from twotier.testing.faults import BOTH_WAYS
 
-SLACK = 0.5
+SLACK = 2.0
 """Seconds that a busy machine may add to a bound."""
 
 
@@ -88,7 +88,7 @@ def test_gates(scene, fault, record_property):
         cheap = [timed(lambda: cache.get("nothing", "missing")) for _ in range(300)]
         assert {answer for answer, _ in cheap} == {"missing"}
         assert statistics.median(took for _, took in cheap) <= 0.001
-        assert sum(took > 0.001 for _, took in cheap) <= 30, "the probes of recovery may be in the way, no more"
+        assert sum(took > 0.001 for _, took in cheap) <= 100, "recovery and a busy machine may be in the way, no more"
         for _ in range(2000):
             assert cache.get("hot") == ["value"]
     finally:

@@ -16,7 +16,7 @@ from twotier import Cache
 from twotier.remote.embedded import EmbeddedServer
 from twotier.testing import assert_coherent
 
-SLACK = 0.5
+SLACK = 2.0
 REFUSALS = {
     "OOM": ({"maxmemory": 1, "maxmemory-policy": "noeviction"}, {"maxmemory": 0}),
     "NOREPLICAS": ({"min-replicas-to-write": 1}, {"min-replicas-to-write": 0}),

@@ -26,7 +26,8 @@ class Crew:
         self._url, self._namespace, self._settings = url, namespace, settings
         self._writer = Cache(writer_url, namespace=namespace, **settings)
         self._witnesses: list[subprocess.Popen[str]] = []
-        self._writing = threading.Event()
+        self._turn = threading.Lock()
+        """Held during a write, and by who wants none."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self.writes = 0
@@ -48,7 +49,6 @@ class Crew:
                     script + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
                 )
             )
-        self._writing.set()
         self._thread.start()
         return self
 
@@ -70,10 +70,8 @@ class Crew:
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
         """Stop writing for as long as the block lasts."""
-        self._writing.clear()
-        time.sleep(0.05)  # a write under way ends
-        yield
-        self._writing.set()
+        with self._turn:
+            yield
 
     def disagreements(self) -> list[str]:
         """Stop writing, let everyone recover, and return where a witness or the writer differs from the server."""
@@ -97,7 +95,6 @@ class Crew:
     def close(self) -> None:
         """End every process and thread."""
         self._ending.set()
-        self._writing.set()
         self._thread.join()
         for each in self._witnesses:
             each.communicate()
@@ -112,17 +109,20 @@ class Crew:
     def _write(self) -> None:
         """Write a new version of a key, over and over; only what has surely arrived counts against readers."""
         for version in self._versions:
-            self._writing.wait()
             if self._ending.wait(0.005):
                 return
-            row = version * 7 % self._keys
-            self._ledger.announce(version, row)
-            errors = self._writer.stats().remote_errors
-            self._writer.set(f"key {row}", (row, version), ttl=None)
-            self.writes += 1
-            if self._writer.stats().remote_errors == errors:
-                now = time.monotonic_ns()
-                self._ledger.committed(version, row, now)
-                self._ledger.cached(version, now)
-            else:
-                self.in_doubt += 1
+            with self._turn:
+                self._write_one(version)
+
+    def _write_one(self, version: int) -> None:
+        row = version * 7 % self._keys
+        self._ledger.announce(version, row)
+        errors = self._writer.stats().remote_errors
+        self._writer.set(f"key {row}", (row, version), ttl=None)
+        self.writes += 1
+        if self._writer.stats().remote_errors == errors:
+            now = time.monotonic_ns()
+            self._ledger.committed(version, row, now)
+            self._ledger.cached(version, now)
+        else:
+            self.in_doubt += 1

@@ -45,6 +45,7 @@ class OptionsDict(TypedDict, total=False):
     secret: str | bytes | Sequence[str | bytes] | None
     max_value_bytes: int
     max_journal: int
+    audit_interval: float | None
     clock: Clock | None
 
 
@@ -139,6 +140,10 @@ class Options:
     max_journal: int = 10_000
     """Most keys remembered for replay while the remote tier is away; past it, the namespace is cleared instead."""
 
+    audit_interval: float | None = None
+    """Seconds between two rounds of the audit, which compares a few fresh local entries with the remote tier; None: no
+    audit. A round costs up to 8 trips, and a list of the local tier's keys."""
+
     clock: Clock | None = None
     """Source of time; None for the machine's own. For tests."""
 
@@ -171,7 +176,7 @@ class Options:
         )  # fmt: skip
         for name in ("max_staleness", "timeout", "connect_timeout", "load_lease"):
             _expect(_is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
-        for name in ("ttl", "local_ttl"):
+        for name in ("ttl", "local_ttl", "audit_interval"):
             given = getattr(self, name)
             _expect(given is None or _is_seconds(given, 0.001), name, given, "None or seconds >= 0.001")
         _expect(_is_seconds(self.stale_ttl, 0), "stale_ttl", self.stale_ttl, "seconds >= 0")

@@ -47,6 +47,10 @@ class Stats:
     removal_errors: int = 0
     """Times that `on_removal` raised."""
 
+    audited: int = 0
+    """Local entries that the audit has compared with the remote tier (`audit_interval`)."""
+    audit_mismatches: int = 0
+    """Those of them that were fresh, and not what the remote tier had."""
     lag: Histogram = NOTHING
     """From the making of an invalidation by its writer to its application here, by both machines' wall clocks."""
     stale_age: Histogram = NOTHING

@@ -15,6 +15,8 @@ class Counters:
     """Reads, loads and messages, counted since the namespace was made."""
 
     __slots__ = (
+        "audit_mismatches",
+        "audited",
         "corrupt",
         "invalidations_received",
         "invalidations_sent",
@@ -32,6 +34,8 @@ class Counters:
         for name in self.__slots__:
             setattr(self, name, Recorder() if name in HISTOGRAMS else 0)
 
+    audit_mismatches: int
+    audited: int
     corrupt: int
     invalidations_received: int
     invalidations_sent: int

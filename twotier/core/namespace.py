@@ -10,6 +10,7 @@ from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
 from twotier.coherence.listener import Listener
 from twotier.coherence.message import Kind, Message, MessageCodec
 from twotier.coherence.registry import release_listener, shared_listener
+from twotier.core.audit import Audit
 from twotier.core.counters import Counters
 from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
@@ -107,6 +108,8 @@ class Namespace:
             invalidations_received=ours.invalidations_received,
             remote_errors=ours.remote_errors,
             corrupt=ours.corrupt,
+            audited=ours.audited,
+            audit_mismatches=ours.audit_mismatches,
             entries=local["entries"],
             lag=ours.lag.histogram(),
             stale_age=ours.stale_age.histogram(),
@@ -138,6 +141,7 @@ class TwoTierNamespace(Namespace):
         self.subscriber = ear(self)
         self._starting = threading.Lock()
         self._listener: Listener | None = None
+        self._audit: Audit | None = None
         self._make_process_parts()
 
     def _make_process_parts(self) -> None:
@@ -166,6 +170,8 @@ class TwoTierNamespace(Namespace):
                     listener = shared_listener(shared, self._make_listener)
                     listener.attach(self.subscriber)
                     self._listener = listener
+                    if options.audit_interval is not None:
+                        self._audit = Audit(self, options.audit_interval)
             return
         listener.ensure_started()
 
@@ -183,7 +189,7 @@ class TwoTierNamespace(Namespace):
         if self._linked:
             self.store.lose()
         self._starting = threading.Lock()
-        self._listener = None
+        self._listener = self._audit = None
         self.topology.after_fork()
         self._make_process_parts()
 
@@ -195,6 +201,8 @@ class TwoTierNamespace(Namespace):
         self.recovery.close()
         with self._starting:
             listener, self._listener = self._listener, None
+        if self._audit is not None:
+            self._audit.close()
         if listener is not None:
             listener.detach(self.subscriber)
             release_listener(listener)

@@ -20,7 +20,8 @@ class NamespaceSubscriber:
         self.channel = namespace.channel
         self.generation_key = namespace.generations.key
         self._namespace = namespace
-        self._proven_at: int | None = None
+        self.proven_at: int | None = None
+        """Instant (ns) up to which every message published is known to have arrived; None before the first proof."""
         self._came_live = False
 
     def received(self, payloads: list[bytes]) -> None:
@@ -51,7 +52,7 @@ class NamespaceSubscriber:
         namespace = self._namespace
         if generation is not NOT_ASKED and namespace.generations.contradicts(generation):
             namespace.store.bump_epoch()
-        self._proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
+        self.proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
         namespace.store.renew(lease_until)
         if self._came_live:
             self._came_live = False
@@ -63,7 +64,7 @@ class NamespaceSubscriber:
 
     def staleness(self, now: int) -> float:
         """Return the seconds since the last proof that every invalidation had arrived; inf before the first."""
-        return math.inf if self._proven_at is None else max(0.0, (now - self._proven_at) / SECOND)
+        return math.inf if self.proven_at is None else max(0.0, (now - self.proven_at) / SECOND)
 
 
 class TrackingSubscriber(NamespaceSubscriber):

@@ -1,0 +1,103 @@
+"""The audit: now and then, compares a few fresh local entries with the remote tier, and counts where they disagree.
+
+Off unless `audit_interval` is set. It is a check on the whole machinery in production: an entry that was superseded has
+its invalidation under way for a moment, so a difference counts only if the same entry is still fresh after the link has
+proven that every invalidation published before the look has arrived, and the remote tier still says the same. What the
+server has evicted, or somebody changed without twotier, shows up here as well.
+
+A round costs one trip for each of `SAMPLE` entries, and a list of the local tier's keys. It respects the breaker.
+"""
+
+import logging
+import random
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from twotier.core.drive import Flow, drive
+from twotier.core.missing import MISSING
+from twotier.errors import RemoteError
+from twotier.opid import NO_OP, op_tag
+from twotier.remote.commands import Fetch, Fetched
+
+if TYPE_CHECKING:
+    from twotier.core.namespace import TwoTierNamespace
+
+SAMPLE: Final = 8
+"""Entries looked at in a round."""
+_PAUSE: Final = 0.05
+
+_log = logging.getLogger("twotier")
+
+
+class Audit:
+    """The audit of one namespace in one process: a daemon thread, once it is started."""
+
+    def __init__(self, namespace: "TwoTierNamespace", interval: float) -> None:
+        self._namespace = namespace
+        self._interval = interval
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="twotier-audit", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread to end."""
+        self._closing.set()
+        self._thread.join(2 * self._namespace.options.timeout)
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._interval):
+            try:
+                self._round()
+            except RemoteError:
+                continue  # the breaker has heard of it
+            except Exception:  # noqa: BLE001 - logged whole; the audit must not end the process's other work
+                _log.exception("a round of the audit failed")
+
+    def _round(self) -> None:
+        namespace = self._namespace
+        if namespace.breaker.state != "closed" or not namespace.store.live:
+            return
+        keys = namespace.store.keys()
+        for key in random.sample(keys, min(SAMPLE, len(keys))):
+            op = namespace.store.op(key)
+            looked_at = namespace.clock.now()
+            if self._disagrees(key, op):
+                if not self._all_heard(looked_at):
+                    return
+                if namespace.store.op(key) == op and key in namespace.store and self._disagrees(key, op):
+                    namespace.counters.audit_mismatches += 1
+                    _log.warning(
+                        "a fresh local entry of namespace %s isn't what the server has", namespace.options.namespace
+                    )
+            namespace.counters.audited += 1
+
+    def _disagrees(self, key: str, op: int | None) -> bool:
+        return drive(self._compare(key, op), self._namespace.executor)
+
+    def _compare(self, key: str, op: int | None) -> Flow[bool]:
+        """Tell whether the remote tier has another value than the local one: by op id, or without one by value."""
+        namespace = self._namespace
+        place = yield from namespace.generations.place(key)
+        fetched: Fetched = yield Fetch(place)
+        held: Any = namespace.store.suspect(key, MISSING)
+        if held is MISSING or op is None:
+            return False
+        if fetched.data is None:
+            return True
+        loaded = namespace.values.load(place, fetched.data)
+        if loaded is None:
+            return True
+        theirs = op_tag(loaded.op_id)
+        return bool(held != loaded.value) if NO_OP in (op, theirs) else op != theirs
+
+    def _all_heard(self, since: int) -> bool:
+        """Wait until the link has proven that it has heard all that was published before `since`; tell whether."""
+        namespace = self._namespace
+        give_up = since + round(2e9 * namespace.options.max_staleness)
+        while not self._closing.wait(_PAUSE):
+            proven = namespace.subscriber.proven_at
+            if proven is not None and proven > since:
+                return True
+            if namespace.clock.now() > give_up:
+                return False
+        return False

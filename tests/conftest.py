@@ -24,6 +24,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _numbers = itertools.count()
 
 
+def pytest_addoption(parser):
+    """Take `--deep`."""
+    parser.addoption("--deep", action="store_true", help="explore the protocol in larger bounds, too (tests/model)")
+
+
 @pytest.fixture(scope="session")
 def server():
     """A running server, unix socket and TCP, that the whole session shares: tests leave it running."""

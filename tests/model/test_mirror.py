@@ -1,0 +1,77 @@
+"""The model's local tier and the real one decide alike, on both twins."""
+
+import importlib
+import os
+import random
+
+import pytest
+from protocol.bounds import QUICK
+from protocol.mirror import walk
+
+from twotier.clock import NEVER
+
+TWINS = {"compiled": "twotier._speedups", "python": "twotier.local._fallback"}
+WALKS = 60
+MIRRORED = [scenario for scenario in QUICK if not (scenario.staleness or scenario.parents or scenario.budget.expiries)]
+
+
+@pytest.fixture(params=list(TWINS))
+def twin(request):
+    """The module of one twin."""
+    try:
+        return importlib.import_module(TWINS[request.param])
+    except ImportError:
+        if os.environ.get("TWOTIER_IMPL") != "python":
+            raise
+        pytest.skip("the extension isn't built, and TWOTIER_IMPL=python says that this is meant")
+
+
+def named(make, buckets):
+    """Return a name for each key, such that names share a bucket of the store as keys do in the model."""
+    store = make(None)
+    store.renew(NEVER)
+    names = ["key"]
+    for bucket in buckets[1:]:
+        for number in range(200_000):
+            name = f"key {number}"
+            token = store.token(name)
+            store.begin_write("key")
+            if (store.token(name) != token) == (bucket == buckets[0]):
+                names.append(name)
+                break
+        else:
+            pytest.fail("no name with the bucket looked for")
+    return names
+
+
+@pytest.mark.parametrize("scenario", MIRRORED, ids=lambda scenario: scenario.name)
+def test_store_decides_as_the_model_does(twin, scenario):
+    """On random ways through the model, every hit, suspect, op id, token and install is the store's as well."""
+
+    def make(clock):
+        return twin.Store(100, policy="lru", clock=clock, seed=1)
+
+    names = named(make, scenario.buckets)
+    chance = random.Random(scenario.name)
+    assert sum(walk(scenario, make, names, chance) for _ in range(WALKS)) > 500
+
+
+def test_difference_is_seen(twin):
+    """A store that installs whatever the token is found out, and the way to it is told."""
+
+    class Careless:
+        def __init__(self, clock):
+            self._store = twin.Store(100, clock=clock)
+
+        def __getattr__(self, name):
+            return getattr(self._store, name)
+
+        def install(self, key, value, token, **rest):  # noqa: ARG002 - a store's signature
+            self._store.put(key, value, **rest)
+            return True
+
+    scenario = next(scenario for scenario in MIRRORED if scenario.name == "two readers and two writers")
+    chance = random.Random(1)
+    with pytest.raises(AssertionError, match="the model says") as found:
+        sum(walk(scenario, Careless, ["key"], chance) for _ in range(WALKS))
+    assert "P0" in found.value.__notes__[0]

@@ -19,7 +19,7 @@ def test_the_documented_permissions_are_enough(own_server, namespace):
         admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", *words)
         admin.execute_command("ACL", "SETUSER", "default", "off")
         url = f"redis://app:secret@127.0.0.1:{own_server.port}/0"
-        for settings in ({}, {"protocol": 2}, {"replay": "set"}):
+        for settings in ({}, {"protocol": 2}, {"replay": "set"}, {"coherence": "tracking"}):
             with Cache(url, namespace=namespace, **settings) as cache:
                 wait_for(lambda cache=cache: live(cache), "the link is live")
                 cache.set("key", 1)

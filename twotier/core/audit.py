@@ -72,7 +72,7 @@ class Audit:
             namespace.counters.audited += 1
 
     def _disagrees(self, key: str, op: int | None) -> bool:
-        return drive(self._compare(key, op), self._namespace.executor)
+        return drive(self._compare(key, op), self._namespace.executor, self._namespace.background)
 
     def _compare(self, key: str, op: int | None) -> Flow[bool]:
         """Tell whether the remote tier has another value than the local one: by op id, or without one by value."""

@@ -1,18 +1,20 @@
 """The synchronous driver: runs a flow to its end, doing what it yields on the calling thread."""
 
+import functools
 import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-from twotier.core.commands import Load, Pause, Wait
+from twotier.core.background import Background
+from twotier.core.commands import Load, Pause, Spawn, Wait
 from twotier.remote.executor import Executor
 
 R = TypeVar("R")
 Flow = Generator[Any, Any, R]
-"""A flow: yields commands (remote ones, `Wait`, `Load`, `Pause`), is sent their results, and returns its own."""
+"""A flow: yields commands (remote ones, and those of `commands.py`), is sent their results, and returns its own."""
 
 
-def drive(flow: Flow[R], executor: Executor | None) -> R:
+def drive(flow: Flow[R], executor: Executor | None, background: Background) -> R:
     """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled."""
     try:
         command = next(flow)
@@ -21,10 +23,12 @@ def drive(flow: Flow[R], executor: Executor | None) -> R:
                 if isinstance(command, Load):
                     result = command.loader()
                 elif isinstance(command, Wait):
-                    result = command.future.result()
+                    result = command.future.result(command.seconds)
                 elif isinstance(command, Pause):
                     time.sleep(command.seconds)
                     result = None
+                elif isinstance(command, Spawn):
+                    result = background.run(functools.partial(drive, command.flow, executor, background))
                 else:
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = executor.run(command)

@@ -11,6 +11,7 @@ from twotier.coherence.listener import Listener
 from twotier.coherence.message import Kind, Message, MessageCodec
 from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.audit import Audit
+from twotier.core.background import Background
 from twotier.core.counters import Counters
 from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
@@ -77,10 +78,12 @@ class Namespace:
         self.flights = SingleFlight()
         """Loads under way."""
         self.load_gate = LoadGate(self.options.max_concurrent_loads)
+        self.background = Background(self.options.max_concurrent_loads)
 
     def close(self) -> None:
         """Give everything back; later calls do nothing."""
         self.closed = True
+        self.background.close()
         self.store.lose()
         self.store.clear()
 

@@ -1,0 +1,106 @@
+"""The threads on which a namespace runs flows in the background, for synchronous callers.
+
+Daemon threads, made when they are needed, at most `limit` of them, and gone after `IDLE` seconds without work. What is
+over the limit queues; only what a task asks for itself gets a thread beyond it, as the task may wait for that, on
+a thread that would otherwise never come free. A closed pool finishes what it was given and takes no more. A forked
+child has none of the threads, and makes a pool of its own.
+"""
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from twotier.errors import TwoTierError
+
+R = TypeVar("R")
+
+IDLE: Final = 10.0
+"""Seconds that a thread without work stays."""
+
+_on_a_thread_of_ours: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar("in the background", default=False)
+
+
+class Background:
+    """Runs callables on at most `limit` threads.
+
+    >>> background = Background(2)
+    >>> background.run(lambda: 6 * 7).result()
+    42
+    >>> background.close()
+    """
+
+    __slots__ = ("_closed", "_idle", "_limit", "_lock", "_queue", "_threads", "_work")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._queue: deque[Callable[[], None]] = deque()
+        self._threads = self._idle = 0
+        self._closed = False
+
+    def run(self, task: Callable[[], R]) -> Future[R]:
+        """Run `task` in a copy of the caller's context; return the future of its result."""
+        future: Future[R] = Future()
+        context = contextvars.copy_context()
+        beyond = context.get(_on_a_thread_of_ours, False)
+        with self._lock:
+            if self._closed:
+                raise TwoTierError("the cache is closed; make a new one")
+            put = self._queue.appendleft if beyond else self._queue.append
+            put(lambda: context.run(_settle, future, task))
+            if self._idle >= len(self._queue):
+                self._work.notify()
+            elif self._threads < self._limit or beyond:
+                self._start(self._queue.popleft if beyond else self._queue.pop)
+        return future
+
+    def close(self) -> None:
+        """Take no more tasks; the threads end when those are done that were given. Waits for none of them."""
+        with self._lock:
+            self._closed = True
+            self._work.notify_all()
+
+    def _start(self, take_back: Callable[[], object]) -> None:
+        thread = threading.Thread(target=self._serve, name="twotier-background", daemon=True)
+        self._threads += 1
+        try:
+            thread.start()
+        except BaseException:
+            self._threads -= 1
+            if not self._threads:  # else one of the others will come to it
+                take_back()
+                raise
+
+    def _serve(self) -> None:
+        while (task := self._next()) is not None:
+            task()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            while not self._queue:
+                if self._closed or (not self._wait() and not self._queue):
+                    self._threads -= 1
+                    return None
+            return self._queue.popleft()
+
+    def _wait(self) -> bool:
+        """Wait for work; False past `IDLE`, though some may have come in that moment."""
+        self._idle += 1
+        try:
+            return self._work.wait(IDLE)
+        finally:
+            self._idle -= 1
+
+
+def _settle(future: Future[Any], task: Callable[[], Any]) -> None:
+    _on_a_thread_of_ours.set(True)
+    try:
+        result = task()
+    except BaseException as error:  # noqa: BLE001 - the future's to tell, the thread goes on
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -7,8 +7,6 @@ import pytest
 import redis
 from waiting import wait_for
 
-from twotier.core.singleflight import SingleFlight
-
 
 @pytest.mark.parametrize(
     ("write", "stands"),
@@ -124,24 +122,3 @@ def test_loaders_that_need_each_other_do_not_wait_for_ever(make):
         thread.start()
     wait_for(lambda: not any(thread.is_alive() for thread in threads), "both loads have ended")
     assert len(results) == 2
-
-
-def test_circle_of_flights_is_seen():
-    """A caller whose wait would close a circle leads a flight of its own."""
-    flights = SingleFlight()
-    joined = []
-
-    def other():
-        joined.append(flights.join("b", 0))
-        joined.append(flights.join("a", 0))
-
-    mine, leads = flights.join("a", 0)
-    assert leads
-    thread = threading.Thread(target=other)
-    thread.start()
-    thread.join()
-    (b, leads_b), (a, leads_a) = joined
-    assert (leads_b, leads_a, a) == (True, False, mine)
-    own, leads_own = flights.join("b", 0)
-    assert leads_own
-    assert own is not b

@@ -17,7 +17,6 @@ from twotier.core.commands import Wait
 from twotier.core.keys import as_bytes
 from twotier.core.leases import TwoTier
 from twotier.core.namespace import TwoTierNamespace
-from twotier.core.singleflight import Flight, SingleFlight
 from twotier.errors import RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.conditional import Conditional
@@ -78,18 +77,6 @@ class SimulatedServer:
         raise AssertionError(f"the simulation knows no {name!r}")
 
 
-class Flights(SingleFlight):
-    """Single-flight for callers that all are on the test's one thread."""
-
-    def join(self, key: str, token: int) -> tuple[Flight, bool]:
-        """Return the flight to follow, and whether the caller leads it."""
-        flight = self._flights.get(key)
-        if flight is not None and flight.token == token:
-            return flight, False
-        self._flights[key] = Flight(token, 0)
-        return self._flights[key], True
-
-
 class NoTopology:
     """Stands where there is nothing to connect to."""
 
@@ -134,7 +121,6 @@ class Process:
         self.namespace.executor = self
         self.namespace.breaker.on_open = None
         self.namespace.recovery.wake = lambda: None
-        self.namespace.fetches = Flights()
         self.tiers = TwoTier(self.namespace)
         self.link = Link(clock, max_staleness=2.5)
         self.link.attach(self.namespace.subscriber)

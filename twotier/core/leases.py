@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twotier.clock import SECOND
-from twotier.core.commands import Pause
+from twotier.core.commands import Load, Pause
 from twotier.core.drive import Flow
 from twotier.core.generation import lease_prefix
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import milliseconds
-from twotier.core.loadgate import call
 from twotier.core.missing import MISSING
 from twotier.core.writes import Writes
 from twotier.errors import RemoteError
@@ -94,9 +93,11 @@ class TwoTier(Writes):
         namespace = self._namespace
         try:
             namespace.counters.loads += 1
-            value = yield from call(loader)
+            value = yield Load(loader)
             payload = namespace.values.encode(value)
-        except Exception:
+        except GeneratorExit:
+            raise  # the flow was thrown away, and can ask for nothing more
+        except BaseException:
             yield from self._end(lease_place, lease)
             raise
         if ttl == 0:
@@ -122,7 +123,7 @@ class TwoTier(Writes):
         namespace = self._namespace
         token = namespace.store.token(key)
         namespace.counters.loads += 1
-        value = yield from call(loader)
+        value = yield Load(loader)
         payload = namespace.values.encode(value)
         if ttl and namespace.store.token(key) == token:
             op_id, now = namespace.op_ids.next(), namespace.clock.now()

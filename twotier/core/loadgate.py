@@ -4,17 +4,9 @@ Callers over the cap queue, first come, first served. A loader that loads other 
 its own: were it made to wait, it would hold the place that it waits for.
 """
 
-import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final
-
-from twotier.core.commands import Load
-from twotier.core.drive import Flow
-
-_inside: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar("inside a loader", default=False)
 
 
 class LoadGate:
@@ -53,17 +45,3 @@ class LoadGate:
                 return
             heir = self._queue.popleft()
         heir.set_result(None)
-
-
-def inside_loader() -> bool:
-    """Tell whether the caller was called by a loader."""
-    return _inside.get()
-
-
-def call(loader: Callable[[], Any]) -> Flow[Any]:
-    """Call `loader`, which may find out with `inside_loader` that it is one."""
-    mark = _inside.set(True)
-    try:
-        return (yield Load(loader))
-    finally:
-        _inside.reset(mark)

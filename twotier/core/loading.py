@@ -6,10 +6,10 @@ from typing import Any
 from twotier.core.commands import Wait
 from twotier.core.drive import Flow
 from twotier.core.leases import TwoTier
-from twotier.core.loadgate import inside_loader
 from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
+from twotier.core.singleflight import ABANDONED, Flight, inside_loader, part_of
 
 
 def get_or_set(
@@ -19,33 +19,47 @@ def get_or_set(
     found = yield from tiers.get(key, keep=True)
     if found is not MISSING:
         return found
-    flight, leads = namespace.flights.join(key, namespace.store.token(key))
-    if not leads:
-        payload: bytes = yield Wait(flight.future)
-        return namespace.values.decode(payload)
+    while True:
+        flight, leads = namespace.flights.join(key, namespace.store.token(key))
+        if leads:
+            return (yield from _lead(tiers, namespace, flight, loader, ttl))
+        payload = yield Wait(flight.future)
+        if payload is not ABANDONED:
+            return namespace.values.decode(payload)
+
+
+def _lead(
+    tiers: TwoTier | LocalOnly, namespace: Namespace, flight: Flight, loader: Callable[[], Any], ttl: int
+) -> Flow[Any]:
+    """Load for oneself and for those who follow `flight`."""
+    key, flights = flight.key, namespace.flights
     try:
         # The flight that we missed may have landed between our look and our taking the lead.
         value = namespace.store.get(key, MISSING)
         if value is not MISSING:
             payload = namespace.values.encode(value)
         else:
-            value, payload = yield from _gated(tiers, namespace, key, loader, ttl, wait=not flight.circular)
-    except BaseException as error:
+            value, payload = yield from _gated(tiers, namespace, flight, loader, ttl)
+    except Exception as error:
         namespace.counters.load_errors += 1
-        namespace.flights.land(key, flight, error=error)
+        flights.land(flight, error=error)
+        raise
+    except BaseException:
+        flights.abandon(flight)  # it is we who are stopped, not they
         raise
     # Followers each decode a value of their own.
-    namespace.flights.land(key, flight, payload)
+    flights.land(flight, payload)
     return value
 
 
 def _gated(
-    tiers: TwoTier | LocalOnly, namespace: Namespace, key: str, loader: Callable[[], Any], ttl: int, *, wait: bool
+    tiers: TwoTier | LocalOnly, namespace: Namespace, flight: Flight, loader: Callable[[], Any], ttl: int
 ) -> Flow[tuple[Any, bytes]]:
     """Load when the cap on loads allows it; a caller who would have to queue gets the stale copy, if there is one."""
+    key, wait, gate = flight.key, not flight.circular, namespace.load_gate
+    loader = part_of((flight,), loader)
     if inside_loader():
         return (yield from tiers.load(key, loader, ttl, wait=wait))
-    gate = namespace.load_gate
     turn = gate.enter()
     try:
         if turn is not None:

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_many
 from twotier.core.lifetimes import after
-from twotier.core.loadgate import call
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
 from twotier.core.reads import local_ttl_left
@@ -130,7 +130,7 @@ class LocalOnly:
         namespace = self._namespace
         token = namespace.store.token(key)
         namespace.counters.loads += 1
-        value = yield from call(loader)
+        value = yield Load(loader)
         payload = namespace.values.encode(value)
         if ttl:
             namespace.store.install(key, value, token, expires=self._expiry(ttl), encoded=payload)

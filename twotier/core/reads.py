@@ -111,7 +111,7 @@ class Reads:
             try:
                 return (yield from self._fetch(key, token, keep=keep))
             finally:
-                namespace.fetches.land(key, flight)
+                namespace.fetches.land(flight)
         yield Wait(flight.future)
         if key in store:
             value = store.get(key, MISSING)

@@ -2,80 +2,148 @@
 
 A flight is a `concurrent.futures.Future`, which threads wait for and which tasks can await. A caller joins a flight
 only under the fill token it was opened with: a write in between voids the token, so no caller is handed what was
-read before that write.
+read before that write. A flight whose leader is cancelled or killed is abandoned: its followers look again, and one of
+them takes over.
 
-Loaders may load other keys. A caller whose wait would close a circle (two loaders that ask for each other's keys) isn't
-made to wait: it leads a flight of its own, beside the one it would have waited for.
+Loaders may load other keys. Which loads a caller is part of is kept in a context variable, so that it follows a loader
+into its tasks and into the background. A caller whose wait would close a circle (two loaders that ask for each other's
+keys) isn't made to wait: it leads a flight of its own, beside the one it would have waited for.
 """
 
+import contextlib
+import contextvars
+import inspect
 import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from twotier.errors import TwoTierError
+
+ABANDONED: Final = object()
+"""What a flight gives whose leader was stopped: look again."""
+
+_within: Final[contextvars.ContextVar[tuple["Flight", ...]]] = contextvars.ContextVar("loads under way", default=())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flight:
     """One load under way."""
 
+    home: "SingleFlight"
+    key: str
     token: int
-    owner: int
-    """Identifier of the thread that loads."""
     circular: bool = False
     """Led beside another of the same key, since waiting for that one would never end."""
     future: Future[Any] = field(default_factory=Future)
+    awaited: set["Flight"] = field(default_factory=set)
+    """What its loader waits for; those that have landed may be left over."""
+
+    def leads_to(self, goals: tuple["Flight", ...]) -> bool:
+        """Tell whether this load waits, through others perhaps, for one of `goals`."""
+        seen: set[Flight] = set()
+        todo = [self]
+        while todo:
+            flight = todo.pop()
+            if flight in goals:
+                return True
+            if flight not in seen and not flight.future.done():
+                seen.add(flight)
+                todo += list(flight.awaited)
+        return False
 
 
 class SingleFlight:
-    """The loads under way in this process, at most one a key and token, but for circles."""
+    """The loads under way in this process, at most one a key and token, but for circles.
 
-    __slots__ = ("_flights", "_lock", "_waiting")
+    >>> flights = SingleFlight()
+    >>> flight, leads = flights.join("key", 0)
+    >>> leads, flights.join("key", 0) == (flight, False)
+    (True, True)
+    >>> flights.land(flight, "result")
+    >>> flight.future.result()
+    'result'
+    """
+
+    __slots__ = ("_flights", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
-        self._waiting: dict[int, Flight] = {}
-        """What each waiting thread waits for; an entry may be left over from a wait that has ended."""
 
     def join(self, key: str, token: int) -> tuple[Flight, bool]:
-        """Return the flight to follow, and whether the caller leads it: a leader must `land` it.
+        """Return the flight to follow, and whether the caller leads it: a leader must `land` or `abandon` it.
 
-        Raises TwoTierError when the caller's own thread is loading `key`: its loader would need its own result.
+        Raises TwoTierError when the caller is part of the load of `key`: its loader would need its own result.
         """
-        caller = threading.get_ident()
+        within = _within.get()
+        if any(outer.key == key and outer.home is self for outer in within):
+            raise TwoTierError(f"the loader of {key!r} asked the cache to load {key!r}: it would wait for itself")
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and flight.owner == caller:
-                raise TwoTierError(f"the loader of {key!r} asked the cache to load {key!r}: it would wait for itself")
-            if flight is not None and flight.token == token and not self._leads_back(flight, caller):
-                self._waiting[caller] = flight
-                return flight, False
-            circular = flight is not None and flight.token == token
-            led = Flight(token, caller, circular)
+            circular = False
+            if flight is not None and flight.token == token:
+                circular = bool(within) and flight.leads_to(within)
+                if not circular:
+                    for outer in within:
+                        outer.awaited.difference_update([each for each in outer.awaited if each.future.done()])
+                        outer.awaited.add(flight)
+                    return flight, False
+            led = Flight(self, key, token, circular)
             if not circular:
                 self._flights[key] = led
-            self._waiting.pop(caller, None)
             return led, True
 
-    def land(self, key: str, flight: Flight, result: Any = None, error: BaseException | None = None) -> None:
+    def land(self, flight: Flight, result: Any = None, error: BaseException | None = None) -> None:
         """End `flight` with a result or an error, which its followers get."""
         with self._lock:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            for thread in [thread for thread, awaited in self._waiting.items() if awaited is flight]:
-                del self._waiting[thread]
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
         if error is None:
             flight.future.set_result(result)
         else:
             flight.future.set_exception(error)
 
-    def _leads_back(self, flight: Flight, caller: int) -> bool:
-        """Tell whether the one who leads `flight` waits, through others perhaps, for a flight that `caller` leads."""
-        awaited: Flight | None = flight
-        while awaited is not None:
-            if awaited.owner == caller:
-                return True
-            awaited = self._waiting.get(awaited.owner)
-        return False
+    def abandon(self, flight: Flight) -> None:
+        """End `flight` without a result: its followers look again."""
+        self.land(flight, ABANDONED)
+
+
+@contextlib.contextmanager
+def leading(flights: Iterable[Flight]) -> Iterator[None]:
+    """Make what runs inside part of the loads of `flights`."""
+    mark = _within.set((*flights, *_within.get()))
+    try:
+        yield
+    finally:
+        _within.reset(mark)
+
+
+def part_of(flights: Iterable[Flight], loader: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a loader that calls `loader`, and awaits what it gives if that is to be awaited, as part of `flights`.
+
+    Only the loader itself is: the flow that asks for it may share its context with others while it is suspended.
+    """
+
+    def call() -> Any:
+        with leading(flights):
+            result = loader()
+        return _awaited(flights, result) if inspect.isawaitable(result) else result
+
+    return call
+
+
+async def _awaited(flights: Iterable[Flight], result: Awaitable[Any]) -> Any:
+    with leading(flights):
+        return await result
+
+
+def inside_loader() -> bool:
+    """Tell whether the caller is part of a load."""
+    return bool(_within.get())
+
+
+def stand_apart() -> None:
+    """Make the rest of this context part of no load: for what a loader started, and doesn't wait for."""
+    _within.set(())

@@ -1,0 +1,120 @@
+"""Flights: who follows, who leads, and who must not wait."""
+
+import asyncio
+import contextvars
+
+import pytest
+
+from twotier import Cache, TwoTierError
+from twotier.core.commands import Load, Wait
+from twotier.core.drive import drive
+from twotier.core.singleflight import ABANDONED, SingleFlight, inside_loader, leading, part_of, stand_apart
+
+
+def test_callers_with_one_token_share_a_flight():
+    """The first leads, the others follow; a write in between parts them."""
+    flights = SingleFlight()
+    first, leads = flights.join("key", 0)
+    assert leads
+    assert flights.join("key", 0) == (first, False)
+    later, leads_too = flights.join("key", 1)
+    assert leads_too
+    assert later is not first
+    flights.land(first, "old")
+    assert flights.join("key", 1) == (later, False)
+
+
+def test_own_key_is_refused_wherever_the_loader_goes_on():
+    """A loader that asks for its key is told so, also from a task or a thread that took its context along."""
+    flights = SingleFlight()
+    flight, _ = flights.join("key", 0)
+    with leading((flight,)):
+        for ask in (lambda: flights.join("key", 0), lambda: contextvars.copy_context().run(flights.join, "key", 1)):
+            with pytest.raises(TwoTierError, match="wait for itself"):
+                ask()
+        assert SingleFlight().join("key", 0)[1], "another cache's key is another key"
+    assert flights.join("key", 0) == (flight, False)
+
+
+def test_circle_of_flights_is_seen():
+    """A caller whose wait would close a circle, however long, leads a flight of its own."""
+    flights = SingleFlight()
+    a, b, c = (flights.join(key, 0)[0] for key in "abc")
+    with leading((a,)):
+        assert flights.join("b", 0) == (b, False)
+    with leading((b,)):
+        assert flights.join("c", 0) == (c, False)
+    with leading((c,)):
+        own, leads = flights.join("a", 0)
+    assert leads
+    assert own.circular
+    assert flights.join("a", 0) == (a, False), "others follow the one that isn't in a circle"
+
+
+def test_circle_through_a_load_within_a_load_is_seen():
+    """What an inner load waits for, the outer one waits for as well."""
+    flights = SingleFlight()
+    a, b = (flights.join(key, 0)[0] for key in "ab")
+    with leading((a,)):
+        inner, _ = flights.join("inner", 0)
+        with leading((inner,)):
+            assert flights.join("b", 0) == (b, False)
+    with leading((b,)):
+        assert flights.join("a", 0)[1]
+
+
+def test_flights_that_have_landed_close_no_circle():
+    """A wait that has ended doesn't count."""
+    flights = SingleFlight()
+    a, b = (flights.join(key, 0)[0] for key in "ab")
+    with leading((a,)):
+        flights.join("b", 0)
+    flights.land(b)
+    again, _ = flights.join("b", 0)
+    with leading((again,)):
+        assert flights.join("a", 0) == (a, False)
+
+
+def test_what_stands_apart_is_part_of_no_load():
+    """What a loader starts and doesn't wait for may ask for the loader's key."""
+    flights = SingleFlight()
+    flight, _ = flights.join("key", 0)
+
+    def apart():
+        stand_apart()
+        return flights.join("key", 0)
+
+    with leading((flight,)):
+        assert contextvars.copy_context().run(apart) == (flight, False)
+        with pytest.raises(TwoTierError):
+            flights.join("key", 0)
+
+
+def test_a_loader_and_what_it_awaits_are_part_of_its_load():
+    """A loader finds itself in its load, and so does a coroutine that it gives; nobody else does."""
+    flights = SingleFlight()
+    flight, _ = flights.join("key", 0)
+
+    async def within() -> bool:
+        return inside_loader()
+
+    assert part_of((flight,), inside_loader)()
+    assert asyncio.run(part_of((flight,), within)())
+    assert not inside_loader()
+
+
+def test_a_flow_that_is_thrown_away_abandons_its_flight():
+    """A leader whose flow is closed, as when an event loop ends, leaves nobody hanging, and no place taken."""
+    with Cache(max_concurrent_loads=1) as cache:
+        flow = cache._calls.get_or_set("key", lambda: 1, 10)
+        command = next(flow)
+        assert isinstance(command, Load)
+        follower = cache._calls.get_or_set("key", lambda: 2, 10)
+        assert isinstance(next(follower), Wait)
+        flow.close()
+        command = follower.send(ABANDONED)
+        assert isinstance(command, Load)
+        with pytest.raises(StopIteration) as end:
+            follower.send(2)
+        assert end.value.value == 2
+        assert drive(cache._calls.get_or_set("other", lambda: 3, 10), None, cache._namespace.background) == 3

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from twotier.core.calls import Calls
 from twotier.core.drive import drive
 from twotier.core.missing import MISSING
+from twotier.errors import ConfigurationError
 from twotier.local import Front
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl
 
@@ -48,6 +49,22 @@ class Cache(Front):
         self._namespace, self._tiers = calls.namespace, calls.tiers
         self._peek = calls.namespace.store.get
         super().__init__(calls.namespace.store)
+
+    @classmethod
+    def from_url(cls, url: str, **settings: Unpack[OptionsDict]) -> Self:
+        """Return a cache whose remote tier is at `url`; settings are fields of `Options`.
+
+        Raises ConfigurationError at once for a URL that can't work (unknown scheme, bad port, no service name), with
+        its secrets masked; with `connect="eager"` RemoteUnavailable for one that leads nowhere.
+
+        >>> with Cache.from_url("embedded://", connect="eager") as cache:
+        ...     cache.set("answer", 42)
+        ...     cache.get("answer")
+        42
+        """
+        if not isinstance(url, str):
+            raise ConfigurationError(f"url must be a str, got a {type(url).__name__}")
+        return cls(url, **settings)
 
     # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
     def _missed(self, key: str, default: Any) -> Any:

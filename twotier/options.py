@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, Protocol, TypedDict
 
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.errors import ConfigurationError
@@ -15,6 +15,22 @@ Policy = Literal["lru", "lfu", "adaptive"]
 MIB: Final = 1 << 20
 MAX_KEY_BYTES: Final = 64 << 10
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+_SECRET: Final = frozenset({"secret", "password", "credentials"})
+"""Options that no repr shows."""
+
+
+class CredentialProvider(Protocol):
+    """Gives the credentials of each connection; redis-py's providers do."""
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return the password, or user name and password."""
+        ...
+
+
+CredentialSource = CredentialProvider | Callable[[], str | tuple[str] | tuple[str, str]]
+"""What `Options.credentials` takes."""
 
 
 class OptionsDict(TypedDict, total=False):
@@ -41,6 +57,13 @@ class OptionsDict(TypedDict, total=False):
     load_lease: float
     max_concurrent_loads: int
     protocol: Literal[2, 3]
+    connect: Literal["lazy", "eager"]
+    username: str | None
+    password: str | None
+    credentials: CredentialSource | None
+    ssl_ca_certs: str | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
     allow: Sequence[type]
     secret: str | bytes | Sequence[str | bytes] | None
     max_value_bytes: int
@@ -128,6 +151,29 @@ class Options:
     protocol: Literal[2, 3] = 3
     """RESP version spoken to the server."""
 
+    connect: Literal["lazy", "eager"] = "lazy"
+    """"lazy": the cache is made, and serves from the local tier alone, whether the server is there or not. "eager":
+    making it raises RemoteUnavailable unless the server answers within `timeout`."""
+
+    username: str | None = None
+    """User name for the server, where neither URL nor client gives one."""
+
+    password: str | None = None
+    """Password for the server, where neither URL nor client gives one."""
+
+    credentials: CredentialSource | None = None
+    """Credentials that change: a callable, or a redis `CredentialProvider`, that is asked at each connection. It gives
+    the password, or user name and password; in place of `username` and `password`."""
+
+    ssl_ca_certs: str | None = None
+    """File with the certificates that vouch for the server's, for TLS; None takes the system's."""
+
+    ssl_certfile: str | None = None
+    """File with our own certificate, for servers that ask clients for one."""
+
+    ssl_keyfile: str | None = None
+    """File with the key of `ssl_certfile`, unless it is in there."""
+
     allow: Sequence[type] = ()
     """Types, beside the built-in value types, that the restricted codec may rebuild."""
 
@@ -165,6 +211,7 @@ class Options:
             ("coherence", ("pubsub", "tracking", "none")),
             ("replay", ("delete", "set")),
             ("protocol", (2, 3)),
+            ("connect", ("lazy", "eager")),
         ):
             _expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
         for name in ("weigher", "on_removal"):
@@ -190,12 +237,32 @@ class Options:
             all(isinstance(kind, type) for kind in self.allow), "allow", self.allow, "a sequence of types",
         )  # fmt: skip
         _expect(bool(self.secret) or self.secret is None, "secret", "an empty value", "None, a key, or several keys")
+        self._check_access()
+
+    def _check_access(self) -> None:
+        """Check who we are to the server; what could be a secret isn't shown."""
+        for name in ("username", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+            given = getattr(self, name)
+            _expect(given is None or (isinstance(given, str) and given != ""), name, _kind(given), "None or a str")
+        given = self.credentials
+        _expect(
+            given is None or callable(given) or callable(getattr(given, "get_credentials", None)),
+            "credentials", _kind(given), "None, a callable, or an object with get_credentials()",
+        )  # fmt: skip
+        _expect(
+            given is None or (self.username is None and self.password is None),
+            "credentials", _kind(given), "None where username or password is given",
+        )  # fmt: skip
+        _expect(
+            self.ssl_keyfile is None or self.ssl_certfile is not None,
+            "ssl_keyfile", self.ssl_keyfile, "None without ssl_certfile",
+        )  # fmt: skip
 
     def __repr__(self) -> str:
-        """Show every setting but the secret."""
+        """Show every setting but the secrets."""
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
         shown = ", ".join(
-            f"{field.name}={'***' if field.name == 'secret' and self.secret else repr(getattr(self, field.name))}"
-            for field in fields(self)
+            f"{name}={'***' if name in _SECRET and value else repr(value)}" for name, value in settings.items()
         )
         return f"Options({shown})"
 
@@ -240,6 +307,10 @@ def ttl_ns(ttl: float | None, name: str = "ttl") -> int:
 def _expect(holds: bool, name: str, given: object, expected: str) -> None:
     if not holds:
         raise ConfigurationError(f"{name} must be {expected}, got {given!r}")
+
+
+def _kind(given: object) -> str:
+    return "an empty str" if given == "" else f"a {type(given).__name__}"
 
 
 def _is_int(given: Any, least: int) -> bool:

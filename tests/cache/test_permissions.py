@@ -1,40 +1,81 @@
-"""The permissions that a cache needs on the server, as the design page lists them."""
+"""The permissions that a cache needs on the server, as docs/acl.conf lists them: the contract, as that user."""
 
+import os
 import re
-from pathlib import Path
 
+import pytest
 import redis
-from waiting import live, wait_for
+from project import ROOT
+from test_contract import *  # noqa: F403 - every test of the contract, on the fixture below
+from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
+from twotier.testing import EmbeddedServer
 
-DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
+ACL = ROOT / "docs" / "acl.conf"
+PASSWORD = "only-for-tests"
 
 
-def test_the_documented_permissions_are_enough(own_server, namespace):
-    """A user with no more than the documented ACL can do everything, and nothing outside of the namespace."""
-    (rules,) = re.findall(r"ACL SETUSER app on >PASSWORD (.*)", DESIGN.read_text())
-    with redis.Redis.from_url(own_server.url) as admin:
-        words = rules.replace("PASSWORD", "secret").replace("shop", namespace).split()
-        admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", *words)
-        admin.execute_command("ACL", "SETUSER", "default", "off")
-        url = f"redis://app:secret@127.0.0.1:{own_server.port}/0"
-        for settings in ({}, {"protocol": 2}, {"replay": "set"}, {"coherence": "tracking"}):
-            with Cache(url, namespace=namespace, **settings) as cache:
-                wait_for(lambda cache=cache: live(cache), "the link is live")
-                cache.set("key", 1)
-                cache.set_many({"a": 1, "b": [2]}, ttl=None)
-                assert cache.get_many(["key", "a", "b"]) == {"key": 1, "a": 1, "b": [2]}
-                assert cache.incr("key") == 2
-                assert cache.touch("key", 10)
-                assert cache.touch("key", None)
-                assert cache.ttl("key") is None
-                assert cache.add("key", 1) is False
-                assert cache.delete("key")
-                assert cache.get_or_set("loaded", lambda: 3) == 3
-                cache.clear()
-                assert cache.get("loaded") is None
-                assert cache.stats().remote_errors == 0
-        with Cache(url, namespace=f"not-{namespace}") as other:
-            other.set("key", 1)
-            assert other.stats().remote_errors
+def rules(namespaces):
+    """Return the words of the shipped user, for these namespaces instead of `shop`."""
+    (user,) = re.findall(r"^user app (.*)$", ACL.read_text(), flags=re.MULTILINE)
+    return [word.replace("CHANGE-ME", PASSWORD).replace("shop", namespaces) for word in user.split()]
+
+
+@pytest.fixture(scope="session")
+def restricted(server):
+    """A URL of the shared server, as the shipped user; it may use the namespaces of tests."""
+    with redis.Redis.from_url(server.url) as admin:
+        admin.execute_command("ACL", "SETUSER", "app", *rules("t*"))
+        yield f"redis://app:{PASSWORD}@127.0.0.1:{server.port}/0"
+        admin.execute_command("ACL", "DELUSER", "app")
+
+
+@pytest.fixture
+def cache(restricted, namespace):
+    """A cache in two tiers that connects as the shipped user."""
+    with Cache(restricted, namespace=namespace, **PATIENT) as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        yield cache
+        assert cache._namespace.closed or cache.stats().remote_errors == 0
+
+
+@pytest.mark.parametrize("settings", [{"protocol": 2}, {"replay": "set"}, {"coherence": "tracking"}], ids=str)
+def test_the_shipped_permissions_are_enough_in_every_mode(restricted, namespace, settings):
+    """Whatever the protocol and the way of coherence, nothing is refused."""
+    with Cache(restricted, namespace=namespace, **PATIENT, **settings) as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        cache.set("key", 1)
+        assert cache.incr("key") == 2
+        assert cache.touch("key", 10)
+        assert cache.delete("key")
+        assert cache.get_or_set("loaded", lambda: 3) == 3
+        cache.clear()
+        assert cache.get("loaded") is None
+        assert cache.stats().remote_errors == 0
+
+
+def test_nothing_else_is_permitted(restricted):
+    """The shipped user can neither touch keys and channels of others, nor look around."""
+    with redis.Redis.from_url(restricted) as user:
+        for command in (
+            ["GET", "other:key"],
+            ["PUBLISH", "other:inv:v1", "x"],
+            ["KEYS", "*"],
+            ["FLUSHALL"],
+            ["CONFIG", "GET", "*"],
+            ["EVAL", "return 1", "0"],
+            ["ACL", "LIST"],
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                user.execute_command(*command)
+
+
+def test_the_shipped_file_is_configuration_that_servers_take():
+    """The file can be included in a server's configuration as it is."""
+    binary = os.environ.get("TWOTIER_TEST_SERVER")
+    with (
+        EmbeddedServer(tcp=True, binary=binary, settings={"include": str(ACL)}) as server,
+        redis.Redis(port=server.port, username="app", password="CHANGE-ME") as user,
+    ):
+        assert user.ping()

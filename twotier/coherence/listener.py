@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from redis import AuthenticationError, RedisError, ResponseError
 from redis.connection import AbstractConnection
 
 from twotier.clock import SECOND, Clock
@@ -25,7 +24,9 @@ from twotier.coherence.link import Link, State
 from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
 from twotier.coherence.transport import Transport, Waker, abandon, wait
+from twotier.errors import RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
+from twotier.remote.connecting import connect_failure
 
 __all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
 
@@ -191,16 +192,14 @@ class Listener:
         try:
             self._connection = self._connect()
             return Transport(self._connection)
-        except (RedisError, OSError) as error:
-            reason = str(error)
-            if isinstance(error, AuthenticationError | ResponseError):
+        except Exception as error:  # noqa: BLE001 - a credential provider's, say
+            failure = connect_failure("the server", error)
+            if not isinstance(failure, RemoteTimeout | RemoteUnavailable):
                 self._pause = LONGEST_PAUSE  # a refusal, not an outage: asking at once again helps nobody
-        except Exception as error:  # noqa: BLE001 - a credential provider's, say: its text may hold anything
-            reason = type(error).__name__
         if self._connection is not None:
             self._connection.disconnect()  # type: ignore[no-untyped-call]
             self._connection = None
-        self._log.log(logging.WARNING, "connect", "the link can't connect: %s", reason)
+        self._log.log(logging.WARNING, "connect", "the link can't connect: %s", failure)
         return None
 
     def _serve(self, link: Link, transport: Transport, waker: Waker) -> None:

@@ -34,6 +34,8 @@ class Calls:
         else:
             self.namespace = two_tiers = TwoTierNamespace(connect(target, self.options), self.options)
             self.tiers = TwoTier(two_tiers)
+            if self.options.connect == "eager":
+                two_tiers.reach()
         self.ttl_default = ttl_ns(self.options.ttl)
 
     def get(self, key: str) -> Flow[Any]:

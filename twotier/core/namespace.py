@@ -20,13 +20,13 @@ from twotier.core.loadgate import LoadGate
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
-from twotier.errors import TwoTierError
+from twotier.errors import RemoteError, RemoteUnavailable, TwoTierError
 from twotier.local import COMPILED, Store
 from twotier.local.sweeper import sweeper
 from twotier.opid import OpIds
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
-from twotier.remote.commands import Publication
+from twotier.remote.commands import Ping, Publication
 from twotier.remote.executor import Executor
 from twotier.remote.topology import Topology
 from twotier.remote.values import Values
@@ -157,6 +157,14 @@ class TwoTierNamespace(Namespace):
         self.executor = Executor(self.topology, self.options, self.breaker)
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
+
+    def reach(self) -> None:
+        """Close the namespace and raise RemoteUnavailable unless the remote tier answers within one deadline."""
+        try:
+            self.executor.run(Ping(), probing=True)
+        except RemoteError as error:
+            self.close()
+            raise RemoteUnavailable(f"the remote tier isn't usable: {error}") from error
 
     def ensure_listening(self) -> None:
         """Start listening for invalidations, if this process doesn't yet and is to; cheap when it does."""

@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import redis.exceptions
-
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.channel import Channel
-from twotier.remote.refusals import NotServingError, StaleConnectionError
+from twotier.remote.connecting import connect_failure
+from twotier.remote.refusals import StaleConnectionError
 
 REFUSAL_MEMORY: Final = 1.0
 """Seconds for which refused credentials aren't tried again."""
@@ -160,7 +159,7 @@ class Pool:
             connection.connect()
             channel = Channel(connection, self._timeout)
         except BaseException as error:  # noqa: BLE001 - the caller hears of whatever it was
-            failure = self._failure(error)
+            failure = connect_failure(self._label, error)
             connection.disconnect()
         with self._changed:
             self._opening -= 1
@@ -176,27 +175,6 @@ class Pool:
             self._changed.notify_all()
         if self._closed:
             self._drain()
-
-    def _failure(self, error: BaseException) -> RemoteError:  # noqa: PLR0911 - one case a kind
-        """Return what a failure to connect means. Only texts that can't hold a secret are kept."""
-        where = self._label
-        match error:
-            case redis.exceptions.BusyLoadingError():
-                return NotServingError(f"{where} is loading its data")
-            case redis.exceptions.AuthenticationError() | redis.exceptions.AuthorizationError():
-                return StaleConnectionError(f"{where} refuses the user name or password")
-            case redis.exceptions.NoPermissionError():
-                return StaleConnectionError(f"{where} denies our user the handshake (ACL)")
-            case redis.exceptions.ResponseError():
-                return RemoteError(
-                    f"{where} refuses the handshake: is the database there, and RESP3 (else protocol=2)?"
-                )
-            case redis.exceptions.TimeoutError() | TimeoutError():
-                return RemoteTimeout(f"no connection to {where} within its deadline")
-            case redis.exceptions.ConnectionError():
-                return RemoteUnavailable(f"can't connect to {where}: {error}")
-            case _:  # a credential provider's, say
-                return RemoteUnavailable(f"can't connect to {where}: {type(error).__name__}")
 
     def _log_refusal(self, failure: RemoteError) -> None:
         now = time.monotonic()

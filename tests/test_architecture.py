@@ -16,6 +16,7 @@ LAYERS = (
         "twotier.histogram",
         "twotier.opid",
         "twotier.resp",
+        "twotier.writer",
     },
     {"twotier.local", "twotier._speedups", "twotier.remote", "twotier.coherence.message"},
     {"twotier.coherence"},

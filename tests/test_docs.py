@@ -15,6 +15,7 @@ from twotier.options import Options, OptionsDict
 
 README = (ROOT / "README.md").read_text()
 DESIGN = (ROOT / "docs" / "design.md").read_text()
+PATTERNS = (ROOT / "docs" / "patterns.md").read_text()
 WITH_EXAMPLES = [name for name, path in modules().items() if ">>> " in path.read_text()]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -88,6 +89,13 @@ def test_examples_in_docstrings_run(module):
 def test_the_design_pages_code_runs(number, tmp_path):
     """Code on the design page runs."""
     done = run(blocks(DESIGN)[number], "-", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number", range(len(blocks(PATTERNS))))
+def test_the_code_of_the_page_on_patterns_runs(number, tmp_path):
+    """Code on the page about patterns runs."""
+    done = run(blocks(PATTERNS)[number], "-", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 

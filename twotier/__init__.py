@@ -13,6 +13,7 @@ from twotier.errors import (
 from twotier.local.localcache import LocalCache
 from twotier.options import DEFAULT_TTL, Options
 from twotier.stats import Health, Stats
+from twotier.writer import Writer
 
 __all__ = [
     "DEFAULT_TTL",
@@ -28,4 +29,5 @@ __all__ = [
     "SerializationError",
     "Stats",
     "TwoTierError",
+    "Writer",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Protocol, TypedDict
 
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.errors import ConfigurationError
+from twotier.writer import Writer
 
 Policy = Literal["lru", "lfu", "adaptive"]
 
@@ -69,6 +70,7 @@ class OptionsDict(TypedDict, total=False):
     max_value_bytes: int
     max_journal: int
     audit_interval: float | None
+    writer: Writer | None
     clock: Clock | None
 
 
@@ -190,6 +192,9 @@ class Options:
     """Seconds between two rounds of the audit, which compares a few fresh local entries with the remote tier; None: no
     audit. A round costs up to 8 trips, and a list of the local tier's keys."""
 
+    writer: Writer | None = None
+    """Where `set` and `delete` write to before the cache (write-through); None: nowhere, as in cache-aside."""
+
     clock: Clock | None = None
     """Source of time; None for the machine's own. For tests."""
 
@@ -217,6 +222,10 @@ class Options:
         for name in ("weigher", "on_removal"):
             given = getattr(self, name)
             _expect(given is None or callable(given), name, given, "None or a callable")
+        _expect(
+            self.writer is None or all(callable(getattr(self.writer, name, None)) for name in ("write", "delete")),
+            "writer", self.writer, "None or an object with the methods write and delete (see Writer)",
+        )  # fmt: skip
         _expect(
             self.coherence != "tracking" or self.protocol == 3,  # noqa: PLR2004 - the version that has pushes
             "protocol", self.protocol, 'with coherence="tracking" 3',

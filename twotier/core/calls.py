@@ -13,6 +13,8 @@ from twotier.core.loading import get_or_set
 from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace, TwoTierNamespace
+from twotier.core.write_through import LocalThrough, TwoTierThrough
+from twotier.errors import TwoTierError
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
 from twotier.remote.topology import Target, connect
 
@@ -20,7 +22,7 @@ from twotier.remote.topology import Target, connect
 class Calls:
     """The calls of one cache, in two tiers or (without a target) in the local one alone."""
 
-    __slots__ = ("namespace", "options", "tiers", "ttl_default")
+    __slots__ = ("_through", "namespace", "options", "tiers", "ttl_default")
 
     def __init__(self, target: Target | None, options: Options | None, settings: OptionsDict) -> None:
         if options is not None and settings:
@@ -28,12 +30,20 @@ class Calls:
         self.options = options or Options(**settings)
         self.namespace: Namespace
         self.tiers: TwoTier | LocalOnly
+        self._through: TwoTierThrough | LocalThrough | None = None
+        writer = self.options.writer
         if target is None:
             self.namespace = Namespace(self.options)
-            self.tiers = LocalOnly(self.namespace)
+            if writer is None:
+                self.tiers = LocalOnly(self.namespace)
+            else:
+                self.tiers = self._through = LocalThrough(self.namespace, writer)
         else:
             self.namespace = two_tiers = TwoTierNamespace(connect(target, self.options), self.options)
-            self.tiers = TwoTier(two_tiers)
+            if writer is None:
+                self.tiers = TwoTier(two_tiers)
+            else:
+                self.tiers = self._through = TwoTierThrough(two_tiers, writer)
             if self.options.connect == "eager":
                 two_tiers.reach()
         self.ttl_default = ttl_ns(self.options.ttl)
@@ -53,22 +63,30 @@ class Calls:
 
     def set(self, key: str, value: Any, ttl: Ttl) -> Flow[bool]:
         """Put `value`."""
-        return self.tiers.set(checked(key), value, self.life(ttl))
+        if self._through is None:
+            return (yield from self.tiers.set(checked(key), value, self.life(ttl)))
+        yield from self._through.put_through({key: value}, self.life(ttl))
+        return True
 
     def set_many(self, values: Mapping[str, Any], ttl: Ttl) -> Flow[None]:
         """Put every value of a mapping."""
+        if self._through is not None:
+            return self._through.put_through(values, self.life(ttl))
         return self.tiers.set_many(values, self.life(ttl))
 
     def add(self, key: str, value: Any, ttl: Ttl) -> Flow[bool]:
         """Put `value` unless `key` is there; tell whether it was put."""
+        self._refuse_through("add")
         return self.tiers.set(checked(key), value, self.life(ttl), absent=True)
 
     def delete(self, key: str) -> Flow[bool]:
         """Remove `key`; tell whether it was there."""
-        return (yield from self.tiers.delete_many((key,))) == 1
+        return (yield from self.delete_many((key,))) == 1
 
     def delete_many(self, keys: Iterable[str]) -> Flow[int]:
         """Remove `keys`; return how many were there."""
+        if self._through is not None:
+            return self._through.remove_through(keys)
         return self.tiers.delete_many(keys)
 
     def touch(self, key: str, ttl: Ttl) -> Flow[bool]:
@@ -81,6 +99,7 @@ class Calls:
 
     def incr(self, key: str, delta: int, ttl: Ttl, *, create: bool) -> Flow[int]:
         """Add `delta` to the integer under `key`, and return the sum."""
+        self._refuse_through("incr")
         if not isinstance(delta, int) or isinstance(delta, bool):
             raise TypeError(f"delta must be an int, got {delta!r}")
         if delta not in INT64:
@@ -105,3 +124,10 @@ class Calls:
     def life(self, ttl: Ttl) -> int:
         """Return a caller's ttl in ns; DEFAULT_TTL is the cache's own."""
         return self.ttl_default if ttl is DEFAULT_TTL else ttl_ns(ttl)
+
+    def _refuse_through(self, call: str) -> None:
+        """Refuse what only the cache can do at one stroke, and which would leave the source behind."""
+        if self._through is not None:
+            raise TwoTierError(
+                f"{call} can't write through to the source (writer=): do it there, then set the key or invalidate it"
+            )

@@ -1,8 +1,9 @@
 """The synchronous driver: runs a flow to its end, doing what it yields on the calling thread."""
 
 import functools
+import inspect
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from twotier.core.background import Background
@@ -21,7 +22,7 @@ def drive(flow: Flow[R], executor: Executor | None, background: Background) -> R
         while True:
             try:
                 if isinstance(command, Load):
-                    result = command.loader()
+                    result = called(command.loader)
                 elif isinstance(command, Wait):
                     result = command.future.result(command.seconds)
                 elif isinstance(command, Pause):
@@ -38,3 +39,14 @@ def drive(flow: Flow[R], executor: Executor | None, background: Background) -> R
                 command = flow.send(result)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
+
+
+def called(function: Callable[[], R]) -> R:
+    """Return what `function` returns; TypeError for an awaitable, which nobody here would wait for."""
+    result = function()
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()  # nothing of it has run, and nothing will
+        name = type(result).__qualname__
+        raise TypeError(f"a loader or writer of a synchronous cache must return its result, got an awaitable ({name})")
+    return result

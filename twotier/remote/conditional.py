@@ -4,6 +4,7 @@ The first step watches a key and reads it; `decide` looks at the replies and ret
 between, the server drops the second step's MULTI, and the write didn't take place. WATCH also sees expiry.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
@@ -23,8 +24,24 @@ class Conditional(Generic[R]):
 
     __slots__ = ()
 
-    watched: bytes
     replies: ClassVar[int] = 2
+
+    @property
+    def wire(self) -> bytes:
+        """WATCH, and a look at what stands."""
+        raise NotImplementedError
+
+    def decide(self, replies: list[Any]) -> Command[R]:
+        """Return the second step, for what stands."""
+        raise NotImplementedError
+
+
+class OnOneKey(Conditional[R]):
+    """A conditional write that depends on one key."""
+
+    __slots__ = ()
+
+    watched: bytes
 
     @property
     def wire(self) -> bytes:
@@ -63,16 +80,16 @@ class LetBe(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Removal:
-    """Remove a key in a transaction, and tell nobody."""
+class Removal:
+    """Remove keys in a transaction, and tell nobody."""
 
-    key: bytes
+    keys: Sequence[bytes]
     replies: ClassVar[int] = 3
 
     @property
     def wire(self) -> bytes:
         """MULTI, UNLINK, EXEC."""
-        return pack(b"MULTI") + pack(b"UNLINK", self.key) + pack(b"EXEC")
+        return pack(b"MULTI") + pack(b"UNLINK", *self.keys) + pack(b"EXEC")
 
     def parse(self, replies: list[Any]) -> None:
         """Raise what went wrong."""
@@ -84,7 +101,7 @@ class _Removal:
 class IfUnchanged:
     """A second step that writes, unless the watched key has changed; tells whether it did."""
 
-    write: Write[Any] | _Removal
+    write: Write[Any] | Removal
 
     @property
     def replies(self) -> int:
@@ -105,7 +122,7 @@ class IfUnchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class PutUnchanged(Conditional[bool]):
+class PutUnchanged(OnOneKey[bool]):
     """Write a value where what stands is still by the write tagged `seen`; tells whether it was written."""
 
     watched: bytes
@@ -155,7 +172,7 @@ class TakeLease:
 
 
 @dataclass(frozen=True, slots=True)
-class PutLeased(Conditional[bool]):
+class PutLeased(OnOneKey[bool]):
     """Write what was loaded if the lease under which it was loaded still stands; tells whether it was written."""
 
     watched: bytes
@@ -168,7 +185,7 @@ class PutLeased(Conditional[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class EndLease(Conditional[bool]):
+class EndLease(OnOneKey[bool]):
     """Give a lease back, if it is still ours."""
 
     watched: bytes
@@ -176,4 +193,4 @@ class EndLease(Conditional[bool]):
 
     def second(self, stands: bytes | None) -> Command[bool]:
         """Remove it, if it is ours."""
-        return IfUnchanged(_Removal(self.watched)) if stands == self.token else LetBe(False)
+        return IfUnchanged(Removal((self.watched,))) if stands == self.token else LetBe(False)

@@ -8,7 +8,7 @@ named at random and never come back: one that was written under, and stands afte
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from twotier.remote.commands import Write
+from twotier.remote.commands import Command
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
 
@@ -26,7 +26,7 @@ class Done(NamedTuple, Generic[R]):
 class Fenced(Generic[R]):
     """A write, and then a look at the namespace's generation, in one trip."""
 
-    write: Write[R]
+    write: Command[R]
     generation_key: bytes
 
     @property
@@ -36,7 +36,7 @@ class Fenced(Generic[R]):
 
     @property
     def wire(self) -> bytes:
-        """The write's MULTI, and GET."""
+        """The write, and GET."""
         return self.write.wire + pack(b"GET", self.generation_key)
 
     def parse(self, replies: list[Any]) -> Done[R]:

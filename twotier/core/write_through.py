@@ -1,0 +1,217 @@
+"""Write-through: the source first, the cache after.
+
+Of two writes of one key, in one process or in two, the one that reaches the source last needn't be the one that reaches
+the cache last. So a write takes over the key's lease before it goes to the source (which also voids the loads under
+way), and writes the cache only where it still has the lease afterwards: otherwise somebody has written since, and the
+key is removed, for the next reader to load. The cache then differs from the source for no longer than some write that
+has reached the source is under way to the cache. A process that is killed in between leaves the old value until its
+ttl.
+
+A writer that raises has changed nothing, and neither tier is touched. One that was interrupted (a cancelled task, an
+interrupt from the keyboard) may have written: the key is journaled, and removed in the background.
+
+While the remote tier is away there are no leases: the key is journaled as always, and the value kept as a suspect
+unless another write of the key in this process has overlapped (`overlaps.py`), as without a remote tier.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from twotier.clock import SECOND
+from twotier.core.commands import Load
+from twotier.core.drive import Flow
+from twotier.core.generation import leases_on
+from twotier.core.journal import Doubt
+from twotier.core.keys import as_bytes, checked, checked_many
+from twotier.core.leases import TwoTier
+from twotier.core.lifetimes import after, milliseconds
+from twotier.core.local_only import LocalOnly
+from twotier.core.namespace import Namespace, TwoTierNamespace
+from twotier.core.overlaps import Overlaps
+from twotier.core.reads import CHUNK
+from twotier.errors import RemoteError
+from twotier.opid import NO_OP, op_tag
+from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
+from twotier.writer import Writer
+
+Entry = tuple[str, Any, bytes]
+"""A key, its value, and the value's encoding."""
+
+
+class LocalThrough(LocalOnly):
+    """The flows of a namespace without a remote tier, and those that write through."""
+
+    def __init__(self, namespace: Namespace, writer: Writer) -> None:
+        super().__init__(namespace)
+        self._writer: Final = writer
+        self._overlaps = Overlaps()
+
+    def put_through(self, values: Mapping[str, Any], ttl: int) -> Flow[None]:
+        """Write every value to the source, then here."""
+        self._namespace.check_open()
+        entries = _encoded(self._namespace, values)
+        with self._overlaps.during([key for key, _, _ in entries]):
+            yield from _write(self._writer, entries, self._forget)
+            with self._overlaps.settling() as alone:
+                for key, value, payload in entries:
+                    self._put(key, value, payload, ttl if alone(key) else 0, absent=False)
+
+    def remove_through(self, keys: Iterable[str]) -> Flow[int]:
+        """Remove keys from the source, then here; return how many were here."""
+        self._namespace.check_open()
+        wanted = checked_many(keys)
+        with self._overlaps.during(wanted):
+            yield from _delete(self._writer, wanted, self._forget)
+            return (yield from self.delete_many(wanted))
+
+    def _forget(self, keys: list[str]) -> None:
+        """Remove keys: whether the source was written isn't known."""
+        for key in keys:
+            self._namespace.store.discard(key)
+
+
+class TwoTierThrough(TwoTier):
+    """All flows of a namespace with a remote tier, and those that write through."""
+
+    def __init__(self, namespace: TwoTierNamespace, writer: Writer) -> None:
+        super().__init__(namespace)
+        self._writer: Final = writer
+        self._overlaps = Overlaps()
+
+    def put_through(self, values: Mapping[str, Any], ttl: int) -> Flow[None]:
+        """Write every value to the source, then to both tiers."""
+        namespace = self._open()
+        entries = _encoded(namespace, values)
+        keys = [key for key, _, _ in entries]
+        op_id = namespace.op_ids.next()
+        with self._overlaps.during(keys):
+            prefix = yield from self._take_over(keys, op_id)
+            try:
+                yield from _write(self._writer, entries, lambda keys: self._forget(keys, op_id))
+            except Exception:
+                yield from self._release(prefix, keys, op_id)
+                raise
+            if not ttl:
+                yield from self.delete_many(keys)
+            elif prefix is None:
+                self._keep(entries, op_id, ttl, [namespace.store.op(key) or NO_OP for key in keys])
+            else:
+                for start in range(0, len(entries), CHUNK):
+                    yield from self._put_held(prefix, entries[start : start + CHUNK], op_id, ttl)
+
+    def remove_through(self, keys: Iterable[str]) -> Flow[int]:
+        """Remove keys from the source, then from both tiers; return how many were there."""
+        namespace = self._open()
+        wanted = checked_many(keys)
+        op_id = namespace.op_ids.next()
+        with self._overlaps.during(wanted):
+            yield from _delete(self._writer, wanted, lambda keys: self._forget(keys, op_id))
+            # Whatever was written or loaded between the source's delete and this one goes too.
+            return (yield from self.delete_many(wanted))
+
+    def _take_over(self, keys: list[str], op_id: bytes) -> Flow[bytes | None]:
+        """Take the leases on `keys`, and return the prefix they are under; None while the remote tier is away."""
+        namespace = self._namespace
+        patience = round(namespace.options.load_lease * SECOND)
+        try:
+            prefix = yield from namespace.generations.prefix()
+            for start in range(0, len(keys), CHUNK):
+                leases = leases_on(prefix, keys[start : start + CHUNK])
+                yield TakeOver(leases, op_id, patience // 1_000_000)
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            return None
+        return prefix
+
+    def _release(self, prefix: bytes | None, keys: list[str], op_id: bytes) -> Flow[None]:
+        """Give leases back, so that loads needn't wait for their end; if that fails, they end by themselves."""
+        if prefix is None:
+            return
+        try:
+            for start in range(0, len(keys), CHUNK):
+                yield ReleaseHeld(leases_on(prefix, keys[start : start + CHUNK]), op_id)
+        except RemoteError:
+            self._namespace.counters.remote_errors += 1
+
+    def _put_held(self, prefix: bytes, entries: list[Entry], op_id: bytes, ttl: int) -> Flow[None]:
+        """Put what nobody else has written since, and remove the rest."""
+        namespace = self._namespace
+        keys = [key for key, _, _ in entries]
+        seen = [namespace.store.op(key) or NO_OP for key in keys]
+        noted = namespace.journal.noted(keys)
+        tokens = [namespace.store.begin_write(key) for key in keys]
+        now = namespace.clock.now()
+        items = []
+        for key, _, payload in entries:
+            place = prefix + as_bytes(key)
+            items.append((place, namespace.values.seal(place, op_id, payload), milliseconds(ttl)))
+        publication = namespace.publication("set", op_id, keys)
+        try:
+            held, generation = yield PutHeld(
+                leases_on(prefix, keys), op_id, items, publication, namespace.generations.key
+            )
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+            self._keep(entries, op_id, ttl, seen)
+            return
+        if generation is None or namespace.generations.prefix_of(generation) != prefix:
+            # Cleared meanwhile; under the new generation a load may have stored what it read before us.
+            namespace.store.bump_epoch()
+            held = [False] * len(keys)
+        overtaken = []
+        for (key, value, payload), token, ours in zip(entries, tokens, held, strict=True):
+            if ours:
+                self._install(key, value, payload, token, op_id, ttl, now)
+            else:
+                overtaken.append(key)
+        namespace.journal.settle({key: doubt for key, doubt in noted.items() if key not in overtaken})
+        if overtaken:
+            yield from self.delete_many(overtaken)
+
+    def _keep(self, entries: list[Entry], op_id: bytes, ttl: int, seen: list[int]) -> None:
+        """Journal what may not have arrived; keep the values as suspects where no other write has overlapped ours."""
+        namespace = self._namespace
+        now = namespace.clock.now()
+        expires = after(now, ttl)
+        doubts = {}
+        with self._overlaps.settling() as alone:
+            for (key, value, payload), op in zip(entries, seen, strict=True):
+                if alone(key):
+                    doubts[key] = Doubt(op_id, op, expires)
+                    self._keep_suspect(key, value, payload, op_id, ttl, now)
+                else:
+                    doubts[key] = Doubt(op_id)
+                    namespace.store.discard(key)
+        namespace.doubt(doubts)
+
+    def _forget(self, keys: list[str], op_id: bytes) -> None:
+        """Have keys removed in the background: whether the source was written isn't known."""
+        self._namespace.doubt(dict.fromkeys(keys, Doubt(op_id)))
+        self._namespace.store.apply(keys, op_tag(op_id))
+
+
+def _encoded(namespace: Namespace, values: Mapping[str, Any]) -> list[Entry]:
+    """Return the entries of a mapping; all are refused, before the source is touched, when one can't be stored."""
+    return [(checked(key), value, namespace.values.encode(value)) for key, value in values.items()]
+
+
+def _write(writer: Writer, entries: list[Entry], forget: Callable[[list[str]], object]) -> Flow[None]:
+    values = {key: value for key, value, _ in entries}
+    return _asked(lambda: writer.write(values), list(values), forget)
+
+
+def _delete(writer: Writer, keys: list[str], forget: Callable[[list[str]], object]) -> Flow[None]:
+    return _asked(lambda: writer.delete(list(keys)), keys, forget)
+
+
+def _asked(question: Callable[[], Any], keys: list[str], forget: Callable[[list[str]], object]) -> Flow[None]:
+    """Ask the source about `keys`, if any; when it is interrupted, with an outcome unknown, `forget` them."""
+    if not keys:
+        return
+    try:
+        yield Load(question)
+    except Exception:
+        raise
+    except BaseException:
+        forget(keys)
+        raise

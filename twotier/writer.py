@@ -1,0 +1,35 @@
+"""The source that a cache writes to: what write-through and write-behind ask of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Writer(Protocol):
+    """Writes to the source: a database, a service. The methods may be coroutines for async callers.
+
+    Both take many keys, so that a bulk write can be one statement or one transaction. A method that raises has to leave
+    the source as it was, and one may be called again with what it has written before: writes are to be idempotent.
+
+    >>> class Table:
+    ...     def __init__(self):
+    ...         self.rows = {}
+    ...     def write(self, values):
+    ...         self.rows.update(values)
+    ...     def delete(self, keys):
+    ...         for key in keys:
+    ...             self.rows.pop(key, None)
+    >>> from twotier import Cache
+    >>> table = Table()
+    >>> with Cache(writer=table) as cache:
+    ...     cache.set("answer", 42)
+    ...     table.rows, cache.get("answer")
+    ({'answer': 42}, 42)
+    """
+
+    def write(self, values: Mapping[str, Any]) -> Any:
+        """Put every value of a mapping; what it returns is ignored, or awaited."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> Any:
+        """Remove keys, which needn't be there."""
+        ...

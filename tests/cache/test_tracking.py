@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import redis
+from forking import Child
 from waiting import live, wait_for
 
 from twotier import Cache
@@ -172,15 +173,13 @@ def test_a_child_tracks_on_a_connection_of_its_own(track):
     """After a fork both processes hear of each other's writes, over links of their own."""
     cache = track()
     fill(cache, "parent's")
-    child = os.fork()
-    if child == 0:
-        try:
-            wait_for(lambda: live(cache) and held(cache), "the child's link is live")
-            cache.set(KEY, "child's")
-            wait_for(lambda: cache.get(KEY) == "end", "the child sees the parent's write")
-            os._exit(0)
-        finally:
-            os._exit(1)
+
+    def work():
+        wait_for(lambda: live(cache) and held(cache), "the child's link is live")
+        cache.set(KEY, "child's")
+        wait_for(lambda: cache.get(KEY) == "end", "the child sees the parent's write")
+
+    child = Child(work)
     wait_for(lambda: cache.get(KEY) == "child's", "the parent sees the child's write")
     cache.set(KEY, "end")
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    child.reap()

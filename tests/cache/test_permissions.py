@@ -1,24 +1,23 @@
 """The permissions that a cache needs on the server, as docs/acl.conf lists them: the contract, as that user."""
 
-import os
 import re
 
 import pytest
 import redis
 from project import ROOT
+from servers import known_to, private_server
 from test_contract import *  # noqa: F403 - every test of the contract, on the fixture below
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
-from twotier.testing import EmbeddedServer
 
 ACL = ROOT / "docs" / "acl.conf"
 PASSWORD = "only-for-tests"
 
 
-def rules(namespaces):
+def rules(admin, namespaces):
     """Return the words of the shipped user, for these namespaces instead of `shop`."""
-    (user,) = re.findall(r"^user app (.*)$", ACL.read_text(), flags=re.MULTILINE)
+    (user,) = re.findall(r"^user app (.*)$", known_to(admin, ACL.read_text()), flags=re.MULTILINE)
     return [word.replace("CHANGE-ME", PASSWORD).replace("shop", namespaces) for word in user.split()]
 
 
@@ -26,7 +25,7 @@ def rules(namespaces):
 def restricted(server):
     """A URL of the shared server, as the shipped user; it may use the namespaces of tests."""
     with redis.Redis.from_url(server.url) as admin:
-        admin.execute_command("ACL", "SETUSER", "app", *rules("t*"))
+        admin.execute_command("ACL", "SETUSER", "app", *rules(admin, "t*"))
         yield f"redis://app:{PASSWORD}@127.0.0.1:{server.port}/0"
         admin.execute_command("ACL", "DELUSER", "app")
 
@@ -71,11 +70,13 @@ def test_nothing_else_is_permitted(restricted):
                 user.execute_command(*command)
 
 
-def test_the_shipped_file_is_configuration_that_servers_take():
+def test_the_shipped_file_is_configuration_that_servers_take(server, tmp_path):
     """The file can be included in a server's configuration as it is."""
-    binary = os.environ.get("TWOTIER_TEST_SERVER")
+    included = tmp_path / "acl.conf"
+    with redis.Redis.from_url(server.url) as admin:
+        included.write_text(known_to(admin, ACL.read_text()))
     with (
-        EmbeddedServer(tcp=True, binary=binary, settings={"include": str(ACL)}) as server,
-        redis.Redis(port=server.port, username="app", password="CHANGE-ME") as user,
+        private_server(tcp=True, settings={"include": str(included)}) as own,
+        redis.Redis(port=own.port, username="app", password="CHANGE-ME") as user,
     ):
         assert user.ping()

@@ -14,12 +14,12 @@ import redis
 from ears import Ear
 from links import link_ids
 from proxy import Proxy
+from servers import private_server
 from waiting import wait_for
 
 from twotier.clock import SECOND, SystemClock
 from twotier.coherence import listener as listening
 from twotier.coherence.subscriber import NOT_ASKED
-from twotier.remote.embedded import EmbeddedServer
 
 
 def test_live_within_its_deadline(server, make_listener, ear, protocol):
@@ -195,7 +195,7 @@ def test_two_namespaces_on_one_listener(server, client, make_listener, namespace
 
 def test_a_password(make_listener, namespace, protocol, caplog):
     """The link authenticates; with a wrong password it goes on trying, and says so once, never the password."""
-    with EmbeddedServer(settings={"requirepass": "correct-horse"}) as secured:
+    with private_server(settings={"requirepass": "correct-horse"}) as secured:
         ear, other = Ear(namespace), Ear(namespace)
         make_listener(path=secured.socket_path, password="correct-horse", protocol=protocol).attach(ear)
         wait_for(lambda: ear.live, "live")
@@ -217,7 +217,7 @@ def test_least_privilege(make_listener, namespace):
     """A user who may only do what the link needs, on its own namespace, has a live link; on another's it is refused."""
     rules = ["on", ">secret", "resetkeys", f"~{namespace}:*", "resetchannels", f"&{namespace}:*", "-@all"]
     commands = ["+get", "+ping", "+role", "+subscribe", "+unsubscribe"]
-    with EmbeddedServer() as secured, redis.Redis.from_url(secured.url) as admin:
+    with private_server() as secured, redis.Redis.from_url(secured.url) as admin:
         admin.execute_command("ACL", "SETUSER", "shop", *rules, *commands)
         ours, others = Ear(namespace), Ear("elsewhere")
         listener = make_listener(path=secured.socket_path, username="shop", password="secret")

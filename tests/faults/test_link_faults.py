@@ -103,16 +103,14 @@ def test_output_buffer_overflow(scene):
         wide = [f"{'x' * 20_000} {number}" for number in range(500)]
         for _ in range(3):
             scene.peer.delete_many(wide)
-        wait_for(
-            lambda: admin.info("stats")["client_output_buffer_limit_disconnections"] >= 1, "the server drops the link"
-        )
+        wait_for(lambda: len(admin.client_list(_type="pubsub")) == 1, "the server drops the link; the peer's is left")
         superseded(scene, ["new"])
         scene.proxy.heal()
         wait_for(lambda: recovered(scene.cache), "recovered")
         assert_coherent(scene.cache, scene.peer)
 
 
-@pytest.mark.parametrize("milliseconds", [50, 100, 1000])  # the deadline of a call is 250
+@pytest.mark.parametrize("milliseconds", [50, 100, 200, 1000])  # the deadline of a call is 250
 def test_latency(scene, milliseconds):
     """A slow network makes misses slow, at most up to their deadline; hits don't notice, and the bound holds."""
     for faults in (scene.proxy.link, scene.proxy.data):
@@ -125,11 +123,11 @@ def test_latency(scene, milliseconds):
         if found == ["new"]:
             break
         if found is None:
-            assert milliseconds == 1000, "invalidated, and what stands there now can't be had in time"
+            assert milliseconds >= 200, "invalidated, and what stands there now can't be had in time"
             break
         assert found == ["value"]
         if scene.cache.stats().stale_served > stale:
-            assert milliseconds == 1000, "the data path answers in time"
+            assert milliseconds >= 200, "the data path answers in time"
             break
         assert asked <= BOUND, "a fresh hit older than the bound"
     slowest = 0.0
@@ -138,7 +136,8 @@ def test_latency(scene, milliseconds):
         assert scene.cache.get(f"nothing {number}", "missing") == "missing"
         slowest = max(slowest, time.monotonic() - began)
     assert slowest <= 0.25 + SLACK
-    assert (scene.cache.health().breaker == "closed") == (milliseconds < 250)
+    if milliseconds != 200:  # too near to the deadline to say, on a busy machine
+        assert (scene.cache.health().breaker == "closed") == (milliseconds < 250)
     scene.proxy.heal()
     healed = time.monotonic()
     wait_for(lambda: recovered(scene.cache), "recovered")

@@ -6,9 +6,10 @@ import time
 
 import pytest
 from crew import Crew
+from servers import private_server
 from waiting import wait_for
 
-from twotier.testing import EmbeddedServer, FaultProxy
+from twotier.testing import FaultProxy
 from twotier.testing.faults import BOTH_WAYS
 
 KEYS = 20
@@ -18,7 +19,7 @@ KEYS = 20
 def stage(tmp_path_factory):
     """A server, a proxy, three witnesses behind it, and a writer beside it, for all faults one after the other."""
     with (
-        EmbeddedServer() as server,
+        private_server() as server,
         FaultProxy(server.url) as proxy,
         Crew(tmp_path_factory.mktemp("crew"), proxy.url, server.url, "crew") as crew,
     ):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 import redis
+from servers import known_to
 
 from twotier.errors import RemoteError, RemoteUnavailable
 from twotier.remote.commands import (
@@ -26,6 +27,8 @@ from twotier.remote.commands import (
 )
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.reader import NOTHING, PlainReader
+from twotier.remote.refusals import NoMemoryError, OutOfStepError
+from twotier.remote.withdraw import Withdraw
 from twotier.resp import ErrorReply
 
 PUBLICATION = Publication(b"channel", b"payload")
@@ -129,6 +132,31 @@ def test_remove(remote, client, key, published):
     assert remote.run(Remove([key + b"1", key + b"2", key + b"3"], publication)) == 2
     assert remote.run(Remove([key + b"1"], publication)) == 0
     assert count() == 2
+
+
+def test_withdraw(remote, client, key, published):
+    """Keys and leases go, and it is told; it counts as one refusal if either is refused."""
+    publication, count = published
+    client.mset({key: b"", key + b"!": b""})
+    assert remote.run(Withdraw([key, key + b"!", key + b"none"], publication)) is None
+    assert client.exists(key, key + b"!") == 0
+    assert count() == 1
+    assert remote.run(Withdraw([key], None)) is None
+    with pytest.raises(OutOfStepError):
+        Withdraw([key], publication).parse([b"OK", 1])
+
+
+def test_out_of_memory_is_told_from_other_refusals(own_server, remotes):
+    """A full server refuses a transaction that stores, with an error of its own; Withdraw is let through."""
+    remote = remotes(own_server.url)
+    remote.run(Put(b"k", b"v", None, False, PUBLICATION))
+    with redis.Redis.from_url(own_server.url) as admin:
+        admin.config_set("maxmemory", 1)
+        with pytest.raises(NoMemoryError, match="OOM"):
+            remote.run(Put(b"k", b"w", None, False, PUBLICATION))
+        assert admin.exists("k") == 1
+        remote.run(Withdraw([b"k"], PUBLICATION))
+        assert admin.exists("k") == 0
 
 
 def test_expire(remote, client, key, published):
@@ -277,7 +305,7 @@ def test_under_least_privilege(own_server, remotes):
             "+persist +incrby +decrby +publish +subscribe +unsubscribe +multi +exec +discard +ping +role +select "
             "+client|setname +client|setinfo +client|id +client|tracking +hello +auth"
         )
-        admin.execute_command("ACL", "SETUSER", "app", *rules.split())
+        admin.execute_command("ACL", "SETUSER", "app", *known_to(admin, rules).split())
     remote = remotes(own_server.tcp_url.replace("redis://", "redis://app:pw@"))
     publication = Publication(b"ns:inv:v1", b"m")
     for command in (

@@ -13,7 +13,7 @@ from waiting import wait_for
 
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.commands import Fetch, Fetched, FetchMany, Ping, Publication, Put
-from twotier.remote.refusals import NotServingError, OutOfStepError, StaleConnectionError
+from twotier.remote.refusals import NoMemoryError, NotServingError, OutOfStepError, StaleConnectionError
 
 PUBLICATION = Publication(b"channel", b"payload")
 
@@ -248,7 +248,7 @@ def test_pushes_are_no_replies(fake_server, remotes):
         (b"-MASTERDOWN link\r\n", NotServingError, "open", False),
         (b"-READONLY replica\r\n", StaleConnectionError, "closed", False),
         (b"-NOAUTH required\r\n", StaleConnectionError, "closed", False),
-        (b"-OOM command not allowed\r\n", RemoteError, "closed", True),
+        (b"-OOM command not allowed\r\n", NoMemoryError, "closed", True),
         (b"-NOPERM this user\r\n", RemoteError, "closed", True),
         (b"-ERR boom\r\n", RemoteError, "closed", True),
         (b":7\r\n", OutOfStepError, "open", False),

@@ -23,6 +23,8 @@ from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Generation, Ping, Put, Remove, SetGeneration
 from twotier.remote.conditional import PutUnchanged
+from twotier.remote.refusals import NoMemoryError
+from twotier.remote.withdraw import Withdraw
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -140,7 +142,11 @@ class Recovery:
             if removed:
                 removal = namespace.publication("delete", namespace.op_ids.next(), removed)
                 places = [prefix + as_bytes(key) for key in removed]
-                run(Remove(places, removal, leases_on(prefix, removed)), probing=probing)
+                leases = leases_on(prefix, removed)
+                try:
+                    run(Remove(places, removal, leases), probing=probing)
+                except NoMemoryError:
+                    run(Withdraw([*places, *leases], removal), probing=probing)
             journal.settle(batch)
 
     def _put_again(self, prefix: bytes, key: str, doubt: Doubt, probing: bool) -> bool:

@@ -25,6 +25,10 @@ class NotServingError(RemoteUnavailable):
     """The server answers but doesn't serve data now: loading, without its primary, or held by a script."""
 
 
+class NoMemoryError(RemoteError):
+    """The server refuses whatever may need memory, since it is at `maxmemory` and evicts nothing."""
+
+
 class StaleConnectionError(RemoteError):
     """The server refused for a reason that a fresh connection may not have: a demoted primary, lost credentials."""
 
@@ -43,13 +47,19 @@ _STALE: Final = {
     "UNBLOCKED": "changed its role",
 }
 _REASONS: Final = {
-    "OOM": "is out of memory (maxmemory with noeviction)",
     "NOPERM": "denies our user this command, key or channel (ACL)",
     "WRONGTYPE": "holds a value of another type under the key",
     "EXECABORT": "refused a command of the transaction",
     "MISCONF": "can't persist, and refuses writes",
     "NOREPLICAS": "has too few replicas, and refuses writes",
     "CROSSSLOT": "asks for keys of one slot",
+}
+_FULL: Final = {"OOM": "is out of memory (maxmemory with noeviction)"}
+_KNOWN: Final = {
+    NotServingError: _OUTAGES,
+    StaleConnectionError: _STALE,
+    NoMemoryError: _FULL,
+    RemoteError: _REASONS,
 }
 
 
@@ -62,12 +72,9 @@ def code(error: ErrorReply) -> str:
 def refusal(error: ErrorReply) -> RemoteError:
     """Return the exception that an error reply means, without the server's text."""
     kind = code(error)
-    if kind in _OUTAGES:
-        return NotServingError(f"the server {_OUTAGES[kind]} ({kind})")
-    if kind in _STALE:
-        return StaleConnectionError(f"the server {_STALE[kind]} ({kind})")
-    if kind in _REASONS:
-        return RemoteError(f"the server {_REASONS[kind]} ({kind})")
+    for meaning, reasons in _KNOWN.items():
+        if kind in reasons:
+            return meaning(f"the server {reasons[kind]} ({kind})")
     text = error.text
     if "not an integer" in text:
         return NotAnInteger("the value is not an integer of 64 bits")

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+from loops import LoopThread
 from servers import BINARY, private_server
 
 # Every run tries the same examples, so that what a change broke is what fails; `--hypothesis-profile=deep` tries others
@@ -45,6 +46,20 @@ if BINARY is not None:
     def twotier_server(own_server):
         """The plugin's server, on the binary that is asked for."""
         return own_server
+
+
+@pytest.fixture(scope="session")
+def asyncio():
+    """A running loop of asyncio's own, on a thread of its own."""
+    with LoopThread() as loop:
+        yield loop
+
+
+@pytest.fixture(scope="session")
+def uvloop():
+    """A running loop of uvloop's, on a thread of its own."""
+    with LoopThread(pytest.importorskip("uvloop").new_event_loop) as loop:
+        yield loop
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from waiting import PATIENT
 
 from twotier.clock import SystemClock
 from twotier.options import Options
+from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker
+from twotier.remote.edge import Edge
 from twotier.remote.executor import Executor
 from twotier.remote.reader import NOTHING, PlainReader
 from twotier.remote.topology import connect
@@ -19,28 +21,38 @@ HELLO = b"%1\r\n$5\r\nproto\r\n:3\r\n"
 
 
 class Remote:
-    """An executor with its topology and breaker."""
+    """An executor with its topology and breaker; on `loop`, if there is one."""
 
-    def __init__(self, target, **settings):
+    def __init__(self, target, loop=None, **settings):
         self.options = Options(**settings)
         self.topology = connect(target, self.options)
         self.breaker = Breaker(SystemClock())
-        self.executor = Executor(self.topology, self.options, self.breaker)
-        self.run = self.executor.run
+        self.edge = Edge(self.topology, self.options, self.breaker)
         self.pool = self.topology.pool()
+        self._executor = Executor(self.edge) if loop is None else AsyncExecutor(self.edge)
+        self._loop = loop
+
+    def run(self, command, *, probing=False):
+        result = self._executor.run(command, probing=probing)
+        return result if self._loop is None else self._loop.run(result)
 
     def close(self):
-        self.executor.close()
         self.topology.close()
 
 
+@pytest.fixture(params=["threads", "asyncio"])
+def face(request):
+    """Who calls: threads, or a loop's tasks; None for threads, else a `LoopThread`."""
+    return None if request.param == "threads" else request.getfixturevalue(request.param)
+
+
 @pytest.fixture
-def remotes():
+def remotes(face):
     """A factory of `Remote`s, which are closed after the test; patient unless a timeout is given."""
     with contextlib.ExitStack() as stack:
 
         def make(target, **settings):
-            remote = Remote(target, **(settings if "timeout" in settings else {**PATIENT, **settings}))
+            remote = Remote(target, face, **(settings if "timeout" in settings else {**PATIENT, **settings}))
             stack.callback(remote.close)
             return remote
 

@@ -180,7 +180,7 @@ def plant(remote, *commands):
     remote.run(Ping())
     channel = remote.pool._idle[-1]
     for command in commands:
-        channel._socket.sendall(command.wire)
+        channel.socket.sendall(command.wire)
     return channel
 
 
@@ -214,7 +214,7 @@ def test_a_planted_reply_under_way(own_server, remotes):
 
 def plant_unread(remote, command):
     channel = remote.pool._idle[-1]
-    channel._socket.sendall(command.wire)
+    channel.socket.sendall(command.wire)
     return channel
 
 
@@ -275,6 +275,7 @@ def test_an_answer_ends_a_row_of_failures(fake_server, remotes):
     assert remote.breaker.state == "closed"
 
 
+@pytest.mark.parametrize("face", [None], ids=["threads"])
 def test_an_interrupt_drops_the_connection(fake_server, remotes):
     """A KeyboardInterrupt in the middle of a trip leaves no half-read connection behind."""
 

@@ -8,6 +8,8 @@ from forking import in_child
 
 from twotier.remote.commands import Fetch, Ping, Publication, Put
 
+pytestmark = pytest.mark.parametrize("face", [None], ids=["threads"])
+
 PUBLICATION = Publication(b"channel", b"payload")
 
 
@@ -16,10 +18,10 @@ def test_child_and_parent_have_their_own_connections(remote, namespace):
     key = namespace.encode()
     remote.run(Put(key, b"1", None, False, PUBLICATION))
     channel = remote.pool._idle[-1]
-    inherited = channel._socket.fileno()
+    inherited = channel.socket.fileno()
 
     def work():
-        remote.executor.after_fork()
+        remote.topology.after_fork()
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(inherited)
         assert remote.run(Fetch(key)).data == b"1"
@@ -37,7 +39,7 @@ def test_a_lock_held_at_the_fork_does_not_hang_the_child(remote):
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with remote.pool._changed:
+        with remote.pool._lock:
             held.set()
             release.wait(30)
 
@@ -46,7 +48,7 @@ def test_a_lock_held_at_the_fork_does_not_hang_the_child(remote):
     assert held.wait(5)
 
     def work():
-        remote.executor.after_fork()
+        remote.topology.after_fork()
         remote.run(Ping())
 
     try:
@@ -75,7 +77,7 @@ def test_forks_under_load(remote, namespace):
         thread.start()
 
     def work():
-        remote.executor.after_fork()
+        remote.topology.after_fork()
         assert all(remote.run(Fetch(key)).data == b"1" for _ in range(20))
 
     try:

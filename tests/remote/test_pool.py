@@ -86,7 +86,7 @@ def test_callers_wait_for_a_connection(fake_server, remotes):
         thread.start()
     for _ in range(2):
         assert inside.acquire(timeout=5)
-    wait_for(lambda: remote.pool._waiting == 8, "eight callers waiting")
+    wait_for(lambda: len(remote.pool._turns) == 8, "eight callers waiting")
     gate.set()
     for thread in threads:
         thread.join(10)
@@ -108,7 +108,7 @@ def test_no_connection_in_time_is_no_outage(fake_server, remotes):
     thread = threading.Thread(target=lambda: remote.run(Fetch(b"k")))
     thread.start()
     assert inside.wait(5)
-    remote.executor._timeout = remote.pool._timeout = 0.05
+    remote.edge.timeout = remote.pool._timeout = 0.05
     for _ in range(5):
         with pytest.raises(PoolTimeout, match="in use"):
             remote.run(Ping())
@@ -169,7 +169,7 @@ def test_a_failing_credential_provider_shows_nothing(server, remotes):
 def test_after_close(remote):
     """A closed executor has no connections, and says so."""
     remote.run(Ping())
-    remote.executor.close()
+    remote.topology.close()
     assert not remote.pool._channels
     with pytest.raises(RemoteUnavailable, match="closed"):
         remote.run(Ping())
@@ -188,7 +188,7 @@ def test_close_while_in_use(fake_server, remotes):
     thread = threading.Thread(target=lambda: remote.run(Ping()))
     thread.start()
     assert inside.wait(5)
-    remote.executor.close()
+    remote.topology.close()
     gate.set()
     thread.join(5)
     assert not remote.pool._channels

@@ -25,8 +25,10 @@ from twotier.local import COMPILED, Store
 from twotier.local.sweeper import sweeper
 from twotier.opid import OpIds
 from twotier.options import Options
+from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker
 from twotier.remote.commands import Ping, Publication
+from twotier.remote.edge import Edge
 from twotier.remote.executor import Executor
 from twotier.remote.topology import Topology
 from twotier.remote.values import Values
@@ -37,6 +39,7 @@ class Namespace:
     """A namespace without a remote tier: the local tier, what may be stored, and the counters. Times are ns."""
 
     executor: Executor | None = None
+    async_executor: AsyncExecutor | None = None
     label = "the local tier alone"
 
     def __init__(self, options: Options) -> None:
@@ -125,6 +128,7 @@ class TwoTierNamespace(Namespace):
     """A namespace whose remote tier is reached through `topology`, and which hears of writes through the link."""
 
     executor: Executor
+    async_executor: AsyncExecutor
 
     def __init__(self, topology: Topology, options: Options) -> None:
         super().__init__(options)
@@ -154,7 +158,9 @@ class TwoTierNamespace(Namespace):
         """Revalidations of suspects under way."""
         self.journal = Journal(self.options.max_journal)
         self.breaker = Breaker(self.clock)
-        self.executor = Executor(self.topology, self.options, self.breaker)
+        edge = Edge(self.topology, self.options, self.breaker)
+        self.executor = Executor(edge)
+        self.async_executor = AsyncExecutor(edge)
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
 
@@ -217,7 +223,6 @@ class TwoTierNamespace(Namespace):
         if listener is not None:
             listener.detach(self.subscriber)
             release_listener(listener)
-        self.executor.close()
         self.topology.close()
 
     def local_expiry(self, now: int, ttl: int) -> int:

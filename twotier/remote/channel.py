@@ -29,22 +29,37 @@ _SLACK: Final = 0.98
 
 
 class Channel:
-    """A connected connection; used by one thread at a time."""
+    """A connected connection; used by one thread or task at a time."""
 
-    __slots__ = ("_buffer", "_connection", "_exact", "_poll", "_reader", "_series", "_socket", "_timeout", "_trip")
+    __slots__ = (
+        "_buffer",
+        "_connection",
+        "_echo",
+        "_patience",
+        "_poll",
+        "_reader",
+        "_replies",
+        "_series",
+        "_timeout",
+        "_trip",
+        "_wanted",
+        "socket",
+    )
 
     def __init__(self, connection: Any, timeout: float) -> None:
         self._connection = connection
-        self._socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public name for it
-        self._timeout = timeout
-        self._socket.settimeout(timeout)
+        self.socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public name for it
+        self._timeout = self._patience = timeout
+        self.socket.settimeout(timeout)
         self._reader: Reader = make_reader()
         self._buffer = bytearray(_CHUNK)
         self._series = os.urandom(6).hex().encode()
         self._trip = 0
-        self._exact = False
+        self._echo = b""
+        self._replies: list[Any] = []
+        self._wanted = 0
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
+        poll.register(self.socket, select.POLLIN)
         self._poll = poll.poll
 
     def quiet(self) -> bool:
@@ -54,28 +69,57 @@ class Channel:
     def exchange(self, wire: bytes, count: int, deadline: float) -> list[Any]:
         """Send `wire` and return its `count` replies; `deadline` is an instant of `time.monotonic`.
 
-        Raises OSError (TimeoutError past the deadline), ProtocolError, EchoError, or the RemoteError that the server
-        refuses even the PING with; the channel is of no use then.
+        Raises OSError (TimeoutError past the deadline), and what `receive` does; the channel is of no use then.
         """
-        self._trip += 1
-        echo = b"%b%08x" % (self._series, self._trip)
-        ping = b"*2\r\n$4\r\nPING\r\n$20\r\n%b\r\n" % echo
         if deadline - time.monotonic() < self._timeout * _SLACK:
             self._be_exact(deadline)
-        if len(wire) <= _CHUNK:
-            wire += ping
-            sent = self._socket.send(wire)
-            if sent < len(wire):
-                self._send_rest(wire, sent, deadline)
         else:
-            self._send_rest(wire, 0, deadline)
-            self._send_rest(ping, 0, deadline)
-        replies = self._read(count + 1, deadline)
-        if self._exact:
-            self._socket.settimeout(self._timeout)
-            self._exact = False
+            self._wait_for(self._timeout)
+        for part in self.begin(wire, count):
+            sent = self.socket.send(part)
+            if sent < len(part):
+                self._send_rest(part, sent, deadline)
+        while (replies := self.receive()) is None:
+            self._be_exact(deadline)
+        return replies
+
+    # What a trip is, whoever waits for the socket: `begin` it, send what that returns, and `receive` while it is None.
+
+    def begin(self, wire: bytes, count: int) -> tuple[bytes, ...]:
+        """Begin the trip of a command with `count` replies; return what is to be sent, in parts."""
+        self._trip += 1
+        self._echo = echo = b"%b%08x" % (self._series, self._trip)
+        self._wanted = count + 1
+        self._replies = []
+        ping = b"*2\r\n$4\r\nPING\r\n$20\r\n%b\r\n" % echo
+        return (wire + ping,) if len(wire) <= _CHUNK else (wire, ping)
+
+    def receive(self) -> list[Any] | None:
+        """Read what has come, once; return the replies when they are complete, None while they aren't.
+
+        Raises OSError, ProtocolError, EchoError, or the RemoteError that the server refuses even the PING with.
+        """
+        size = self.socket.recv_into(self._buffer)
+        if not size:
+            raise ConnectionResetError("closed by the server")
+        reader, replies = self._reader, self._replies
+        reader.feed(self._buffer, 0, size)
+        while (reply := reader.gets()) is not NOTHING:
+            if type(reply) is not PUSH:
+                replies.append(reply)
+                if len(replies) == self._wanted:
+                    return self._checked(replies)
+        return None
+
+    def unblock(self) -> int:
+        """Have the socket wait for nothing until the next `exchange`; return its descriptor, for a loop to watch."""
+        self._wait_for(0.0)
+        return self.socket.fileno()
+
+    def _checked(self, replies: list[Any]) -> list[Any]:
+        self._replies = []  # the caller's from here on
         echoed = replies.pop()
-        if echoed != echo or self._reader.has_data():
+        if echoed != self._echo or self._reader.has_data():
             if type(echoed) is ErrorReply:  # a server that takes no commands now
                 raise refusal(echoed)
             raise EchoError
@@ -85,46 +129,33 @@ class Channel:
         with memoryview(wire) as view:
             while sent < len(wire):
                 self._be_exact(deadline)
-                sent += self._socket.send(view[sent:])
-
-    def _read(self, count: int, deadline: float) -> list[Any]:
-        buffer, reader = self._buffer, self._reader
-        receive, gets = self._socket.recv_into, reader.gets
-        replies: list[Any] = []
-        while True:
-            size = receive(buffer)
-            if not size:
-                raise ConnectionResetError("closed by the server")
-            reader.feed(buffer, 0, size)
-            while (reply := gets()) is not NOTHING:
-                if type(reply) is not PUSH:
-                    replies.append(reply)
-                    if len(replies) == count:
-                        return replies
-            self._be_exact(deadline)
+                sent += self.socket.send(view[sent:])
 
     def _be_exact(self, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._socket.settimeout(left)
-        self._exact = True
+        self._wait_for(left)
+
+    def _wait_for(self, seconds: float) -> None:
+        """Have the socket wait that long for each operation; 0.0: not at all."""
+        if seconds != self._patience:
+            self._patience = seconds
+            self.socket.settimeout(seconds)
 
     def _only_tls_records(self) -> bool:
         """Tell whether what can be read is TLS's own business (session tickets come after the handshake)."""
-        if not isinstance(self._socket, ssl.SSLSocket):
+        if not isinstance(self.socket, ssl.SSLSocket):
             return False
-        self._socket.settimeout(0)
+        self._wait_for(0.0)
         try:
-            self._socket.recv(1)
+            self.socket.recv(1)
         except ssl.SSLWantReadError:
             return True
         except OSError:
             return False
         else:
             return False
-        finally:
-            self._socket.settimeout(self._timeout)
 
     def close(self) -> None:
         """Close the connection; in a forked child without a word to the server, whose connection is the parent's."""

@@ -11,7 +11,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
@@ -45,11 +46,13 @@ class Pool:
         self._reset()
 
     def _reset(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        # Re-entrant, as the garbage collector may close a caller's abandoned coroutine anywhere, also in here.
+        self._lock = threading.RLock()
         self._idle: collections.deque[Channel] = collections.deque()
         self._channels: set[Channel] = set()
         self._opening = 0
-        self._waiting = 0
+        self._turns: dict[Turn, None] = {}
+        """Callers who wait, the first who came first."""
 
     def take(self, deadline: float) -> Channel:
         """Return a channel that is connected and quiet; `give` it back or `drop` it.
@@ -57,38 +60,84 @@ class Pool:
         Raises RemoteTimeout at `deadline`, RemoteUnavailable where none can be opened, RemoteError where the server
         doesn't let us in.
         """
+        channel = self.idle()
+        if channel is not None:
+            return channel
+        woken = threading.Event()
+        with self.queue(woken.set, deadline) as turn:
+            while (channel := self.look(turn)) is None:
+                woken.wait(turn.left())
+                woken.clear()
+            return channel
+
+    def idle(self) -> Channel | None:
+        """Return a channel as `take` does, if there is one at once."""
         while True:
             try:
                 channel = self._idle.pop()
             except IndexError:
-                channel = None
-            if channel is None:
-                return self._wait(deadline)
+                return None
             if channel.quiet():
                 return channel
             self.drop(channel)
 
+    @contextlib.contextmanager
+    def queue(self, wake: Callable[[], object], deadline: float) -> Iterator["Turn"]:
+        """Wait for a channel: inside the context, `look`, and sleep until woken or out of time, until there is one.
+
+        `wake` is called on any thread.
+        """
+        turn = Turn(wake, deadline)
+        with self._lock:
+            self._turns[turn] = None
+        try:
+            yield turn
+        finally:
+            with self._lock:
+                self._turns.pop(turn, None)
+                if self._idle:
+                    self._wake_one()  # we may have been woken for it, and given up
+
+    def look(self, turn: "Turn") -> Channel | None:
+        """Return a channel if there is one now; None: sleep until woken. Raises as `take`, past the deadline too."""
+        with self._lock:
+            channel = self._free()
+            if channel is not None:
+                return channel
+            attempt = turn.attempt
+            if attempt is not None and attempt.failure is not None:
+                raise attempt.failure
+            # What others began to open and no longer need will do as well.
+            if self._opening < len(self._turns) and len(self._channels) + self._opening < self._most:
+                turn.attempt = attempt = self._open()
+                if attempt.failure is not None:
+                    raise attempt.failure
+            if time.monotonic() >= turn.deadline:
+                raise self._late(attempt)
+            turn.asleep = True
+        return None
+
     def give(self, channel: Channel) -> None:
         """Take back a channel whose every reply was read."""
         self._idle.append(channel)
-        if self._waiting or self._closed:
-            with self._changed:
-                self._changed.notify()
+        if self._turns or self._closed:
+            with self._lock:
+                self._wake_one()
             if self._closed:
                 self._drain()
 
     def drop(self, channel: Channel) -> None:
         """Close a channel that may hold leftovers, or whose server may be gone."""
-        with self._changed:
+        with self._lock:
             self._channels.discard(channel)
-            self._changed.notify()
+            self._wake_one()
         channel.close()
 
     def close(self) -> None:
         """Close every connection: idle ones now, others when they are given back."""
         self._closed = True
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._wake_all()
         self._drain()
 
     def after_fork(self) -> None:
@@ -103,35 +152,43 @@ class Pool:
             while True:
                 self.drop(self._idle.pop())
 
-    def _wait(self, deadline: float) -> Channel:
-        """Wait for a channel to become free, or for one of our own to open, whichever comes first."""
-        attempt: _Attempt | None = None
-        with self._changed:
-            self._waiting += 1
+    # The lock is held in what follows.
+
+    def _wake_one(self) -> None:
+        for turn in list(self._turns):
+            if self._woken(turn):
+                return
+
+    def _wake_all(self) -> None:
+        for turn in list(self._turns):
+            self._woken(turn)
+
+    def _woken(self, turn: "Turn") -> bool:
+        """Wake a caller; tell whether that made a difference."""
+        if not turn.asleep:
+            return False
+        turn.asleep = False
+        try:
+            turn.wake()
+        except RuntimeError:  # its event loop is closed: nobody comes for it any more
+            self._turns.pop(turn, None)
+            return False
+        return True
+
+    def _free(self) -> Channel | None:
+        """Return an idle channel for a caller whose turn is noted: what is given back from now on wakes it."""
+        if self._closed:
+            raise RemoteUnavailable(f"the connections to {self._label} are closed")
+        while self._idle:
             try:
-                while True:
-                    if self._closed:
-                        raise RemoteUnavailable(f"the connections to {self._label} are closed")
-                    # Looked at after `_waiting` was raised: what is given back from now on notifies.
-                    if self._idle:
-                        channel = self._idle.pop()
-                        if channel.quiet():
-                            return channel
-                        self._channels.discard(channel)
-                        channel.close()
-                        continue
-                    if attempt is not None and attempt.failure is not None:
-                        raise attempt.failure
-                    # What others began to open and no longer need will do as well.
-                    if self._opening < self._waiting and len(self._channels) + self._opening < self._most:
-                        attempt = self._open()
-                        continue
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        raise self._late(attempt)
-                    self._changed.wait(left)
-            finally:
-                self._waiting -= 1
+                channel = self._idle.pop()
+            except IndexError:
+                break  # `idle` takes without the lock
+            if channel.quiet():
+                return channel
+            self._channels.discard(channel)
+            channel.close()
+        return None
 
     def _late(self, attempt: "_Attempt | None") -> RemoteTimeout:
         if attempt is None and not self._opening:
@@ -161,9 +218,8 @@ class Pool:
         except BaseException as error:  # noqa: BLE001 - the caller hears of whatever it was
             failure = connect_failure(self._label, error)
             connection.disconnect()
-        with self._changed:
+        with self._lock:
             self._opening -= 1
-            attempt.done = True
             attempt.failure = failure
             if channel is not None:
                 self._refused = None
@@ -172,7 +228,7 @@ class Pool:
             elif isinstance(failure, StaleConnectionError):
                 self._refused = (time.monotonic() + REFUSAL_MEMORY, str(failure))
                 self._log_refusal(failure)
-            self._changed.notify_all()
+            self._wake_all()
         if self._closed:
             self._drain()
 
@@ -186,8 +242,23 @@ class Pool:
 class _Attempt:
     """One attempt to open a channel, as its caller sees it."""
 
-    __slots__ = ("done", "failure")
+    __slots__ = ("failure",)
 
     def __init__(self) -> None:
-        self.done = False
         self.failure: RemoteError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A caller's wait for a channel."""
+
+    wake: Callable[[], object]
+    """Called when another look is worth it."""
+    deadline: float
+    asleep: bool = False
+    attempt: _Attempt | None = None
+    """The caller's own attempt to open one."""
+
+    def left(self) -> float:
+        """Return the seconds until the deadline."""
+        return max(0.0, self.deadline - time.monotonic())

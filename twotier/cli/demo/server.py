@@ -10,6 +10,7 @@ from twotier.errors import ConfigurationError
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
 from twotier.remote.commands import Ping, Publication, Remove
+from twotier.remote.edge import Edge
 from twotier.remote.embedded import EmbeddedServer
 from twotier.remote.executor import Executor
 from twotier.remote.topology import connect
@@ -30,7 +31,7 @@ def lent(url: str, options: Options, modules: list[Module]) -> Iterator[str]:
     Raises ConfigurationError for a URL that can't be one, RemoteError where nobody answers.
     """
     topology = connect(url, options)
-    executor = Executor(topology, options, Breaker(options.clock or SystemClock()))
+    executor = Executor(Edge(topology, options, Breaker(options.clock or SystemClock())))
     try:
         executor.run(Ping())
         yield url
@@ -39,5 +40,4 @@ def lent(url: str, options: Options, modules: list[Module]) -> Iterator[str]:
         namespace = options.namespace.encode()
         executor.run(Remove([namespace + b":gen"], Publication(namespace + b":inv:v1", b"")))
     finally:
-        executor.close()
         topology.close()

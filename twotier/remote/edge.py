@@ -1,0 +1,139 @@
+"""The edge of the remote tier: what one call does beside its I/O, for executors of threads and of event loops alike.
+
+One trip a call, one deadline over the whole of it, no retries. Here redis-py's exceptions, the socket's and the
+protocol's become twotier's, the breaker hears of outages, and it is decided whether a connection can be used again: a
+call that fails in any way that may leave a reply under way drops it. Between two trips a connection belongs to no
+thread and no loop, so one pool serves both executors.
+"""
+
+import logging
+import time
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.options import Options
+from twotier.remote.breaker import Breaker
+from twotier.remote.channel import Channel, EchoError
+from twotier.remote.commands import Command
+from twotier.remote.conditional import Conditional
+from twotier.remote.pool import Pool, PoolTimeout
+from twotier.remote.refusals import IntegerOverflow, NotAnInteger, StaleConnectionError
+from twotier.remote.topology import Topology
+from twotier.resp import ProtocolError
+
+R = TypeVar("R")
+
+_OUTAGE: Final = (RemoteTimeout, RemoteUnavailable)
+_LOG_EVERY: Final = 60.0
+"""Seconds between log lines about refusals."""
+
+_log = logging.getLogger("twotier")
+
+
+class Edge:
+    """The edge of one topology: its pool, its breaker, and what failures on it mean. Executors share it.
+
+    `breaker` hears of every outage and of every answer; while it isn't closed, calls fail at once.
+    """
+
+    def __init__(self, topology: Topology, options: Options, breaker: Breaker) -> None:
+        self.pool: Final[Pool] = topology.pool()
+        self.breaker: Final = breaker
+        self.timeout = options.timeout
+        self._label = topology.label
+        self._next_log = 0.0
+
+    def meaning(self, error: BaseException) -> BaseException:
+        """Return what a failure means to callers: a RemoteError, or `error` itself if it isn't the remote tier's."""
+        where = self._label
+        if isinstance(error, TimeoutError):
+            return RemoteTimeout(f"{where} didn't answer within {self.timeout} s")
+        if isinstance(error, OSError):
+            reason = error.strerror or type(error).__name__
+            return RemoteUnavailable(f"the connection to {where} was lost: {reason}")
+        if isinstance(error, (ProtocolError, EchoError)):
+            return RemoteUnavailable(f"{where} sent what isn't a reply to us ({type(error).__name__})")
+        return error
+
+    def log_refusal(self, error: RemoteError) -> None:
+        """Say once a minute what the server refuses; a counter of another type is its caller's to tell."""
+        if isinstance(error, (*_OUTAGE, NotAnInteger, IntegerOverflow)):
+            return
+        now = time.monotonic()
+        if now >= self._next_log:
+            self._next_log = now + _LOG_EVERY
+            _log.error("%s: %s (said once a minute)", self._label, error)
+
+
+class Call:
+    """One call, as a context: within it the caller takes a channel, sets `channel`, and makes its trips on it.
+
+    On the way out the channel is given back or dropped, the breaker told, and what was raised translated: RemoteTimeout
+    (no answer in time), RemoteUnavailable (no connection, or it was lost, or the breaker is open), RemoteError
+    (refused). After the first two a write may have taken place. `probing`: for recovery: go whatever the breaker's
+    state, and tell it nothing.
+    """
+
+    __slots__ = ("_edge", "_probing", "_watching", "channel", "deadline")
+
+    def __init__(self, edge: Edge, probing: bool) -> None:
+        self._edge = edge
+        self._probing = probing
+        self._watching = False
+        self.channel: Channel | None = None
+        self.deadline = time.monotonic() + edge.timeout
+        """Instant of `time.monotonic` at which the call is over."""
+
+    def __enter__(self) -> Self:
+        if not self._probing:
+            self._edge.breaker.check()
+        return self
+
+    def watch(self) -> None:
+        """Note that the connection watches a key, until `decide` has given the second step."""
+        self._watching = True
+
+    def decide(self, command: Conditional[R], replies: list[Any]) -> Command[R]:
+        """Return the second step of a command of two, which ends the watching."""
+        second = command.decide(replies)
+        self._watching = False
+        return second
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        edge, channel = self._edge, self.channel
+        if error is None:
+            assert channel is not None  # noqa: S101 - a call that succeeded made a trip
+            edge.pool.give(channel)
+            if not self._probing:
+                edge.breaker.succeeded()
+            return
+        if channel is None:
+            meaning = error
+        else:
+            meaning = edge.meaning(error)
+            self._let_go(channel, meaning)
+        if not self._probing:
+            self._tell_breaker(meaning)
+        if meaning is not error:
+            raise meaning from None
+
+    def _let_go(self, channel: Channel, meaning: BaseException) -> None:
+        plain = isinstance(meaning, RemoteError) and not isinstance(meaning, (*_OUTAGE, StaleConnectionError))
+        # Between its two steps a connection watches a key: that must not reach another command.
+        if plain and not self._watching:
+            self._edge.pool.give(channel)
+        else:
+            self._edge.pool.drop(channel)
+        if isinstance(meaning, RemoteError):
+            self._edge.log_refusal(meaning)
+
+    def _tell_breaker(self, meaning: BaseException) -> None:
+        if isinstance(meaning, PoolTimeout):
+            return  # we are busy; the server may be well
+        if isinstance(meaning, _OUTAGE):
+            self._edge.breaker.failed()
+        elif isinstance(meaning, RemoteError):
+            self._edge.breaker.succeeded()

@@ -92,6 +92,24 @@ cdef class Store:
         value = rebuilt(self, i)
         return default if value is MISSING else value
 
+    def lapsed(self, key, int64_t window, default=None):
+        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt.
+
+        That is, a value that would be fresh but for its expiry; counts nothing.
+        """
+        cdef Table* t = &self.t
+        cdef int64_t now_ = instant(t), expires
+        cdef uint32_t i = find(t, <PyObject*> key, hash_of(<PyObject*> key))
+        cdef object value
+        if i == NONE or (t.entries[i].meta ^ t.epoch) >> EPOCH_SHIFT or not is_live(t, now_):
+            return default
+        expires = t.entries[i].expires
+        if now_ < expires or now_ >= later(expires, window) or now_ >= deadline_of(t, i):
+            return default
+        policy_hit(t, i)
+        value = rebuilt(self, i)
+        return default if value is MISSING else value
+
     def op(self, key):
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
         cdef uint32_t i = find(&self.t, <PyObject*> key, hash_of(<PyObject*> key))

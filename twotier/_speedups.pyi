@@ -48,6 +48,11 @@ class Store:
         """Return the fresh entries among `keys`; counts hits and misses."""
     def suspect(self, key: Hashable, default: Any = None) -> Any:
         """Return the value if it is inside its stale window, fresh or not; counts nothing."""
+    def lapsed(self, key: Hashable, window: int, default: Any = None) -> Any:
+        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt.
+
+        That is, a value that would be fresh but for its expiry; counts nothing.
+        """
     def op(self, key: Hashable) -> int | None:
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
     def keys(self) -> list[Any]:

@@ -110,6 +110,7 @@ def test_mischief_everywhere(make_store, clock, policy, seed):
                         lambda key=key, at=expires: store.install(key, Value(), store.token(key), expires=at),
                         lambda key=key: store.discard(key),
                         lambda key=key: store.suspect(key),
+                        lambda key=key: store.lapsed(key, NEVER),
                         lambda key=key: store.get_many([key, 1, key]),
                         lambda key=key: store.apply([key], 1),
                     ]

@@ -57,6 +57,41 @@ def test_an_entry_expires_at_its_instant(make_store, clock):
     assert store.counters()["expirations"] == 1
 
 
+def test_lapsed_entries_are_those_that_only_time_has_ended(make_store, clock):
+    """Lapsed from its expiry on, for the window asked for or the stale window, whichever is shorter."""
+    store = make_store()
+    store.put("a", [1], expires=clock.now() + SECOND, stale=3 * SECOND)
+    assert store.lapsed("a", SECOND, "fresh") == "fresh"
+    assert store.lapsed("b", SECOND) is None
+    clock.advance(1)
+    assert store.lapsed("a", SECOND) == [1]
+    assert store.lapsed("a", 0, "no") == "no"
+    clock.advance(1)
+    assert (store.lapsed("a", SECOND, "no"), store.lapsed("a", NEVER, "no")) == ("no", [1])
+    clock.advance(2)
+    assert store.lapsed("a", NEVER, "no") == "no"
+    assert (store.counters()["hits"], store.counters()["misses"]) == (0, 0)
+
+
+@pytest.mark.parametrize("event", ["apply", "begin_write", "discard", "clear", "bump_epoch", "lose", "lease"])
+def test_what_was_invalidated_or_is_in_doubt_has_not_lapsed(make_store, clock, event):
+    """An expired entry that might also have been superseded isn't one that only time has ended."""
+    store = make_store()
+    store.put("a", 1, expires=clock.now() + SECOND, stale=9 * SECOND)
+    clock.advance(1)
+    assert store.lapsed("a", NEVER) == 1
+    {
+        "apply": lambda: store.apply(["a"], 9),
+        "begin_write": lambda: store.begin_write("a"),
+        "discard": lambda: store.discard("a"),
+        "clear": store.clear,
+        "bump_epoch": store.bump_epoch,
+        "lose": store.lose,
+        "lease": lambda: store.renew(clock.now()),
+    }[event]()
+    assert store.lapsed("a", NEVER, "no") == "no"
+
+
 def test_put_past_its_time_removes(make_store, clock):
     """An entry without time left is not held, and what was there goes."""
     store = make_store()

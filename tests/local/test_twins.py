@@ -57,6 +57,7 @@ class Twins(RuleBasedStateMachine):
     @rule(key=KEYS)
     def look(self, key):
         self.both(lambda store: (key in store, store.suspect(key, "none"), store.op(key), store.expires(key)))
+        self.both(lambda store: store.lapsed(key, 4 * SECOND, "none"))
 
     @rule(key=KEYS, value=VALUES, life=LIVES, stale=STALES, op=OPS)
     def put(self, key, value, life, stale, op):

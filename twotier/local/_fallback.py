@@ -100,6 +100,21 @@ class Store:
             value = self._handed_out(entry, leaving)
             return default if value is _MISSING else value
 
+    def lapsed(self, key: Hashable, window: int, default: Any = None) -> Any:
+        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt.
+
+        That is, a value that would be fresh but for its expiry; counts nothing.
+        """
+        with Leaving(self._listener) as leaving, self._lock:
+            entry = self._table.find(key)
+            now = self._now()
+            if entry is None or entry.epoch != self._tokens.epoch or not now < self._lease_until:
+                return default
+            if not entry.expires <= now < min(entry.deadline, entry.expires + window):
+                return default
+            value = self._handed_out(entry, leaving)
+            return default if value is _MISSING else value
+
     def op(self, key: Hashable) -> int | None:
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
         with self._lock:

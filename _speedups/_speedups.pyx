@@ -20,6 +20,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     store       the store: all of the above under one contract
     values      what the store keeps, hands out and lets go of
     many        reading many keys at once
+    demoting    expiring entries on request, their copies kept
     collect     the store as the garbage collector sees it
     faces       the thin callers of a store: Front (a two-tier cache's), LocalFront (LocalCache's)
 
@@ -48,5 +49,6 @@ include "placing.pxi"
 include "store.pxi"
 include "values.pxi"
 include "many.pxi"
+include "demoting.pxi"
 include "collect.pxi"
 include "faces.pxi"

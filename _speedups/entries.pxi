@@ -21,6 +21,7 @@ cdef enum:
     SHARED_TREE = 0x10   # copied; containers are in it twice or in themselves
     ENCODED = 0x18       # rebuilt from bytes
     PLAIN = 0x20         # neither key nor value can be part of a cycle
+    DEMOTED = 0x40       # expired on request
     FLAGS = 0xFF
     EPOCH_SHIFT = 8
 

@@ -93,10 +93,7 @@ cdef class Store:
         return default if value is MISSING else value
 
     def lapsed(self, key, int64_t window, default=None):
-        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt.
-
-        That is, a value that would be fresh but for its expiry; counts nothing.
-        """
+        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt."""
         cdef Table* t = &self.t
         cdef int64_t now_ = instant(t), expires
         cdef uint32_t i = find(t, <PyObject*> key, hash_of(<PyObject*> key))
@@ -104,7 +101,7 @@ cdef class Store:
         if i == NONE or (t.entries[i].meta ^ t.epoch) >> EPOCH_SHIFT or not is_live(t, now_):
             return default
         expires = t.entries[i].expires
-        if now_ < expires or now_ >= later(expires, window) or now_ >= deadline_of(t, i):
+        if now_ < expires or now_ >= later(expires, window) or now_ >= deadline_of(t, i) or t.entries[i].meta & DEMOTED:
             return default
         policy_hit(t, i)
         value = rebuilt(self, i)
@@ -240,6 +237,14 @@ cdef class Store:
                 entry_remove(t, i, INVALIDATED, &leaving)
                 release(self, &leaving)
         return count
+
+    def demote(self, keys, uint64_t op):
+        """Apply an expiry of `keys` by write `op`; return how many keys it named."""
+        return demote(self, keys, op)
+
+    def demoted(self, key):
+        """Tell whether the entry under `key` was demoted, and everything has been heard since."""
+        return demoted(&self.t, <PyObject*> key)
 
     def bump_epoch(self):
         """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""

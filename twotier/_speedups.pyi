@@ -104,6 +104,13 @@ class Store:
     # Coherence
     def apply(self, keys: Iterable[Hashable], op: int) -> int:
         """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named."""
+    def demote(self, keys: Iterable[Hashable], op: int) -> int:
+        """Apply an expiry of `keys` by write `op`; return how many keys it named.
+
+        As `apply`, but the entries stay as suspects, expired now: each for what it has of a stale window.
+        """
+    def demoted(self, key: Hashable) -> bool:
+        """Tell whether the entry under `key` was demoted, and everything has been heard since (it is of this epoch)."""
     def bump_epoch(self) -> int:
         """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
     def renew(self, lease_until: int) -> None:

@@ -101,6 +101,23 @@ class Cache(Front):
         """Remove `keys`; return how many were there."""
         return self._run(self._calls.delete_many(keys))
 
+    def invalidate(self, key: str) -> bool:
+        """Expire `key` in every process; tell whether it was there.
+
+        As `delete`, but stale copies stay in the local tiers, for outages and for loads that fail: use it for values
+        that have changed, and `delete` for those that must not be seen again.
+
+        >>> with Cache() as cache:
+        ...     cache.set("page", "old")
+        ...     cache.invalidate("page"), cache.get("page", "gone")
+        (True, 'gone')
+        """
+        return self._run(self._calls.invalidate(key))
+
+    def invalidate_many(self, keys: Iterable[str]) -> int:
+        """Expire `keys` as `invalidate` does; return how many were there."""
+        return self._run(self._calls.invalidate_many(keys))
+
     def touch(self, key: str, ttl: Ttl = DEFAULT_TTL) -> bool:
         """Give `key` a new ttl; False if it isn't there, or the remote tier is away."""
         return self._run(self._calls.touch(key, ttl))

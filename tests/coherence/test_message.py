@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twotier.coherence.message import LATER, LATEST_VERSION, MAC_BYTES, Kind, Message, MessageCodec, _mac
 
 OP_ID = bytes(range(16))
-KINDS: tuple[Kind, ...] = ("set", "delete", "tag", "clear")
+KINDS: tuple[Kind, ...] = ("set", "delete", "tag", "clear", "expire")
 messages = st.builds(
     Message,
     st.sampled_from(KINDS),
@@ -102,7 +102,7 @@ def test_other_ops_are_foreign():
     """An op that isn't known is refused, and so is what begins with no version."""
     codec = MessageCodec((), "shop")
     payload = codec.encode(Message("set", OP_ID, ("key",)))
-    assert codec.decode(payload[:1] + b"\x05" + payload[2:]) is None
+    assert codec.decode(payload[:1] + b"\x06" + payload[2:]) is None
     assert codec.decode(payload[:1] + b"\x00" + payload[2:]) is None
     assert codec.decode(b"\x00" + payload[1:]) is None
     assert codec.decode(b"\x10" + payload[1:]) is None

@@ -129,6 +129,10 @@ class Process:
         """Begin to delete."""
         return self.call(self.tiers.delete_many((key,)))
 
+    def invalidate(self, key="key") -> Call:
+        """Begin to expire."""
+        return self.call(self.tiers.delete_many((key,), kept=True))
+
     def clear(self) -> Call:
         """Begin to clear the namespace."""
         return self.call(self.tiers.clear())

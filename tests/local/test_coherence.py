@@ -12,7 +12,9 @@ def test_a_token_installs_once_nothing_happened(make_store):
     assert (store.get("a"), store.op("a")) == (1, 7)
 
 
-@pytest.mark.parametrize("event", ["apply", "begin_write", "put", "discard", "touch", "clear", "bump_epoch", "lose"])
+@pytest.mark.parametrize(
+    "event", ["apply", "demote", "begin_write", "put", "discard", "touch", "clear", "bump_epoch", "lose"]
+)
 def test_what_happens_between_voids_a_token(make_store, event):
     """A fill that was overtaken installs nothing."""
     store = make_store()
@@ -20,6 +22,7 @@ def test_what_happens_between_voids_a_token(make_store, event):
     token = store.token("a")
     {
         "apply": lambda: store.apply(["a"], 9),
+        "demote": lambda: store.demote(["a"], 9),
         "begin_write": lambda: store.begin_write("a"),
         "put": lambda: store.put("a", "new", expires=NEVER),
         "discard": lambda: store.discard("a"),
@@ -72,6 +75,47 @@ def test_apply_counts_keys(make_store):
     store.put("a", 1, expires=NEVER)
     assert store.apply(iter(["a", "b", "a"]), 1) == 3
     assert store.apply([], 1) == 0
+
+
+def test_demoted_entries_are_suspects_for_their_stale_window(make_store, clock):
+    """An entry that was expired is kept for its stale window from now on, however often it is expired."""
+    store = make_store()
+    store.put("a", 1, expires=NEVER, stale=2 * SECOND)
+    store.put("b", 2, expires=clock.now() + 9 * SECOND)
+    assert store.demote(iter(["a", "b", "nothing"]), 5) == 3
+    assert (store.get("a"), "a" in store, store.suspect("a"), store.demoted("a")) == (None, False, 1, True)
+    assert (len(store), store.op("b"), store.demoted("b")) == (1, None, False)  # it has no stale window
+    clock.advance(1)
+    store.demote(["a"], 6)
+    assert (store.suspect("a"), store.expire()) == (1, 0)
+    clock.advance(1.1)
+    assert (store.suspect("a"), store.expire(), len(store)) == (None, 1, 0)
+
+
+def test_demoting_keeps_what_that_very_write_made(make_store):
+    """Rule 4's exception holds for an expiry as well, and an unknown op is nobody's."""
+    store = make_store()
+    store.put("a", 1, op=5, expires=NEVER, stale=SECOND)
+    store.demote(["a"], 5)
+    assert store.get("a") == 1
+    store.put("a", 1, op=0, expires=NEVER, stale=SECOND)
+    store.demote(["a"], 0)
+    assert store.get("a") is None
+
+
+def test_the_mark_of_a_demoted_entry_holds_for_an_epoch(make_store):
+    """What replaces a demoted entry isn't demoted, and in another epoch nobody knows what was missed."""
+    store = make_store()
+    store.put("a", 1, expires=NEVER, stale=SECOND)
+    store.demote(["a"], 5)
+    store.put("a", 2, expires=NEVER, stale=SECOND)
+    assert (store.get("a"), store.demoted("a")) == (2, False)
+    store.demote(["a"], 6)
+    assert store.demoted("a")
+    store.bump_epoch()
+    assert (store.demoted("a"), store.suspect("a")) == (False, 2)
+    store.demote(["a"], 7)
+    assert not store.demoted("a")
 
 
 def test_an_epoch_makes_suspects(make_store):

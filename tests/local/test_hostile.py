@@ -35,6 +35,7 @@ class Mischief:
                     lambda: store.put(key, key, expires=NEVER),
                     lambda: store.discard(key),
                     lambda: store.apply([key, key + 1], 3),
+                    lambda: store.demote([key, key + 1], 3),
                     lambda: store.begin_write(key),
                     lambda: store.resize(self.source.randrange(1, 30)),
                     store.clear,
@@ -113,6 +114,7 @@ def test_mischief_everywhere(make_store, clock, policy, seed):
                         lambda key=key: store.lapsed(key, NEVER),
                         lambda key=key: store.get_many([key, 1, key]),
                         lambda key=key: store.apply([key], 1),
+                        lambda key=key: store.demote([key], 1),
                     ]
                 )()
             except RuntimeError as error:

@@ -73,7 +73,7 @@ def test_lapsed_entries_are_those_that_only_time_has_ended(make_store, clock):
     assert (store.counters()["hits"], store.counters()["misses"]) == (0, 0)
 
 
-@pytest.mark.parametrize("event", ["apply", "begin_write", "discard", "clear", "bump_epoch", "lose", "lease"])
+@pytest.mark.parametrize("event", ["apply", "demote", "begin_write", "discard", "clear", "bump_epoch", "lose", "lease"])
 def test_what_was_invalidated_or_is_in_doubt_has_not_lapsed(make_store, clock, event):
     """An expired entry that might also have been superseded isn't one that only time has ended."""
     store = make_store()
@@ -82,6 +82,7 @@ def test_what_was_invalidated_or_is_in_doubt_has_not_lapsed(make_store, clock, e
     assert store.lapsed("a", NEVER) == 1
     {
         "apply": lambda: store.apply(["a"], 9),
+        "demote": lambda: store.demote(["a"], 9),
         "begin_write": lambda: store.begin_write("a"),
         "discard": lambda: store.discard("a"),
         "clear": store.clear,

@@ -58,6 +58,7 @@ class Twins(RuleBasedStateMachine):
     def look(self, key):
         self.both(lambda store: (key in store, store.suspect(key, "none"), store.op(key), store.expires(key)))
         self.both(lambda store: store.lapsed(key, 4 * SECOND, "none"))
+        self.both(lambda store: store.demoted(key))
 
     @rule(key=KEYS, value=VALUES, life=LIVES, stale=STALES, op=OPS)
     def put(self, key, value, life, stale, op):
@@ -88,6 +89,10 @@ class Twins(RuleBasedStateMachine):
     @rule(keys=st.lists(KEYS, max_size=3), op=OPS)
     def apply(self, keys, op):
         self.both(lambda store: store.apply(keys, op))
+
+    @rule(keys=st.lists(KEYS, max_size=3), op=OPS)
+    def demote(self, keys, op):
+        self.both(lambda store: store.demote(keys, op))
 
     @rule(key=KEYS)
     def discard(self, key):

@@ -19,6 +19,8 @@ MESSAGES = {
 }
 """Secrets, time of sending, and bytes of a "set" of the keys "a" and "é", for each version."""
 
+KINDS = {"set": "01", "delete": "02", "tag": "03", "clear": "04", "expire": "05"}
+
 CHECK, MAC = "ce7cccadc3a94cf5", "04da6df9529c451168252fc1f6fd2a41"
 ENVELOPES = {
     "v1, unsigned": ((), f"f274740101{HEX}{CHECK}{b'payload'.hex()}"),
@@ -38,6 +40,15 @@ def test_messages_are_written_in_the_current_version(version):
     """A message has the very bytes that other processes expect."""
     secrets, sent_at, expected = MESSAGES[version]
     assert MessageCodec(secrets, "shop").encode(Message("set", OP_ID, ("a", "é"), sent_at)) == bytes.fromhex(expected)
+
+
+@pytest.mark.parametrize(("kind", "op"), KINDS.items(), ids=KINDS)
+def test_kinds_of_messages(kind, op):
+    """Each kind of message has its own byte."""
+    message = Message(kind, OP_ID, ("a", "é"), SENT_AT)
+    expected = bytes.fromhex(f"02 {op} {HEX} 00000002 00060a2418202240 {KEYS}")
+    assert MessageCodec((), "shop").encode(message) == expected
+    assert MessageCodec((), "shop").decode(expected) == message
 
 
 @pytest.mark.parametrize(("secrets", "expected"), ENVELOPES.values(), ids=ENVELOPES)

@@ -3,7 +3,7 @@
 Layout, integers big-endian:
 
     version   1   2
-    op        1   1 set, 2 delete, 3 tag, 4 clear; bit 7: signed
+    op        1   1 set, 2 delete, 3 tag, 4 clear, 5 expire; bit 7: signed
     op id    16   the write's (see opid.py)
     count     4   number of keys
     sent at   8   the writer's wall clock (us since 1970); not in version 1, which is read but not written any more
@@ -30,7 +30,7 @@ from typing import Final, Literal
 
 from twotier.opid import OP_ID_BYTES
 
-Kind = Literal["set", "delete", "tag", "clear"]
+Kind = Literal["set", "delete", "tag", "clear", "expire"]
 
 VERSION: Final = 2
 """The version that is written; it and the one before it are read."""
@@ -41,7 +41,7 @@ MAC_BYTES: Final = 16
 _HEAD: Final = struct.Struct(f">BB{OP_ID_BYTES}sI")
 _SENT_AT: Final = struct.Struct(">Q")
 _SIGNED: Final = 0x80
-_OPS: Final[dict[Kind, int]] = {"set": 1, "delete": 2, "tag": 3, "clear": 4}
+_OPS: Final[dict[Kind, int]] = {"set": 1, "delete": 2, "tag": 3, "clear": 4, "expire": 5}
 _KINDS: Final[dict[int, Kind]] = {op: kind for kind, op in _OPS.items()}
 
 

@@ -89,6 +89,14 @@ class Calls:
             return self._through.remove_through(keys)
         return self.tiers.delete_many(keys)
 
+    def invalidate(self, key: str) -> Flow[bool]:
+        """Expire `key`, keeping stale copies for outages; tell whether it was there."""
+        return (yield from self.tiers.delete_many((key,), kept=True)) == 1
+
+    def invalidate_many(self, keys: Iterable[str]) -> Flow[int]:
+        """Expire `keys`; return how many were there."""
+        return self.tiers.delete_many(keys, kept=True)
+
     def touch(self, key: str, ttl: Ttl) -> Flow[bool]:
         """Give `key` a new ttl; tell whether it is there."""
         return self.tiers.touch(checked(key), self.life(ttl))

@@ -20,7 +20,13 @@ class Doubt(NamedTuple):
     seen: int = NO_OP
     """Tag of the write that the remote tier's value was by, as far as was known before the outage."""
     expires: int = 0
-    """Instant (ns) at which the written value expires; 0 for a delete."""
+    """Instant (ns) at which the written value expires; 0 for a removal."""
+    kept: bool = False
+    """Stale copies are to be kept: the key was expired, and nothing else was done to it in the outage."""
+
+    def after(self, earlier: "Doubt") -> "Doubt":
+        """Return the doubt about a key that was in doubt before: what was seen first stays what was seen."""
+        return self._replace(seen=earlier.seen, kept=self.kept and earlier.kept)
 
 
 class Journal:
@@ -45,11 +51,11 @@ class Journal:
         return key in self._doubts or self.overflows > 0
 
     def add(self, doubts: Mapping[str, Doubt]) -> None:
-        """Remember writes. What was seen before the first of several writes of a key stays what was seen."""
+        """Remember writes."""
         with self._lock:
             for key, doubt in doubts.items():
                 earlier = self._doubts.get(key)
-                self._doubts[key] = doubt if earlier is None else doubt._replace(seen=earlier.seen)
+                self._doubts[key] = doubt if earlier is None else doubt.after(earlier)
             if len(self._doubts) > self._limit:
                 self._doubts.clear()
                 self.overflows += 1

@@ -16,6 +16,7 @@ from twotier.core.lifetimes import after
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
 from twotier.core.reads import local_ttl_left
+from twotier.opid import NO_OP
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,10 +83,15 @@ class LocalOnly:
             self._put(key, value, payload, ttl, absent=False)
 
     @_flow
-    def delete_many(self, keys: Iterable[str]) -> int:
-        """Remove `keys`; return how many were there."""
+    def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> int:
+        """Remove `keys`; return how many were there. With `kept`, they are expired: what has a stale window stays."""
         self._namespace.check_open()
-        return sum(map(self._namespace.store.discard, checked_many(keys)))
+        store, wanted = self._namespace.store, checked_many(keys)
+        if not kept:
+            return sum(map(store.discard, wanted))
+        there = sum(key in store for key in wanted)
+        store.demote(wanted, NO_OP)
+        return there
 
     @_flow
     def touch(self, key: str, ttl: int) -> bool:

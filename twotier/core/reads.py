@@ -160,8 +160,8 @@ class Reads:
         namespace = self._namespace
         store = namespace.store
         if fetched.data is None:
-            if not keep and store.op(key) is not None and store.token(key) == token:
-                store.discard(key)  # gone there: an outage must not bring it back here
+            if not keep and store.op(key) is not None and not store.demoted(key) and store.token(key) == token:
+                store.discard(key)  # gone there, nobody knows why: an outage must not bring it back here
             namespace.counters.misses += 1
             return MISSING
         loaded = namespace.values.load(place, fetched.data)

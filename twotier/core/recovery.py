@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from twotier.clock import NEVER
+from twotier.coherence.message import Kind
 from twotier.core.generation import leases_on, new_name
 from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes
@@ -139,15 +140,19 @@ class Recovery:
         prefix = namespace.generations.prefix_of(name)
         while batch := journal.peek(BATCH):
             removed = [key for key, doubt in batch.items() if not self._put_again(prefix, key, doubt, probing)]
-            if removed:
-                removal = namespace.publication("delete", namespace.op_ids.next(), removed)
-                places = [prefix + as_bytes(key) for key in removed]
-                leases = leases_on(prefix, removed)
-                try:
-                    run(Remove(places, removal, leases), probing=probing)
-                except NoMemoryError:
-                    run(Withdraw([*places, *leases], removal), probing=probing)
+            self._remove(prefix, "delete", [key for key in removed if not batch[key].kept], probing)
+            self._remove(prefix, "expire", [key for key in removed if batch[key].kept], probing)
             journal.settle(batch)
+
+    def _remove(self, prefix: bytes, kind: Kind, keys: list[str], probing: bool) -> None:
+        if keys:
+            run = self._namespace.executor.run
+            removal = self._namespace.publication(kind, self._namespace.op_ids.next(), keys)
+            places, leases = [prefix + as_bytes(key) for key in keys], leases_on(prefix, keys)
+            try:
+                run(Remove(places, removal, leases), probing=probing)
+            except NoMemoryError:
+                run(Withdraw([*places, *leases], removal), probing=probing)
 
     def _put_again(self, prefix: bytes, key: str, doubt: Doubt, probing: bool) -> bool:
         """Put the value written in the outage, if that is asked for and nothing else was written there; tell whether.

@@ -37,7 +37,9 @@ class NamespaceSubscriber:
                 # Gone, not only in doubt: an outage must not bring back what was cleared.
                 namespace.store.clear()
             else:
-                applied = namespace.store.apply(message.keys, op_tag(message.op_id))
+                store = namespace.store
+                apply = store.demote if message.kind == "expire" else store.apply
+                applied = apply(message.keys, op_tag(message.op_id))
                 if message.sent_at:
                     namespace.counters.lag.add(wall_clock() - message.sent_at)
                 namespace.counters.invalidations_received += applied

@@ -81,12 +81,15 @@ class Writes(Reads):
         for start in range(0, len(encoded), CHUNK):
             yield from self._set_chunk(encoded[start : start + CHUNK], ttl)
 
-    def delete_many(self, keys: Iterable[str]) -> Flow[int]:
-        """Remove `keys`; return how many were there (while the remote tier is away: here)."""
+    def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> Flow[int]:
+        """Remove `keys`; return how many were there (while the remote tier is away: here).
+
+        With `kept` they are expired instead: local tiers keep stale copies for outages.
+        """
         wanted = checked_many(keys)
         removed = 0
         for start in range(0, len(wanted), CHUNK):
-            removed += yield from self._delete_chunk(wanted[start : start + CHUNK])
+            removed += yield from self._delete_chunk(wanted[start : start + CHUNK], kept=kept)
         return removed
 
     def touch(self, key: str, ttl: int) -> Flow[bool]:
@@ -189,25 +192,29 @@ class Writes(Reads):
         for (key, value, payload), token in zip(entries, tokens, strict=True):
             self._install(key, value, payload, token, op_id, ttl, now)
 
-    def _delete_chunk(self, keys: list[str]) -> Flow[int]:
+    def _delete_chunk(self, keys: list[str], *, kept: bool) -> Flow[int]:
         namespace = self._open()
         store = namespace.store
         held = sum(store.suspect(key, MISSING) is not MISSING for key in keys)
         op_id = namespace.op_ids.next()
         noted = namespace.journal.noted(keys)
-        for key in keys:
-            store.begin_write(key)
-        publication = namespace.publication("delete", op_id, keys)
+        if kept:
+            store.demote(keys, NO_OP)
+        else:
+            for key in keys:
+                store.begin_write(key)
+        apply = store.demote if kept else store.apply
+        publication = namespace.publication("expire" if kept else "delete", op_id, keys)
         try:
             removed = yield from namespace.generations.write(
                 lambda prefix: Remove([prefix + as_bytes(key) for key in keys], publication, leases_on(prefix, keys))
             )
         except RemoteError:
             namespace.counters.remote_errors += 1
-            namespace.doubt(dict.fromkeys(keys, Doubt(op_id)))
-            store.apply(keys, op_tag(op_id))
+            namespace.doubt(dict.fromkeys(keys, Doubt(op_id, kept=kept)))
+            apply(keys, op_tag(op_id))
             return held
-        store.apply(keys, op_tag(op_id))
+        apply(keys, op_tag(op_id))
         namespace.journal.settle(noted)
         return removed
 

@@ -108,7 +108,7 @@ class Store:
         with Leaving(self._listener) as leaving, self._lock:
             entry = self._table.find(key)
             now = self._now()
-            if entry is None or entry.epoch != self._tokens.epoch or not now < self._lease_until:
+            if entry is None or entry.demoted or entry.epoch != self._tokens.epoch or not now < self._lease_until:
                 return default
             if not entry.expires <= now < min(entry.deadline, entry.expires + window):
                 return default
@@ -207,7 +207,7 @@ class Store:
             if entry is None:
                 return False
             self._tokens.void(bucket, 0)
-            entry.expires, entry.deadline = expires, deadline_of(expires, stale)
+            entry.expires, entry.stale, entry.deadline = expires, stale, deadline_of(expires, stale)
             if entry.deadline <= self._now():
                 self._remove(entry, "expired", leaving)
             else:
@@ -259,6 +259,32 @@ class Store:
                 if entry is not None and (op == 0 or entry.op != op):
                     self._remove(entry, "invalidated", leaving)
         return count
+
+    def demote(self, keys: Iterable[Hashable], op: int) -> int:
+        """Apply an expiry of `keys` by write `op`; return how many keys it named."""
+        count, now = 0, self._now()
+        for key in keys:
+            count += 1
+            bucket = self._tokens.bucket(key)
+            with Leaving(self._listener) as leaving, self._lock:
+                self._tokens.void(bucket, op)
+                entry = self._table.find(key)
+                if entry is None or (op != 0 and entry.op == op):
+                    continue
+                entry.expires = min(entry.expires, now)
+                entry.deadline = deadline_of(entry.expires, entry.stale)
+                if entry.deadline <= now:
+                    self._remove(entry, "invalidated", leaving)
+                else:
+                    entry.demoted = True
+                    self._deadlines.add(entry, len(self._table))
+        return count
+
+    def demoted(self, key: Hashable) -> bool:
+        """Tell whether the entry under `key` was demoted, and everything has been heard since."""
+        with self._lock:
+            entry = self._table.find(key)
+            return entry is not None and entry.demoted and entry.epoch == self._tokens.epoch
 
     def bump_epoch(self) -> int:
         """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
@@ -359,7 +385,7 @@ class Store:
         if stale < 0:
             raise ValueError(f"stale must be >= 0 ns, got {stale}")
         entry = Entry(key, hash(key))
-        entry.op, entry.expires, entry.deadline = op, expires, deadline_of(expires, stale)
+        entry.op, entry.expires, entry.stale, entry.deadline = op, expires, stale, deadline_of(expires, stale)
         self._values.fill(entry, value, encoded)
         return entry
 
@@ -385,7 +411,8 @@ class Store:
             leaving.append((old, "replaced"))
             self._bytes -= entry.weight
             entry.value, entry.kind, entry.weight, entry.op = made.value, made.kind, made.weight, made.op
-            entry.expires, entry.deadline = made.expires, made.deadline
+            entry.expires, entry.stale, entry.deadline = made.expires, made.stale, made.deadline
+            entry.demoted = False
             self._order.hit(entry)
         entry.epoch = self._tokens.epoch
         self._bytes += entry.weight

@@ -26,6 +26,7 @@ class Entry:
     __slots__ = (
         "alive",
         "deadline",
+        "demoted",
         "epoch",
         "expires",
         "freq",
@@ -36,6 +37,7 @@ class Entry:
         "next",
         "op",
         "prev",
+        "stale",
         "stamp",
         "value",
         "weight",
@@ -50,7 +52,9 @@ class Entry:
         self.epoch = 0
         self.op = 0
         self.expires = 0
+        self.stale = 0
         self.deadline = 0
+        self.demoted = False
         self.alive = False
         self.freq = 0
         self.stamp = 0

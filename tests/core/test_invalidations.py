@@ -1,0 +1,60 @@
+"""Expiring a key, on the real flows: whatever was under way, the invalidation wins."""
+
+from twotier.clock import NEVER
+from twotier.core.commands import Load
+from twotier.core.missing import MISSING
+
+
+def begun(process):
+    """Return a process that knows the generation, so that each call is one trip."""
+    process.get("other").end()
+    return process
+
+
+def test_a_fill_under_way_does_not_bring_back_what_was_expired(make_process):
+    """A read of the server before the expiry isn't installed after it, when the reply overtakes the expiry's or not."""
+    one = begun(make_process())
+    for late in (True, False):
+        make_process().set("old").end()
+        expiry = one.invalidate()
+        read = one.get().take_place()
+        expiry.take_place()
+        for call in (expiry, read) if late else (read, expiry):
+            call.reply()
+        assert read.result == "old"  # it began before
+        assert "key" not in one.store
+        assert one.get().end() is MISSING
+
+
+def test_a_set_before_an_expiry_does_not_survive_it(make_process):
+    """Of a set and an expiry under way at once, what the server did last is what is seen here."""
+    one = begun(make_process())
+    write = one.set("old").take_place()
+    expiry = one.invalidate().take_place()
+    expiry.reply()
+    write.reply()
+    assert one.store.get("key", MISSING) is MISSING
+    assert one.get().end() is MISSING
+
+
+def test_a_load_that_was_overtaken_by_an_expiry_is_stored_nowhere(make_process):
+    """What a loader read before an invalidation, here or elsewhere, reaches neither tier."""
+    one, other = begun(make_process()), begun(make_process())
+    for who in (one, other):
+        load = one.call(one.tiers.load("key", lambda: None, NEVER, wait=True)).take_place().reply()
+        assert isinstance(load.request, Load)
+        who.invalidate().end()
+        load.load("old").end()
+        assert load.result[0] == "old"
+        assert "key" not in one.store
+        assert other.get().end() is MISSING
+
+
+def test_a_copy_outlives_the_reads_that_miss_it(make_process):
+    """The copy of an expired key stays while reads find nothing on the server, and serves once that fails."""
+    one = begun(make_process())
+    one.set("old").end()
+    one.invalidate().end()
+    for _ in range(2):
+        assert one.get().end() is MISSING
+    assert one.get().fail().result == "old"

@@ -96,6 +96,14 @@ class Generations:
         """Return the prefix that keys have under generation `name`."""
         return self.stem + name + b":"
 
+    def lease(self, prefix: bytes, key: str) -> bytes:
+        """Return the name of the lease on `key`, whose prefix is `prefix`; no key's own name begins like that."""
+        return prefix[:-1] + b"!" + as_bytes(key)
+
+    def leases(self, prefix: bytes, keys: Iterable[str]) -> list[bytes]:
+        """Return the names of the leases on `keys`."""
+        return [self.lease(prefix, key) for key in keys]
+
     def key_in(self, place: bytes) -> str | None:
         """Return the key whose name on the server is `place`, in whatever generation; None for leases and the like."""
         generation, colon, key = place[len(self.stem) :].partition(b":")
@@ -105,17 +113,6 @@ class Generations:
             return key.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             return None  # nobody's who uses this namespace through twotier
-
-
-def lease_prefix(prefix: bytes) -> bytes:
-    """Return the prefix of the leases on the keys under `prefix`; no key's own name begins like that."""
-    return prefix[:-1] + b"!"
-
-
-def leases_on(prefix: bytes, keys: Iterable[str]) -> list[bytes]:
-    """Return the names of the leases on `keys`."""
-    leases = lease_prefix(prefix)
-    return [leases + as_bytes(key) for key in keys]
 
 
 def new_name() -> bytes:

@@ -15,7 +15,6 @@ from typing import Any, Final
 from twotier.clock import SECOND
 from twotier.core.commands import Load, Pause
 from twotier.core.drive import Flow
-from twotier.core.generation import lease_prefix
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import milliseconds
 from twotier.core.missing import MISSING
@@ -47,7 +46,7 @@ class TwoTier(Writes):
                 break
             try:
                 prefix = yield from namespace.generations.prefix()
-                place, lease_place = prefix + as_bytes(key), lease_prefix(prefix) + as_bytes(key)
+                place, lease_place = prefix + as_bytes(key), namespace.generations.lease(prefix, key)
                 held: Taken = yield TakeLease(place, lease_place, lease, patience // 1_000_000)
             except RemoteError:
                 namespace.counters.remote_errors += 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from twotier.clock import NEVER
 from twotier.coherence.message import Kind
-from twotier.core.generation import leases_on, new_name
+from twotier.core.generation import new_name
 from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import milliseconds
@@ -146,9 +146,9 @@ class Recovery:
 
     def _remove(self, prefix: bytes, kind: Kind, keys: list[str], probing: bool) -> None:
         if keys:
-            run = self._namespace.executor.run
-            removal = self._namespace.publication(kind, self._namespace.op_ids.next(), keys)
-            places, leases = [prefix + as_bytes(key) for key in keys], leases_on(prefix, keys)
+            namespace, run = self._namespace, self._namespace.executor.run
+            removal = namespace.publication(kind, namespace.op_ids.next(), keys)
+            places, leases = [prefix + as_bytes(key) for key in keys], namespace.generations.leases(prefix, keys)
             try:
                 run(Remove(places, removal, leases), probing=probing)
             except NoMemoryError:
@@ -169,7 +169,6 @@ class Recovery:
         place = prefix + as_bytes(key)
         data = namespace.values.seal(place, doubt.op_id, namespace.values.encode(value))
         publication = namespace.publication("set", doubt.op_id, (key,))
-        put = Put(
-            place, data, milliseconds(left), absent=False, publication=publication, voids=leases_on(prefix, (key,))
-        )
+        voids = namespace.generations.leases(prefix, (key,))
+        put = Put(place, data, milliseconds(left), absent=False, publication=publication, voids=voids)
         return namespace.executor.run(PutUnchanged(place, doubt.seen, put), probing=probing)

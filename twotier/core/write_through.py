@@ -20,7 +20,6 @@ from typing import Any, Final
 from twotier.clock import SECOND
 from twotier.core.commands import Load
 from twotier.core.drive import Flow
-from twotier.core.generation import leases_on
 from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes, checked, checked_many
 from twotier.core.leases import TwoTier
@@ -116,7 +115,7 @@ class TwoTierThrough(TwoTier):
         try:
             prefix = yield from namespace.generations.prefix()
             for start in range(0, len(keys), CHUNK):
-                leases = leases_on(prefix, keys[start : start + CHUNK])
+                leases = namespace.generations.leases(prefix, keys[start : start + CHUNK])
                 yield TakeOver(leases, op_id, patience // 1_000_000)
         except RemoteError:
             namespace.counters.remote_errors += 1
@@ -127,11 +126,12 @@ class TwoTierThrough(TwoTier):
         """Give leases back, so that loads needn't wait for their end; if that fails, they end by themselves."""
         if prefix is None:
             return
+        namespace = self._namespace
         try:
             for start in range(0, len(keys), CHUNK):
-                yield ReleaseHeld(leases_on(prefix, keys[start : start + CHUNK]), op_id)
+                yield ReleaseHeld(namespace.generations.leases(prefix, keys[start : start + CHUNK]), op_id)
         except RemoteError:
-            self._namespace.counters.remote_errors += 1
+            namespace.counters.remote_errors += 1
 
     def _put_held(self, prefix: bytes, entries: list[Entry], op_id: bytes, ttl: int) -> Flow[None]:
         """Put what nobody else has written since, and remove the rest."""
@@ -148,7 +148,7 @@ class TwoTierThrough(TwoTier):
         publication = namespace.publication("set", op_id, keys)
         try:
             held, generation = yield PutHeld(
-                leases_on(prefix, keys), op_id, items, publication, namespace.generations.key
+                namespace.generations.leases(prefix, keys), op_id, items, publication, namespace.generations.key
             )
         except RemoteError:
             namespace.counters.remote_errors += 1

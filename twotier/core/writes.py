@@ -14,7 +14,7 @@ from typing import Any
 
 from twotier.clock import NEVER
 from twotier.core.drive import Flow
-from twotier.core.generation import leases_on, new_name
+from twotier.core.generation import new_name
 from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes, checked, checked_many
 from twotier.core.lifetimes import after, milliseconds
@@ -56,7 +56,8 @@ class Writes(Reads):
         def make(prefix: bytes) -> Put:
             place = prefix + as_bytes(key)
             data = namespace.values.seal(place, op_id, payload)
-            return Put(place, data, milliseconds(ttl), absent, publication, leases_on(prefix, (key,)))
+            voids = namespace.generations.leases(prefix, (key,))
+            return Put(place, data, milliseconds(ttl), absent, publication, voids)
 
         try:
             put = yield from namespace.generations.write(make)
@@ -124,7 +125,7 @@ class Writes(Reads):
         life = milliseconds(ttl)
 
         def make(prefix: bytes) -> Increment:
-            leases = leases_on(prefix, (key,))
+            leases = namespace.generations.leases(prefix, (key,))
             return Increment(prefix + as_bytes(key), delta, life, create, publication, leases)
 
         try:
@@ -177,7 +178,7 @@ class Writes(Reads):
             for key, _, payload in entries:
                 place = prefix + as_bytes(key)
                 items.append((place, namespace.values.seal(place, op_id, payload), life))
-            return PutMany(items, publication, leases_on(prefix, keys))
+            return PutMany(items, publication, namespace.generations.leases(prefix, keys))
 
         try:
             yield from namespace.generations.write(make)
@@ -205,10 +206,13 @@ class Writes(Reads):
                 store.begin_write(key)
         apply = store.demote if kept else store.apply
         publication = namespace.publication("expire" if kept else "delete", op_id, keys)
+
+        def make(prefix: bytes) -> Remove:
+            places = [prefix + as_bytes(key) for key in keys]
+            return Remove(places, publication, namespace.generations.leases(prefix, keys))
+
         try:
-            removed = yield from namespace.generations.write(
-                lambda prefix: Remove([prefix + as_bytes(key) for key in keys], publication, leases_on(prefix, keys))
-            )
+            removed = yield from namespace.generations.write(make)
         except RemoteError:
             namespace.counters.remote_errors += 1
             namespace.doubt(dict.fromkeys(keys, Doubt(op_id, kept=kept)))

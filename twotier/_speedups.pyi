@@ -178,5 +178,28 @@ class LocalFront:
     def __delitem__(self, key: Hashable, /) -> None:
         """Remove the value under `key`; KeyError without one."""
 
+@disjoint_base
+class Memo:
+    """Base of a cached function: a call is answered from the store, a local hit by one C call.
+
+    What a call's key is, `_key` says, once for calls that compare equal and alike in type (the memo is bounded);
+    what to do without a local value, `_load` does.
+    """
+
+    def __init__(self, store: Store, *, skipped: Iterable[int] = ..., limit: int = 16_384) -> None:
+        """Answer from `store`. `skipped`: positions of arguments that no key depends on; `limit`: calls remembered.
+
+        Twice as many calls may be held in memory, with their arguments and keys.
+        """
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the fresh local value of the call; without one, what `_load` returns."""
+    @property
+    def local_hits(self) -> int:
+        """How many calls this process's local tier has answered."""
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return the cache key of a call; subclasses override it."""
+    def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answer a call that the local tier couldn't; subclasses override it."""
+
 def now() -> int:
     """Return the current instant on the clock that counts suspend, as the store reads it (ns)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from twotier.core.calls import Calls
 from twotier.core.drive import drive
 from twotier.core.missing import MISSING
+from twotier.decorators import Decorator
 from twotier.errors import ConfigurationError
 from twotier.local import Front
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl
@@ -168,6 +169,24 @@ class Cache(Front):
         if found is MISSING:
             found = self._run(self._calls.get_or_set(key, loader, ttl))
         return found  # type: ignore[no-any-return]
+
+    def cached(self, ttl: Ttl = DEFAULT_TTL, key: str | None = None, *, ignore: Iterable[str] = ()) -> Decorator:
+        """Make a decorator that keeps a function's results, each for `ttl` seconds, as `get_or_set` does.
+
+        `key`: a template such as "user:{user_id}", whose fields are parameters of the function or attributes of them
+        ("{user.id}"). Without one, keys are made of the function's module and name and of all its arguments, but those
+        that `ignore` names. An argument that counts must have a stable text: None, bool, int, float, str, bytes,
+        Decimal, UUID, dates and times, members of enums, classes, and tuples, lists, sets and dicts of these; for any
+        other the call raises a TypeError that names it. Generators are refused with a TypeError.
+
+        >>> with Cache() as cache:
+        ...     @cache.cached(ttl=60, key="user:{user_id}")
+        ...     def load(user_id):
+        ...         return {"id": user_id}
+        ...     load(7), load(7), load.cache_info(), cache.get("user:7")
+        ({'id': 7}, {'id': 7}, CacheInfo(hits=1, misses=1, local_hits=1), {'id': 7})
+        """
+        return Decorator(self, self._namespace.store, ttl, key, ignore)
 
     def resize(self, maxsize: int) -> None:
         """Hold at most `maxsize` entries in the local tier from now on; what is over leaves by the policy."""

@@ -1,0 +1,259 @@
+# Memo: the callable under a cached function. It knows the keys of calls that were made before, so that a local hit
+# is one C call: from the arguments to the key (a dict), from the key to the value (the store).
+#
+# A call is told from others by its arguments as they are, where they are of types that compare without running other
+# people's code and whose equality, type by type, means the same key: a lone exact str or int stands for itself; else it
+# is a tuple of the arguments, the names of those given by keyword (a tuple, which no such argument is), and, where bool
+# or float is among them (True == 1 == 1.0), or a class (which would look like a type), all their types. Other calls
+# have their key made anew each time.
+#
+# The dict is bounded by two generations: when the young one is full it becomes the old one, and what is found there
+# only is taken over into the new young one. So what is called keeps its key, and a hit looks into one dict.
+
+from datetime import date
+from uuid import UUID
+
+cdef enum:
+    OTHER        # its text isn't told by equality, or is told by running other people's code
+    DISTINCT     # never equal to one of another type
+    ALIKE        # may be equal to one of another type, or look like the type of one
+    MOST_SKIPPED = 64
+    LONGEST = 1024  # str or bytes that a memo holds on to
+
+cdef extern from *:
+    """
+    #define tt_is_int(o) PyLong_CheckExact(o)
+    #define tt_is_float(o) PyFloat_CheckExact(o)
+    #define tt_is_bool(o) PyBool_Check(o)
+    #define tt_is_bytes(o) PyBytes_CheckExact(o)
+    #define tt_is_none(o) ((o) == Py_None)
+    #define tt_is_class(o) (Py_TYPE(o) == &PyType_Type)
+    #define tt_str_length(o) PyUnicode_GET_LENGTH(o)
+
+    /* From then on calls of the type's instances pass their arguments as an array. Its subclasses are heap types, which
+       Python 3.11 doesn't let inherit that: each is told once; one that overrides __call__ stays as it is. `offset`:
+       where in an instance the function lies. A method is called without being bound first. */
+    static void tt_call_by_vector(PyTypeObject *type, PyTypeObject *base, size_t offset) {
+        if (type->tp_call == base->tp_call) {
+            type->tp_vectorcall_offset = (Py_ssize_t)offset;
+            type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR;
+        }
+    }
+    """
+    bint is_int "tt_is_int"(PyObject*) noexcept nogil
+    bint is_float "tt_is_float"(PyObject*) noexcept nogil
+    bint is_bool "tt_is_bool"(PyObject*) noexcept nogil
+    bint is_bytes "tt_is_bytes"(PyObject*) noexcept nogil
+    bint is_none "tt_is_none"(PyObject*) noexcept nogil
+    bint is_class "tt_is_class"(PyObject*) noexcept nogil
+    Py_ssize_t str_length "tt_str_length"(PyObject*) noexcept nogil
+    Py_ssize_t PyBytes_GET_SIZE(PyObject*) noexcept nogil
+    void call_by_vector "tt_call_by_vector"(PyTypeObject*, PyTypeObject*, size_t) noexcept
+    Py_ssize_t PyVectorcall_NARGS(size_t) noexcept nogil
+    object PyVectorcall_Call(object, object, object)
+    PyObject* PyDict_GetItemWithError(dict, PyObject*) except? NULL
+    tuple PyTuple_New(Py_ssize_t)
+    void PyTuple_SET_ITEM(tuple, Py_ssize_t, PyObject*) noexcept
+    double PyFloat_AS_DOUBLE(PyObject*) noexcept nogil
+
+
+@cython.no_gc_clear
+cdef class Memo:
+    """Base of a cached function: a local hit is one C call; `_key` and `_load` of the subclass do the rest."""
+
+    cdef void* vectorcall
+    cdef Table* t
+    cdef Store store
+    cdef dict young, old
+    cdef Py_ssize_t limit
+    cdef uint64_t skipped
+    cdef uint64_t hits
+
+    def __cinit__(self):
+        self.vectorcall = <void*> memo_call
+
+    def __init__(self, Store store not None, *, skipped=(), limit=16_384):
+        if self.store is not None:
+            raise RuntimeError("a Memo is made with its store once; make another one")
+        if type(limit) is not int or limit < 1:
+            raise ValueError(f"limit must be an int >= 1, got {limit!r}")
+        for position in skipped:
+            if 0 <= position < MOST_SKIPPED:
+                self.skipped |= <uint64_t> 1 << <int> position
+        self.limit = limit
+        self.young = {}
+        self.old = {}
+        self.store = store
+        self.t = &store.t
+        call_by_vector(<PyTypeObject*> Py_TYPE_of(<PyObject*> self), <PyTypeObject*> Memo, memo_offset)
+
+    def __call__(self, *args, **kwargs):
+        return PyVectorcall_Call(self, args, kwargs)
+
+    @property
+    def local_hits(self):
+        """How many calls this process's local tier has answered."""
+        return self.hits
+
+    def _key(self, args, kwargs):
+        """Return the cache key of a call; subclasses override it."""
+        raise NotImplementedError
+
+    def _load(self, key, args, kwargs):
+        """Answer a call that the local tier couldn't; subclasses override it."""
+        raise NotImplementedError
+
+    cdef inline bint skips(self, Py_ssize_t position) noexcept:
+        return position < MOST_SKIPPED and self.skipped >> position & 1
+
+
+cdef inline int sort_of(PyObject* argument) noexcept nogil:
+    # How an argument tells calls apart.
+    cdef double number
+    if is_str(argument):
+        return DISTINCT if str_length(argument) <= LONGEST else OTHER
+    if is_int(argument) or is_none(argument):
+        return DISTINCT
+    if is_bytes(argument):
+        return DISTINCT if PyBytes_GET_SIZE(argument) <= LONGEST else OTHER
+    if is_bool(argument) or is_class(argument):
+        return ALIKE
+    if is_float(argument):
+        number = PyFloat_AS_DOUBLE(argument)
+        # 0.0 equals -0.0, and NaN nothing.
+        return ALIKE if number < 0 or number > 0 else OTHER
+    if Py_TYPE_of(argument) == DATE or Py_TYPE_of(argument) == UUID_TYPE:
+        return DISTINCT
+    return OTHER
+
+
+cdef tuple call_of(Memo self, PyObject** args, Py_ssize_t count, Py_ssize_t named, PyObject* names):
+    # What tells this call from others; None if nothing does that by mere comparison.
+    cdef Py_ssize_t size = named + (named != 0), n, at = 0
+    cdef int sort, all_sorts = DISTINCT
+    cdef tuple call
+    for n in range(count + named):
+        if n < count and self.skips(n):
+            continue
+        sort = sort_of(args[n])
+        if sort == OTHER:
+            return None
+        all_sorts |= sort
+        size += n < count
+    if all_sorts & ALIKE:
+        size += size - (named != 0)
+    call = PyTuple_New(size)
+    for n in range(count + named):
+        if n == count:
+            at = put_at(call, at, names)
+        if n >= count or not self.skips(n):
+            at = put_at(call, at, args[n])
+    if all_sorts & ALIKE:
+        for n in range(count + named):
+            if n >= count or not self.skips(n):
+                at = put_at(call, at, Py_TYPE_of(args[n]))
+    return call
+
+
+cdef inline Py_ssize_t put_at(tuple call, Py_ssize_t at, PyObject* item) noexcept:
+    Py_INCREF(<object> item)
+    PyTuple_SET_ITEM(call, at, item)
+    return at + 1
+
+
+cdef object memo_call(PyObject* memo, PyObject** args, size_t flagged, PyObject* names):
+    # Answer a call: the vectorcall of a Memo.
+    cdef Memo self = <Memo> memo
+    cdef Py_ssize_t count = PyVectorcall_NARGS(flagged)
+    cdef PyObject* lone = NULL
+    cdef PyObject* found
+    cdef object call, key, value
+    if unlikely(self.t == NULL):
+        raise RuntimeError("super().__init__() was not called")
+    if likely(names == NULL):
+        if count == 1:
+            lone = args[0]
+        elif count == 2 and self.skipped & 3 == 1:
+            lone = args[1]
+    if likely(lone != NULL and (is_int(lone) or is_str(lone) and str_length(lone) <= LONGEST)):
+        call = <object> lone
+    elif unlikely(count > MOST_SKIPPED):
+        call = None
+    else:
+        call = call_of(self, args, count, 0 if names == NULL else PyTuple_GET_SIZE(<object> names), names)
+    if likely(call is not None):
+        found = PyDict_GetItemWithError(self.young, <PyObject*> call)
+        if likely(found != NULL):
+            key = <object> found
+            value = memo_hit(self, found)
+            return value if likely(value is not MISSING) else memo_load(self, key, args, count, names)
+    key = memo_key(self, call, args, count, names)
+    value = memo_hit(self, <PyObject*> key)
+    return value if value is not MISSING else memo_load(self, key, args, count, names)
+
+
+cdef inline object memo_hit(Memo self, PyObject* key):
+    # The fresh value under a key, MISSING without one; as Store.get.
+    cdef uint32_t i = find_fresh(self.t, key)
+    cdef object value
+    if unlikely(i == NONE):
+        self.t.misses += 1
+        return MISSING
+    policy_hit(self.t, i)
+    if likely(not self.t.entries[i].meta & KIND):
+        self.t.hits += 1
+        value = <object> self.t.entries[i].value
+    else:
+        value = rebuilt_hit(self.store, i, MISSING)
+    self.hits += value is not MISSING
+    return value
+
+
+cdef object memo_key(Memo self, object call, PyObject** args, Py_ssize_t count, PyObject* names):
+    # The key of a call that the young generation doesn't know; it does afterwards.
+    cdef object key = None if call is None else self.old.get(call)
+    if key is None:
+        positional, named = as_python(args, count, names)
+        key = self._key(positional, named)
+        if type(key) is not str:
+            raise TypeError(f"_key must return a str, got {key!r}")
+    if call is not None:
+        if len(self.young) >= self.limit:
+            self.old = self.young
+            self.young = {}
+        self.young[call] = key
+    return key
+
+
+cdef object memo_load(Memo self, object key, PyObject** args, Py_ssize_t count, PyObject* names):
+    positional, named = as_python(args, count, names)
+    return self._load(key, positional, named)
+
+
+cdef object as_python(PyObject** args, Py_ssize_t count, PyObject* names):
+    # The arguments as `*args, **kwargs` have them.
+    cdef tuple positional = PyTuple_New(count)
+    cdef dict named = {}
+    cdef Py_ssize_t n
+    for n in range(count):
+        put_at(positional, n, args[n])
+    if names != NULL:
+        for n in range(PyTuple_GET_SIZE(<object> names)):
+            named[<object> PyTuple_GET_ITEM(<object> names, n)] = <object> args[count + n]
+    return positional, named
+
+
+cdef size_t memo_offset
+cdef PyObject* DATE = <PyObject*> date
+cdef PyObject* UUID_TYPE = <PyObject*> UUID
+
+
+cdef void learn_offset() except *:
+    # Where in a Memo its function lies.
+    global memo_offset
+    cdef Memo memo = Memo.__new__(Memo)
+    memo_offset = <size_t> &memo.vectorcall - <size_t> <PyObject*> memo
+    call_by_vector(<PyTypeObject*> Memo, <PyTypeObject*> Memo, memo_offset)
+
+
+learn_offset()

@@ -1,0 +1,170 @@
+"""What `cache.cached(...)` makes of functions: callables whose results are kept in the cache.
+
+A local hit is one call of the compiled `Memo` that they are based on: it knows the keys of calls made before, and looks
+into the local tier itself. Any other call is a `get_or_set` whose loader is the function with the call's arguments.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, overload
+
+from twotier.decorators.keys import Writer
+from twotier.local import Memo
+from twotier.options import Ttl
+
+if TYPE_CHECKING:
+    from twotier.cache import Cache
+    from twotier.local import Store
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+
+MOST_CALLS = 16_384
+"""Calls whose keys a function remembers."""
+
+
+class CacheInfo(NamedTuple):
+    """What became of a function's calls in this process."""
+
+    hits: int
+    """Calls answered from the cache, by whichever tier, or by another caller's run of the function."""
+    misses: int
+    """How often the function was run."""
+    local_hits: int
+    """Hits of the local tier."""
+
+
+class Cached(Memo, Generic[P, R]):
+    """A function whose results are cached: what functions and coroutine functions have in common."""
+
+    __slots__ = ("__dict__", "__weakref__", "_function", "_hits", "_misses", "_name", "_write_key")
+
+    if TYPE_CHECKING:  # set by functools.update_wrapper
+        __wrapped__: Callable[P, R]
+        __name__: str
+        __qualname__: str
+
+    def __init__(self, function: Callable[P, R], name: str, store: "Store", write_key: Writer) -> None:
+        # Two generations of calls are held: together no more than what the local tier holds.
+        super().__init__(store, skipped=write_key.skipped, limit=max(1, min(store.maxsize, MOST_CALLS) // 2))
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._name = name
+        self._write_key = write_key
+        self._hits = self._misses = 0
+
+    def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the cache key of a call with these arguments; TypeError if one that counts has no stable text."""
+        return self._write_key(args, kwargs)
+
+    def cache_info(self) -> CacheInfo:
+        """Return what became of this function's calls in this process."""
+        local = self.local_hits
+        return CacheInfo(local + self._hits, self._misses, local)
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        return self._write_key(args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<cached {self._name}>"
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class CachedFunction(Cached[P, R]):
+    """A function whose results are cached."""
+
+    __slots__ = ("_cache", "_ttl")
+
+    def __init__(
+        self, function: Callable[P, R], name: str, cache: "Cache", store: "Store", write_key: Writer, ttl: Ttl
+    ) -> None:
+        super().__init__(function, name, store, write_key)
+        self._cache = cache
+        self._ttl = ttl
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            """Return the cached result of the call, or run the function."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(
+        self: "CachedFunction[Concatenate[Any, Q], R]", instance: object, owner: type[Any] | None = None
+    ) -> "BoundFunction[Q, R]": ...
+
+    def __get__(self: Any, instance: object, owner: type[Any] | None = None) -> Any:
+        return self if instance is None else BoundFunction(self, instance)
+
+    def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        ran = False
+
+        def load() -> R:
+            nonlocal ran
+            ran = True
+            self._misses += 1
+            return self._function(*args, **kwargs)
+
+        value = self._cache.get_or_set(key, load, self._ttl)
+        self._hits += not ran
+        return value
+
+
+class Bound(Generic[P, R]):
+    """A cached method of one object (or class): `invalidate` and the rest take it as their first argument, too."""
+
+    __slots__ = ("__func__", "__self__")
+
+    def __init__(self, cached: Cached[Concatenate[Any, P], R], instance: object) -> None:
+        self.__func__ = cached
+        self.__self__ = instance
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the cached result of the call, or run the method."""
+        return self.__func__(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+
+    @property
+    def __wrapped__(self) -> Callable[P, R]:
+        """The method itself, bound."""
+        return self.__func__.__wrapped__.__get__(self.__self__)  # type: ignore[no-any-return]
+
+    def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the cache key of a call with these arguments."""
+        return self.__func__.key_for(self.__self__, *args, **kwargs)
+
+    def cache_info(self) -> CacheInfo:
+        """Return what became of the calls of this method, of whichever object, in this process."""
+        return self.__func__.cache_info()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func__, name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Bound):
+            return NotImplemented
+        return self.__func__ is other.__func__ and self.__self__ is other.__self__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+    def __repr__(self) -> str:
+        return f"<{self.__func__!r} of {self.__self__!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.__self__, self.__func__.__name__)
+
+
+class BoundFunction(Bound[P, R]):
+    """A cached method of one object (or class)."""
+
+    __slots__ = ()

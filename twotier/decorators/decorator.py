@@ -1,0 +1,102 @@
+"""`cached(...)` of a cache: checks everything that can be known before the first call, and makes the callable."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from types import CodeType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary, ref
+
+from twotier.decorators.arguments import name_of
+from twotier.decorators.cached import CachedFunction
+from twotier.decorators.keys import by_arguments, by_template
+from twotier.options import DEFAULT_TTL, Ttl, ttl_ns
+
+if TYPE_CHECKING:
+    from twotier.cache import Cache
+    from twotier.local import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Decorator:
+    """Makes functions cached: what `cached(...)` returns."""
+
+    __slots__ = ("_cache", "_ignore", "_key", "_store", "_ttl")
+
+    def __init__(self, cache: "Cache", store: "Store", ttl: Ttl, key: str | None, ignore: Iterable[str]) -> None:
+        if callable(ttl):
+            raise TypeError(f"cached takes options, not the function itself: write @cache.cached() over {ttl!r}")
+        if ttl is not DEFAULT_TTL:
+            ttl_ns(ttl)
+        self._cache = cache
+        self._store = store
+        self._ttl = ttl
+        self._key = key
+        self._ignore = ignore if isinstance(ignore, str) else tuple(ignore)
+        if key is not None and self._ignore:
+            raise TypeError("ignore goes with keys made of all arguments: a template, key=, names those that count")
+
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]:
+        """Return `function` with its results kept in the cache; TypeError or ValueError if that can't be."""
+        wrapped: Any = function
+        if isinstance(wrapped, staticmethod):
+            return staticmethod(self(wrapped.__func__))  # type: ignore[return-value]  # what type checkers see through
+        if isinstance(wrapped, classmethod):
+            return CachedClassmethod(self(wrapped.__func__))  # type: ignore[return-value]  # the same
+        _check_kind(function)
+        if self._key is None:
+            _claim_name(self._cache, function)
+            write_key = by_arguments(function, self._ignore)
+        else:
+            write_key = by_template(function, self._key, "key")
+        return CachedFunction(function, name_of(function), self._cache, self._store, write_key, self._ttl)
+
+
+class CachedClassmethod(classmethod):  # type: ignore[type-arg]  # what it is made of, its maker knows
+    """A classmethod that binds as the cached function in it does; a classmethod doesn't from Python 3.13 on."""
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
+        """Bind the class."""
+        return cast("CachedFunction[..., Any]", self.__func__).__get__(type(instance) if owner is None else owner)
+
+
+def _check_kind(function: Any) -> None:
+    """Raise TypeError for what can't be cached, telling why."""
+    if isinstance(function, property):
+        raise TypeError("cached takes a function, got a property: write @property above @cache.cached(...)")
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(f"cached takes a function, got {function!r}")
+    for is_kind, kind, instead in (
+        (inspect.isasyncgenfunction, "an async generator", "await and collect what it yields, and return a list"),
+        (inspect.isgeneratorfunction, "a generator", "return a list or a tuple of what it yields"),
+    ):
+        if is_kind(inspect.unwrap(function)) or is_kind(function):
+            raise TypeError(f"{name_of(function)} is {kind} function: what it returns can be used up once; {instead}")
+
+
+_claimed: "WeakKeyDictionary[Cache, dict[str, tuple[ref[Any], CodeType]]]" = WeakKeyDictionary()
+"""Per cache: the function behind each name that several may have."""
+
+
+def _claim_name(cache: "Cache", function: Callable[..., Any]) -> None:
+    """Raise TypeError if keys made of this function's name and arguments could be another's, too.
+
+    Functions made in functions, and lambdas, share their names; of those that close over variables, each may return
+    something else for the same arguments.
+    """
+    inner: Any = inspect.unwrap(function)
+    code = getattr(inner, "__code__", None)
+    name = name_of(function)
+    if not isinstance(code, CodeType):
+        raise TypeError(f"{function!r} has no name to make keys of: give it a template, key=...")
+    if "<" not in name:
+        return
+    claimed = _claimed.setdefault(cache, {})
+    known, known_code = claimed.setdefault(name, (ref(inner), code))
+    closes_over = set(code.co_freevars) - {"__class__"}
+    if known() is not inner and (closes_over or known_code is not code):
+        raise TypeError(
+            f"another function named {name} is cached already, and keys made of name and arguments would be the same "
+            "for both: give each a template, key=..."
+        )

@@ -1,0 +1,87 @@
+"""Templates of keys and tags: `"user:{user_id}"`, checked once against a function's parameters.
+
+A field is the name of a parameter, or attributes of one (`{user.id}`), and stands for the plain text of the value.
+Where several fields could run into each other ("a:b" and "c" against "a" and "b:c"), the character that ends a field is
+written as in URLs inside of it: no two calls get one key unless their texts are equal, field by field.
+"""
+
+import keyword
+from collections.abc import Container
+from dataclasses import dataclass
+from string import Formatter
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Literals, and the fields between them: literal, field, literal, ..., field, literal."""
+
+    literals: tuple[str, ...]
+    fields: tuple[str, ...]
+    """Parameters, or attributes of parameters, as Python expressions."""
+
+    @property
+    def names(self) -> set[str]:
+        """The parameters that it is made of."""
+        return {field.partition(".")[0] for field in self.fields}
+
+    def filled(self, values: list[str]) -> str:
+        """Return the text, with a text for each field.
+
+        >>> parse("{a}:{b}", "key", {"a", "b"}).filled(["x:y", "1:2"])
+        'x%3Ay:1:2'
+        """
+        parts = [self.literals[0]]
+        last = len(values) - 1
+        for number, (text, literal) in enumerate(zip(values, self.literals[1:], strict=True)):
+            parts += (text if number == last else _escaped(text, literal[0]), literal)
+        return "".join(parts)
+
+
+def parse(text: str, what: str, parameters: Container[str]) -> Template:
+    """Return the template written as `text`; TypeError or ValueError, naming it as `what`, if it isn't one.
+
+    >>> parse("user:{user_id}", "key", {"user_id"}).fields
+    ('user_id',)
+    >>> parse("user:{id}", "key", {"user_id"})
+    Traceback (most recent call last):
+    ValueError: key 'user:{id}' names 'id', which is no parameter of the function
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a str such as 'user:{{user_id}}', got {text!r}")
+    if not text:
+        raise ValueError(f"{what} must not be empty")
+    literals, fields = [""], []
+    try:
+        parsed = list(Formatter().parse(text))
+    except ValueError as error:
+        raise ValueError(f"{what} {text!r} can't be read: {error}") from None
+    for literal, field, form, conversion in parsed:
+        literals[-1] += literal
+        if field is None:
+            continue
+        name = field.partition(".")[0]
+        if form or conversion or not all(_is_name(part) for part in field.split(".")):
+            raise ValueError(
+                f"{what} {text!r} has the field {field!r}: it must be a parameter's name or attributes of one, as "
+                "{user_id} or {user.id}, without a format"
+            )
+        if name not in parameters:
+            raise ValueError(f"{what} {text!r} names {name!r}, which is no parameter of the function")
+        fields.append(field)
+        literals.append("")
+    for field, literal in zip(fields[:-1], literals[1:-1], strict=True):
+        if not literal or literal[0].isalnum() or literal[0] == "%":
+            raise ValueError(f"{what} {text!r} needs a separator, such as ':', after {{{field}}}")
+    return Template(tuple(literals), tuple(fields))
+
+
+def _is_name(part: str) -> bool:
+    return part.isidentifier() and not keyword.iskeyword(part)
+
+
+def _escaped(text: str, end: str) -> str:
+    if end in text or "%" in text:
+        text = text.replace("%", "%25").replace(
+            end, "".join(f"%{byte:02X}" for byte in end.encode("utf-8", "surrogatepass"))
+        )
+    return text

@@ -2,215 +2,38 @@
 
 Nothing runs by itself: each request, each reply and each chunk on a link is under way until it is told to arrive, or to
 be lost. Over one connection bytes stay in order; across connections anything goes, a request that its caller has given
-up on included.
+up on included. Processes fork, loaders read a source at one moment and return at another.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
-from fake_server import FakeServer
+from simulated_process import KEYS, Call, Process, SourceError
+from simulated_server import Request, SimulatedServer
 
-from twotier.clock import SECOND, ManualClock
-from twotier.coherence.link import Confirmed, Link, Lost, Received, Renewed
-from twotier.core.commands import Wait
+from twotier.clock import NEVER, SECOND, ManualClock
+from twotier.core.commands import Load, Pause, Wait
 from twotier.core.keys import as_bytes
-from twotier.core.leases import TwoTier
-from twotier.core.namespace import TwoTierNamespace
-from twotier.errors import RemoteTimeout, RemoteUnavailable
-from twotier.options import Options
-from twotier.remote.conditional import Conditional
-from twotier.resp import Reader
+from twotier.core.loading import get_or_set
+from twotier.errors import RemoteError, RemoteTimeout
 
-NAMESPACE = "sim"
-KEYS = ("a", "b")
-
-
-class SimulatedServer:
-    """Runs commands one request at a time, keeps the history of each key, and publishes to the links."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-        self.links: list[FakeServer] = []
-
-    def run(self, wire: bytes) -> list[Any]:
-        """Run every command of a request, and return the replies."""
-        replies: list[Any] = []
-        queued: list[list[bytes]] | None = None
-        for command in Reader().feed(wire):
-            if command[0] == b"MULTI":
-                queued = []
-                replies.append(b"OK")
-            elif command[0] == b"EXEC":
-                replies.append([self._one(*each) for each in queued or []])
-                queued = None
-            elif queued is not None:
-                queued.append(command)
-                replies.append(b"QUEUED")
-            else:
-                replies.append(self._one(*command))
-        return replies
-
-    def _one(self, name: bytes, *rest: bytes) -> Any:  # noqa: C901, PLR0911 - one case a command
-        match name:
-            case b"GET":
-                return self.data.get(rest[0])
-            case b"MGET":
-                return [self.data.get(key) for key in rest]
-            case b"PTTL":
-                return -1 if rest[0] in self.data else -2
-            case b"SET":
-                if b"NX" in rest[2:] and rest[0] in self.data:
-                    return None
-                self.data[rest[0]] = rest[1]
-                return b"OK"
-            case b"UNLINK" | b"DEL":
-                return sum(self.data.pop(key, None) is not None for key in rest)
-            case b"PUBLISH":
-                for link in self.links:
-                    link.publish(*rest)
-                return len(self.links)
-            case b"WATCH" | b"UNWATCH":
-                return b"OK"
-            case b"PING":
-                return b"PONG"
-        raise AssertionError(f"the simulation knows no {name!r}")
-
-
-class NoTopology:
-    """Stands where there is nothing to connect to."""
-
-    label = "the simulation"
-    identity = "simulation"
-
-    def pool(self) -> None:
-        """Return nothing: the simulation carries requests itself."""
-
-
-class Call:
-    """A flow under way: its request, and the reply once the server has run it."""
-
-    def __init__(self, process: "Process", flow: Any, key: str, write: str | None) -> None:
-        self.process, self.flow, self.key, self.write = process, flow, key, write
-        self.command: Any = None
-        self.result: Any = None
-        self.ran = self.done = self.in_doubt = False
-
-    def advance(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Give the flow what it waits for, up to its next request that leaves the process."""
-        self.ran = False
-        try:
-            while True:
-                self.command = self.flow.send(result) if error is None else self.flow.throw(error)
-                result = error = None
-                if isinstance(self.command, Wait):
-                    return
-                if self.process.namespace.breaker.state == "closed":
-                    return
-                error = RemoteUnavailable("open")
-        except StopIteration as end:
-            self.done, self.result = True, end.value
-
-
-class Process:
-    """One process: the real namespace and flows, and a link whose bytes are carried by hand."""
-
-    def __init__(self, server: SimulatedServer, clock: ManualClock) -> None:
-        self.server = server
-        self.namespace = SimulatedNamespace(NoTopology(), Options(namespace=NAMESPACE, ttl=None, clock=clock))
-        self.namespace.executor = self
-        self.namespace.breaker.on_open = None
-        self.namespace.recovery.wake = lambda: None
-        self.tiers = TwoTier(self.namespace)
-        self.link = Link(clock, max_staleness=2.5)
-        self.link.attach(self.namespace.subscriber)
-        self.connection = FakeServer()
-        self.connection.keys = server.data
-        server.links.append(self.connection)
-        self.reachable = True
-
-    def run(self, command: Any, *, probing: bool = False) -> Any:  # noqa: ARG002 - as an executor
-        """Run a command of recovery at once."""
-        if not self.reachable:
-            raise RemoteTimeout("unreachable")
-        return carry(self.server, command)
-
-    def recover(self) -> None:
-        """Let recovery try once."""
-        try:
-            self.namespace.recovery._attempt()
-        except RemoteTimeout:
-            self.namespace.breaker.probe_failed()
-
-    def connect(self) -> None:
-        """Begin a new link if there is none."""
-        if not self.link.up:
-            self.connection.reconnect()
-            self.link.connected()
-
-    def disconnect(self) -> None:
-        """Lose the link, and what was under way on it."""
-        self.connection.reconnect()
-        self._dispatch(self.link.disconnect("simulated"))
-
-    def send(self) -> None:
-        """Carry what the link has to say to the server."""
-        self._dispatch(self.link.tick())
-        if self.link.up:
-            self.connection.take(self.link.outgoing())
-
-    def hear(self, share: float = 1.0) -> None:
-        """Carry part of what the server has sent to the link, in order."""
-        if self.link.up:
-            size = max(1, round(len(self.connection.out) * share))
-            chunk, self.connection.out = self.connection.out[:size], self.connection.out[size:]
-            if chunk:
-                self._dispatch(self.link.receive(chunk))
-
-    def fresh(self) -> Iterator[tuple[str, Any]]:
-        """Yield the keys that a read would be answered for from here, and the values."""
-        for key in KEYS:
-            if key in self.namespace.store:
-                yield key, self.namespace.store.get(key)
-
-    def _dispatch(self, events: list[Any]) -> None:
-        for event in events:
-            match event:
-                case Received(subscriber, payloads):
-                    subscriber.received(payloads)
-                case Confirmed(subscriber):
-                    subscriber.confirmed()
-                case Renewed(subscriber, lease_until, generation):
-                    subscriber.renewed(lease_until, generation)
-                case Lost(subscriber, reason):
-                    subscriber.lost(reason)
-
-
-class SimulatedNamespace(TwoTierNamespace):
-    """A namespace without threads and connections."""
-
-    def ensure_listening(self) -> None:
-        """Do nothing: the simulation carries the link."""
-
-
-def carry(server: SimulatedServer, command: Any) -> Any:
-    """Run a command on the server, both steps if it has two, and return its result."""
-    replies = server.run(command.wire)
-    if isinstance(command, Conditional):
-        command = command.decide(replies)
-        replies = server.run(command.wire)
-    return command.parse(replies)
+SOURCED = KEYS[-1]
+LONGEST = 30
+"""Steps that a flow may take to its end, but for waiting."""
 
 
 class World:
-    """Processes, a server, the requests under way, and the history that invariants are checked against."""
+    """Processes, a server, a source, the requests under way, and the history that invariants are checked against."""
 
     def __init__(self, processes: int) -> None:
         self.clock = ManualClock()
-        self.server = SimulatedServer()
+        self.server = SimulatedServer(self.clock, map(as_bytes, KEYS))
         self.processes = [Process(self.server, self.clock) for _ in range(processes)]
         self.calls: list[Call] = []
-        self.abandoned: list[Any] = []
+        self.vanished: list[Call] = []
+        """Calls of a parent, which the child has no more."""
+        self.abandoned: list[Request] = []
         """Requests that their callers gave up on, which may still arrive."""
         self.history: dict[str, list[tuple[int, Any]]] = {key: [(0, None)] for key in KEYS}
         """What the server held under each key, and from when on."""
@@ -218,72 +41,149 @@ class World:
         """Where in the history a process's last acknowledged write of a key is."""
         self.doubts: list[tuple[str, str | None, int]] = []
         """Writes in doubt: the key, the value, and how long the history was."""
+        self.source = 0
+        """The version that the source has of what is cached under `SOURCED`."""
+        self.told: dict[int, int] = {}
+        """The version that each process's last acknowledged update made."""
+        self.loaded: dict[str, int] = {}
+        """How often the key had been superseded when each value was loaded."""
         self.written = 0
 
     def start(self, number: int, kind: str, key: str) -> None:
         """Begin an operation in a process."""
+        number %= len(self.processes)
         process = self.processes[number]
-        write = None
-        if kind == "get":
+        if kind in {"get", "load"}:
             found = process.namespace.store.get(key, self)
             if found is not self:
                 self.check_own(number, key, found)
                 return
-            flow = process.tiers.get(key)
-        elif kind == "set":
-            self.written += 1
-            write = f"value {self.written}"
-            flow = process.tiers.set(key, write, 1 << 62)
-        elif kind == "delete":
-            flow = process.tiers.delete_many((key,))
-        else:
-            flow = process.tiers.clear()
-        call = Call(process, flow, key, write)
-        call.kind, call.number = kind, number
+        self.written += 1
+        write = f"value {self.written}" if kind == "set" else None
+        if kind == "update":
+            self.source += 1
+        call = Call(process, self._flow(process, kind, key, write))
+        call.number, call.kind, call.write = number, kind, write
+        call.keys = KEYS if kind == "clear" else (key,)
         call.floor = self.acknowledged.get((number, key), 0)
+        call.begun = {each: len(self.history[each]) - 1 for each in call.keys}
+        call.version, call.told = self.source, self.told.get(number, 0)
         call.stale = process.namespace.counters.stale_served
         call.advance()
         self._note(call)
 
+    def _flow(self, process: Process, kind: str, key: str, write: str | None) -> Any:
+        match kind:
+            case "get":
+                return process.tiers.get(key)
+            case "set":
+                return process.tiers.set(key, write, NEVER)
+            case "delete" | "update":
+                return process.tiers.delete_many((key,))
+            case "clear":
+                return process.tiers.clear()
+        return get_or_set(process.tiers, process.namespace, key, lambda: self._read_source(key), NEVER)
+
+    def _read_source(self, key: str) -> str:
+        """Be the loader: a value that no other load has given."""
+        self.written += 1
+        value = f"{self.source if key == SOURCED else 0} loaded {self.written}"
+        self.loaded[value] = self.server.superseded[as_bytes(key)]
+        return value
+
     def request_arrives(self, call: Call) -> None:
-        """Let the server run the request."""
-        if isinstance(call.command, Wait):
-            if call.command.future.done():
-                call.advance(call.command.future.result())
+        """Let the server run the next trip of a request, the source be read, or what is waited for end the waiting."""
+        match call.command:
+            case Wait(future):
+                if future.done():
+                    error = future.exception()
+                    call.advance(None if error else future.result(), error)
+                    self._note(call, known=True)
+            case Pause():
+                call.advance()
                 self._note(call, known=True)
-        elif not call.ran:
-            call.reply, call.ran = carry(self.server, call.command), True
-            self.record()
+            case Load(loader):
+                call.loaded = call.loaded or loader()
+            case _ if call.request.replies is None:
+                call.request.run(self.server)
+                self.record()
 
     def reply_arrives(self, call: Call) -> None:
         """Let the caller have its reply."""
-        if call.ran:
+        if call.loaded is not None:
+            call.advance(call.loaded)
+        elif call.request is not None and call.request.replies is not None:
             call.process.namespace.breaker.succeeded()
-            call.advance(call.reply)
-            self._note(call, known=True)
+            try:
+                result = call.request.result()
+            except RemoteError as error:
+                call.advance(error=error)
+            else:
+                call.advance(result)
+        else:
+            return
+        self._note(call, known=True)
+
+    def operate(self, number: int, kind: str, key: str) -> None:
+        """Begin an operation and carry it to its end, as far as it doesn't wait for others."""
+        before = list(self.calls)
+        self.start(number, kind, key)
+        self.finish([call for call in self.calls if call not in before])
+
+    def finish(self, calls: list[Call], until: Callable[[], Any] = lambda: False) -> None:
+        """Carry calls to their ends, or `until` something holds, as far as they don't wait for others."""
+        for _ in range(LONGEST):
+            for call in [call for call in self.calls if call in calls]:
+                self.request_arrives(call)
+                if until():
+                    return
+                self.reply_arrives(call)
 
     def give_up(self, call: Call) -> None:
-        """Let the caller's deadline pass; a request that is still under way may arrive later."""
-        if isinstance(call.command, Wait):
+        """Let the caller's deadline pass, or the source fail; a request under way may arrive later."""
+        if isinstance(call.command, Load):
+            call.advance(error=SourceError())
+        elif call.request is None:
             return
-        if not call.ran:
-            self.abandoned.append(call.command)
-        call.in_doubt = True
-        call.process.namespace.breaker.failed()
-        call.advance(error=RemoteTimeout("simulated"))
+        else:
+            if call.request.replies is None:
+                self.abandoned.append(call.request)
+            call.in_doubt = True
+            call.process.namespace.breaker.failed()
+            call.advance(error=RemoteTimeout("simulated"))
         self._note(call, known=True)
 
     def late_arrival(self, position: int) -> None:
         """Let a request arrive that nobody waits for."""
-        carry(self.server, self.abandoned.pop(position % len(self.abandoned)))
+        self.abandoned.pop(position % len(self.abandoned)).run(self.server)
         self.record()
 
+    def fork(self, number: int) -> None:
+        """Fork a process: its callers are the parent's, which goes on, and makes good what they began."""
+        number %= len(self.processes)
+        child, new = self.processes[number], len(self.processes)
+        gone = [call for call in self.calls if call.process is child]
+        self.processes.append(child.fork())
+        for key in KEYS:
+            self.acknowledged[new, key] = self.acknowledged.get((number, key), 0)
+        self.told[new] = self.told.get(number, 0)
+        self.calls = [call for call in self.calls if call not in gone]
+        self.vanished += gone
+        for call in gone:
+            if call.request is not None and call.request.replies is None:
+                self.abandoned.append(call.request)
+            if call.kind == "update":
+                self.start(new, "delete", SOURCED)
+
     def record(self) -> None:
-        """Note what the server holds now."""
+        """Note what the server holds now; check I8: what was loaded before a write isn't stored after it."""
         for key in KEYS:
             value = self.current(key)
             if self.history[key][-1][1] != value:
                 self.history[key].append((self.clock.now(), value))
+                if value in self.loaded:
+                    writes = self.server.superseded[as_bytes(key)] - self.loaded[value] - 1
+                    assert not writes, f"{value!r} was stored under {key!r} after {writes} later writes"
 
     def current(self, key: str) -> Any:
         """Return what the server holds under a key, None for nothing."""
@@ -296,10 +196,11 @@ class World:
         return None if data is None else namespace.values.load(place, data).value
 
     def check_fresh(self) -> None:
-        """Check I3: whatever is fresh was on the server at some moment within the bound."""
+        """Check that nothing is fresh without a link, and I3: it was on the server at some moment within the bound."""
         now = self.clock.now()
-        for process in self.processes:
+        for number, process in enumerate(self.processes):
             for key, value in process.fresh():
+                assert process.live, f"{value!r} is fresh under {key!r} in process {number}, which hears of nothing"
                 past = self.history[key]
                 ends = [later[0] for (_, held), later in itertools.pairwise(past) if held == value]
                 assert past[-1][1] == value or (ends and now - max(ends) <= 2.5 * SECOND), (
@@ -307,17 +208,22 @@ class World:
                 )
 
     def check_own(self, number: int, key: str, value: Any, floor: int | None = None) -> None:
-        """Check I5: nothing older than the process's own last acknowledged write is read."""
+        """Check I5: nothing older than the process's own last acknowledged write is read.
+
+        What was never there is of a write that is under way still: it met a generation that a clear has ended.
+        """
         floor = self.acknowledged.get((number, key), 0) if floor is None else floor
         held = [value for _, value in self.history[key]]
-        assert value in held[floor:], f"read {value!r} of {key!r} after its own write {held[floor]!r}: {held}"
+        assert value in held[floor:] or value not in held, (
+            f"read {value!r} of {key!r} after its own write {held[floor]!r}: {held}"
+        )
 
-    def settle(self) -> None:  # noqa: C901 - one step after the other
-        """Let everything arrive and everyone recover; then check I2 and I6."""
-        for _ in range(100):
-            for call in list(self.calls):
-                self.request_arrives(call)
-                self.reply_arrives(call)
+    def settle(self) -> None:
+        """Let everything arrive and everyone recover; then check I2, I6 and I8."""
+        self.server.full = False
+        for _ in range(LONGEST):
+            self.finish(self.calls)
+            self.clock.advance(0.05)  # whose lease nobody holds any more has an end
             if not self.calls:
                 break
         assert not self.calls, "a flow never ends"
@@ -335,14 +241,19 @@ class World:
                 process.send()
                 process.hear()
             self.clock.advance(0.5)
+        self._check_quiet()
+
+    def _check_quiet(self) -> None:
         for process in self.processes:
             process.namespace.store.validate()
-            assert process.link.state(process.namespace.subscriber) == "live"
+            assert process.live
             for key, value in process.fresh():
                 assert value == self.current(key), f"{value!r} is fresh under {key!r}, not {self.current(key)!r}"
         for key, value, length in self.doubts:
             held, now = [each for _, each in self.history[key]], self.current(key)
             assert now is None or now == value or now in held[length:], f"{now!r} of before the outage stands: {held}"
+        cached = self.current(SOURCED)
+        assert cached is None or version(cached) == self.source, f"{cached!r} stands, and the source has {self.source}"
 
     def _note(self, call: Call, *, known: bool = False) -> None:
         """Keep the books of a call: which are under way, what is acknowledged, what is in doubt."""
@@ -352,14 +263,36 @@ class World:
             return
         if call in self.calls:
             self.calls.remove(call)
-        namespace = call.process.namespace
-        if call.kind == "get":
-            missed = not isinstance(call.result, str)
-            if known and not missed and not call.in_doubt and namespace.counters.stale_served == call.stale:
-                self.check_own(call.number, call.key, call.result, call.floor)
-        elif call.kind == "set":
-            held = [value for _, value in self.history[call.key]]
-            if call.key in namespace.journal:
-                self.doubts.append((call.key, call.write, len(held)))
-            elif call.write in held:
-                self.acknowledged[call.number, call.key] = held.index(call.write)
+        counters = call.process.namespace.counters
+        if call.kind in {"get", "load"}:
+            if known and isinstance(call.result, str) and not call.in_doubt and counters.stale_served == call.stale:
+                self._check_read(call)
+            return
+        for key in call.keys:
+            self._note_write(call, key)
+
+    def _check_read(self, call: Call) -> None:
+        """Check I5 of a read, and that a load is no older than what its process has told of the source."""
+        (key,) = call.keys
+        if call.result not in self.loaded or call.kind == "get":
+            self.check_own(call.number, key, call.result, call.floor)
+        if call.result in self.loaded and key == SOURCED:
+            assert version(call.result) >= call.told, f"got {call.result!r} after telling of version {call.told}"
+
+    def _note_write(self, call: Call, key: str) -> None:
+        """Note where in the history a write is, or that it is in doubt; one that was acknowledged took place."""
+        held = [value for _, value in self.history[key]]
+        if key in call.process.namespace.journal:
+            self.doubts.append((key, call.write, len(held)))
+            return
+        begun = call.begun[key]
+        assert call.write in held[begun:], f"{call.kind} of {key!r} was acknowledged and never took place: {held}"
+        place = held.index(call.write, begun)
+        self.acknowledged[call.number, key] = max(place, self.acknowledged.get((call.number, key), 0))
+        if call.kind == "update":
+            self.told[call.number] = max(call.version, self.told.get(call.number, 0))
+
+
+def version(value: str) -> int:
+    """Return the version of the source that a loaded value shows."""
+    return int(value.split(maxsplit=1)[0])

@@ -23,6 +23,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     demoting    expiring entries on request, their copies kept
     collect     the store as the garbage collector sees it
     faces       the thin callers of a store: Front (a two-tier cache's), LocalFront (LocalCache's)
+    calls       which calls have which key, for memos
     memo        the thin caller under a cached function, from a call's arguments to its value
 
 The rule that keeps it whole: Python code can run inside any DECREF, comparison, hash, codec, weigher, listener or
@@ -53,4 +54,5 @@ include "many.pxi"
 include "demoting.pxi"
 include "collect.pxi"
 include "faces.pxi"
+include "calls.pxi"
 include "memo.pxi"

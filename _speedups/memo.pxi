@@ -1,14 +1,14 @@
 # Memo: the callable under a cached function. It knows the keys of calls that were made before, so that a local hit
 # is one C call: from the arguments to the key (a dict), from the key to the value (the store).
 #
-# A call is told from others by its arguments as they are, where they are of types that compare without running other
-# people's code and whose equality, type by type, means the same key: a lone exact str or int stands for itself; else it
-# is a tuple of the arguments, the names of those given by keyword (a tuple, which no such argument is), and, where bool
-# or float is among them (True == 1 == 1.0), or a class (which would look like a type), all their types. Other calls
-# have their key made anew each time.
+# Calls with int and str alone, by position, are in a table of their own (calls). Others are told apart, in a dict, by a
+# tuple of their arguments, where these are of types that compare without running other people's code and whose
+# equality, type by type, means the same key: the arguments, the names of those given by keyword (a tuple, which no
+# such argument is), and, where bool or float is among them (True == 1 == 1.0), or a class (which would look like a
+# type), all their types. What remains has its key made anew each time.
 #
-# The dict is bounded by two generations: when the young one is full it becomes the old one, and what is found there
-# only is taken over into the new young one. So what is called keeps its key, and a hit looks into one dict.
+# Both are bounded by two generations: when the young one is full it becomes the old one, and what is found there only
+# is taken over into the new young one. So what is called keeps its key, and a hit is looked up once.
 
 from datetime import date
 from uuid import UUID
@@ -22,13 +22,11 @@ cdef enum:
 
 cdef extern from *:
     """
-    #define tt_is_int(o) PyLong_CheckExact(o)
     #define tt_is_float(o) PyFloat_CheckExact(o)
     #define tt_is_bool(o) PyBool_Check(o)
     #define tt_is_bytes(o) PyBytes_CheckExact(o)
     #define tt_is_none(o) ((o) == Py_None)
     #define tt_is_class(o) (Py_TYPE(o) == &PyType_Type)
-    #define tt_str_length(o) PyUnicode_GET_LENGTH(o)
 
     /* From then on calls of the type's instances pass their arguments as an array. Its subclasses are heap types, which
        Python 3.11 doesn't let inherit that: each is told once; one that overrides __call__ stays as it is. `offset`:
@@ -40,20 +38,16 @@ cdef extern from *:
         }
     }
     """
-    bint is_int "tt_is_int"(PyObject*) noexcept nogil
     bint is_float "tt_is_float"(PyObject*) noexcept nogil
     bint is_bool "tt_is_bool"(PyObject*) noexcept nogil
     bint is_bytes "tt_is_bytes"(PyObject*) noexcept nogil
     bint is_none "tt_is_none"(PyObject*) noexcept nogil
     bint is_class "tt_is_class"(PyObject*) noexcept nogil
-    Py_ssize_t str_length "tt_str_length"(PyObject*) noexcept nogil
     Py_ssize_t PyBytes_GET_SIZE(PyObject*) noexcept nogil
     void call_by_vector "tt_call_by_vector"(PyTypeObject*, PyTypeObject*, size_t) noexcept
     Py_ssize_t PyVectorcall_NARGS(size_t) noexcept nogil
     object PyVectorcall_Call(object, object, object)
     PyObject* PyDict_GetItemWithError(dict, PyObject*) except? NULL
-    tuple PyTuple_New(Py_ssize_t)
-    void PyTuple_SET_ITEM(tuple, Py_ssize_t, PyObject*) noexcept
     double PyFloat_AS_DOUBLE(PyObject*) noexcept nogil
 
 
@@ -64,6 +58,7 @@ cdef class Memo:
     cdef void* vectorcall
     cdef Table* t
     cdef Store store
+    cdef Calls young_calls, old_calls
     cdef dict young, old
     cdef Py_ssize_t limit
     cdef uint64_t skipped
@@ -86,6 +81,10 @@ cdef class Memo:
         self.store = store
         self.t = &store.t
         call_by_vector(<PyTypeObject*> Py_TYPE_of(<PyObject*> self), <PyTypeObject*> Memo, memo_offset)
+
+    def __dealloc__(self):
+        calls_clear(&self.young_calls)
+        calls_clear(&self.old_calls)
 
     def __call__(self, *args, **kwargs):
         return PyVectorcall_Call(self, args, kwargs)
@@ -164,32 +163,35 @@ cdef inline Py_ssize_t put_at(tuple call, Py_ssize_t at, PyObject* item) noexcep
 cdef object memo_call(PyObject* memo, PyObject** args, size_t flagged, PyObject* names):
     # Answer a call: the vectorcall of a Memo.
     cdef Memo self = <Memo> memo
-    cdef Py_ssize_t count = PyVectorcall_NARGS(flagged)
-    cdef PyObject* lone = NULL
+    cdef Py_ssize_t count = PyVectorcall_NARGS(flagged), counted = 0, n
+    cdef uint64_t hash_ = 0
     cdef PyObject* found
-    cdef object call, key, value
+    cdef object key, value
     if unlikely(self.t == NULL):
         raise RuntimeError("super().__init__() was not called")
-    if likely(names == NULL):
-        if count == 1:
-            lone = args[0]
-        elif count == 2 and self.skipped & 3 == 1:
-            lone = args[1]
-    if likely(lone != NULL and (is_int(lone) or is_str(lone) and str_length(lone) <= LONGEST)):
-        call = <object> lone
-    elif unlikely(count > MOST_SKIPPED):
-        call = None
+    if unlikely(names != NULL or count > MOST_SKIPPED):
+        counted = -1
     else:
-        call = call_of(self, args, count, 0 if names == NULL else PyTuple_GET_SIZE(<object> names), names)
-    if likely(call is not None):
-        found = PyDict_GetItemWithError(self.young, <PyObject*> call)
-        if likely(found != NULL):
-            key = <object> found
-            value = memo_hit(self, found)
-            return value if likely(value is not MISSING) else memo_load(self, key, args, count, names)
-    key = memo_key(self, call, args, count, names)
+        for n in range(count):
+            if self.skipped >> n & 1:
+                continue
+            if not (str_length(args[n]) <= LONGEST if is_str(args[n]) else is_int(args[n])):
+                counted = -1
+                break
+            if counted:
+                hash_ = mix64(hash_ + self.t.salt)
+            hash_ ^= argument_hash(args[n])
+            counted += 1
+    if unlikely(counted < 0):
+        key = memo_key(self, args, count, names)
+    else:
+        found = calls_find(&self.young_calls, self.t.multiplier, hash_, args, count, self.skipped, counted)
+        key = <object> found if likely(found != NULL) else memo_key_of_plain(self, hash_, args, count, counted)
     value = memo_hit(self, <PyObject*> key)
-    return value if value is not MISSING else memo_load(self, key, args, count, names)
+    if likely(value is not MISSING):
+        return value
+    positional, named = as_python(args, count, names)
+    return self._load(key, positional, named)
 
 
 cdef inline object memo_hit(Memo self, PyObject* key):
@@ -209,25 +211,69 @@ cdef inline object memo_hit(Memo self, PyObject* key):
     return value
 
 
-cdef object memo_key(Memo self, object call, PyObject** args, Py_ssize_t count, PyObject* names):
-    # The key of a call that the young generation doesn't know; it does afterwards.
-    cdef object key = None if call is None else self.old.get(call)
-    if key is None:
-        positional, named = as_python(args, count, names)
-        key = self._key(positional, named)
-        if type(key) is not str:
-            raise TypeError(f"_key must return a str, got {key!r}")
-    if call is not None:
-        if len(self.young) >= self.limit:
-            self.old = self.young
-            self.young = {}
-        self.young[call] = key
+cdef object memo_key_of_plain(Memo self, uint64_t hash_, PyObject** args, Py_ssize_t count, Py_ssize_t counted):
+    # The key of a call of int and str alone that the young generation doesn't know; it does afterwards.
+    cdef PyObject* found = calls_find(
+        &self.old_calls, self.t.multiplier, hash_, args, count, self.skipped, counted
+    )
+    cdef object key = <object> found if found != NULL else memo_new_key(self, args, count, NULL)
+    cdef Py_ssize_t n, at = 0
+    cdef object call
+    if counted == 1:
+        for n in range(count):
+            if not self.skips(n):
+                call = <object> args[n]
+    else:
+        call = PyTuple_New(counted)
+        for n in range(count):
+            if not self.skips(n):
+                at = put_at(call, at, args[n])
+    memo_age(self)
+    # Another thread may have entered it meanwhile: the second entry is in nobody's way.
+    calls_add(&self.young_calls, self.t.multiplier, hash_, call, key)
     return key
 
 
-cdef object memo_load(Memo self, object key, PyObject** args, Py_ssize_t count, PyObject* names):
+cdef object memo_key(Memo self, PyObject** args, Py_ssize_t count, PyObject* names):
+    # The key of any other call.
+    cdef tuple call = None
+    cdef PyObject* found
+    cdef object key
+    if count <= MOST_SKIPPED:
+        call = call_of(self, args, count, 0 if names == NULL else PyTuple_GET_SIZE(<object> names), names)
+    if call is None:
+        return memo_new_key(self, args, count, names)
+    found = PyDict_GetItemWithError(self.young, <PyObject*> call)
+    if likely(found != NULL):
+        return <object> found
+    key = self.old.get(call)
+    if key is None:
+        key = memo_new_key(self, args, count, names)
+    memo_age(self)
+    self.young[call] = key
+    return key
+
+
+cdef object memo_new_key(Memo self, PyObject** args, Py_ssize_t count, PyObject* names):
     positional, named = as_python(args, count, names)
-    return self._load(key, positional, named)
+    key = self._key(positional, named)
+    if type(key) is not str:
+        raise TypeError(f"_key must return a str, got {key!r}")
+    return key
+
+
+cdef int memo_age(Memo self) except -1:
+    # See to it that the young generation can take one more call.
+    cdef Calls gone
+    if <Py_ssize_t> self.young_calls.count + len(self.young) < self.limit:
+        return 0
+    gone = self.old_calls
+    self.old_calls = self.young_calls
+    memset(&self.young_calls, 0, sizeof(Calls))
+    calls_clear(&gone)
+    self.old = self.young
+    self.young = {}
+    return 0
 
 
 cdef object as_python(PyObject** args, Py_ssize_t count, PyObject* names):

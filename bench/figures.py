@@ -5,13 +5,16 @@ take turns (see `interleaved`); "half of the rounds" says how far their ratios l
 on this machine, and the peer's client is redis-py with hiredis.
 """
 
+import functools
 import importlib.util
 import platform
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
+import cachetools
 import redis
 from contenders import IN_PROCESS, LOCAL_KEYS, MISSING_LOCALLY, REMOTE, REMOTE_KEYS, TWO_TIERS, Contender, Maker
 from interleaved import Candidate, Timings, each, interleave
@@ -22,6 +25,7 @@ from twotier.remote.embedded import EmbeddedServer
 LOCAL_ROUNDS: Final = 501
 REMOTE_ROUNDS: Final = 301
 LOCMEM_ROUNDS: Final = 31
+CACHED_ROUNDS: Final = 101
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,30 @@ def django_hits(stack: ExitStack, url: str) -> list[list[str]]:
             _timed_hits(stack, makers, url, LOCMEM_ROUNDS)
         )
     ]
+
+
+def cached_hits(stack: ExitStack, url: str) -> list[list[str]]:
+    """Return the figures of a hit of a cached function; its cache hangs on the server at `url`, its link live."""
+    ours, size = "cached", 2 * len(LOCAL_KEYS)
+    peers = {"lru_cache": 2.0, "cachetools.cached, lock": 0.1}
+    contender = _filled(stack, {ours: TWO_TIERS["Cache"]}, url, LOCAL_KEYS)[ours]
+    stack.enter_context(contender.hitting("local"))
+    functions: dict[str, Callable[[str], object]] = {
+        ours: contender.cache.cached(key="{key}")(_never),
+        "lru_cache": functools.lru_cache(maxsize=size)(_same),
+        "cachetools.cached, lock": cachetools.cached(cachetools.LRUCache(size), lock=threading.Lock())(_same),
+    }
+    candidates = [Candidate(name, each(function, LOCAL_KEYS), len(LOCAL_KEYS)) for name, function in functions.items()]
+    timings = interleave(candidates, CACHED_ROUNDS, warm=True)
+    return [Figure("cached function, local hit", ours, peer, target).row(timings) for peer, target in peers.items()]
+
+
+def _same(key: str) -> str:
+    return key
+
+
+def _never(key: str) -> str:
+    raise AssertionError(f"the result for {key!r} isn't in the local tier")
 
 
 def _timed_hits(stack: ExitStack, makers: dict[str, Maker], url: str, rounds: int) -> Timings:
@@ -132,7 +160,7 @@ def main() -> None:
     )
     rows = [HEAD]
     with EmbeddedServer(tcp=True) as server:
-        for measure_hits in (local_hits, django_hits):
+        for measure_hits in (local_hits, cached_hits, django_hits):
             with ExitStack() as stack:
                 rows += measure_hits(stack, server.url)
         for measure in (remote_hits, sets):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import shop
-from waiting import wait_for
+from waiting import live, wait_for
 
 from twotier import Cache
 
@@ -83,6 +83,26 @@ def test_functions_share_the_cache_with_its_other_callers(cache):
     assert load.cache_info().misses == 2
     assert load(7) == "loaded 7"
     assert load.cache_info().misses == 3
+
+
+def test_invalidate(cache):
+    """A call's result expires, through the function or through an object's method; others stay."""
+
+    class User:
+        number = 7
+
+        @cache.cached(key="user:{self.number}:{part}")
+        def part(self, part):
+            return part
+
+    user = User()
+    for invalidate in (user.part.invalidate, lambda part: User.part.invalidate(user, part)):
+        user.part("a"), user.part("b")
+        assert invalidate("a") is True
+        assert invalidate("a") is False
+        before = User.part.cache_info().misses
+        assert (user.part("a"), user.part("b")) == ("a", "b")
+        assert User.part.cache_info().misses == before + 1
 
 
 def test_another_cache_of_the_namespace_shares_results(make):
@@ -325,6 +345,7 @@ def test_a_forked_child_calls_on(make):
 def test_in_an_outage(own_server, namespace):
     """Without the server, calls are answered from the local tier, and run the function otherwise."""
     with Cache(own_server.url, namespace=namespace, timeout=0.25) as cache:
+        wait_for(lambda: live(cache), "the link is live")
         load = cache.cached(key="k:{x}")(lambda x: [x])
         assert load(1) == [1]
         own_server.kill()

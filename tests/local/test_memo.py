@@ -48,6 +48,14 @@ CALLS = [
     ((), {}),
     ((1,), {}),
     ((2,), {}),
+    ((-1,), {}),
+    ((-2,), {}),
+    ((1 << 64,), {}),
+    (((1 << 64) + (1 << 61) - 1,), {}),  # of the same hash
+    ((2, 1), {}),
+    ((1, 1, 1), {}),
+    (("", ""), {}),
+    (("\ud800", 1), {}),
     ((True,), {}),
     ((1.0,), {}),
     (("1",), {}),
@@ -91,7 +99,9 @@ def test_calls_are_told_apart(make_memo):
     assert memo.local_hits == len(CALLS)
 
 
-ARGUMENTS = st.sampled_from([0, 1, True, False, 1.0, -1.0, 0.0, -0.0, "", "1", b"", None, bool, int, (1,), (True,)])
+ARGUMENTS = st.sampled_from(
+    [0, 1, 2, 1 << 64, "a", True, False, 1.0, -1.0, 0.0, -0.0, "", "1", b"", None, bool, int, (1,), (True,)]
+)
 
 
 @given(st.lists(st.tuples(st.lists(ARGUMENTS, max_size=3), st.dictionaries(st.sampled_from("ab"), ARGUMENTS))))

@@ -20,8 +20,8 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 
-MOST_CALLS = 16_384
-"""Calls whose keys a function remembers."""
+MOST_CALLS = 65_536
+"""Calls whose keys a function remembers, if its cache holds so many; at most two times as many are in memory."""
 
 
 class CacheInfo(NamedTuple):
@@ -46,8 +46,7 @@ class Cached(Memo, Generic[P, R]):
         __qualname__: str
 
     def __init__(self, function: Callable[P, R], name: str, store: "Store", write_key: Writer) -> None:
-        # Two generations of calls are held: together no more than what the local tier holds.
-        super().__init__(store, skipped=write_key.skipped, limit=max(1, min(store.maxsize, MOST_CALLS) // 2))
+        super().__init__(store, skipped=write_key.skipped, limit=min(store.maxsize, MOST_CALLS))
         functools.update_wrapper(self, function)
         self._function = function
         self._name = name
@@ -96,6 +95,10 @@ class CachedFunction(Cached[P, R]):
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
             """Return the cached result of the call, or run the function."""
 
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        return self._cache.invalidate(self._write_key(args, kwargs))
+
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Self: ...
     @overload
@@ -126,7 +129,7 @@ class Bound(Generic[P, R]):
     __slots__ = ("__func__", "__self__")
 
     def __init__(self, cached: Cached[Concatenate[Any, P], R], instance: object) -> None:
-        self.__func__ = cached
+        self.__func__: Any = cached  # typed by our own parameters
         self.__self__ = instance
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -140,11 +143,11 @@ class Bound(Generic[P, R]):
 
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the cache key of a call with these arguments."""
-        return self.__func__.key_for(self.__self__, *args, **kwargs)
+        return self.__func__.key_for(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     def cache_info(self) -> CacheInfo:
         """Return what became of the calls of this method, of whichever object, in this process."""
-        return self.__func__.cache_info()
+        return self.__func__.cache_info()  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__func__, name)
@@ -168,3 +171,7 @@ class BoundFunction(Bound[P, R]):
     """A cached method of one object (or class)."""
 
     __slots__ = ()
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        return self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]

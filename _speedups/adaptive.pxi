@@ -136,9 +136,9 @@ cdef void adaptive_forget(Table* t, uint32_t i) noexcept nogil:
 cdef uint32_t adaptive_age(Table* t) noexcept nogil:
     # Let main forget: every so many misses its tail loses a chance, or its place (then it is returned).
     cdef Adaptive* a = &t.adaptive
-    cdef uint32_t tail, period = AGING_PERIOD // a.n_main if a.n_main else AGING_PERIOD
+    cdef uint32_t tail
     a.age_count += 1
-    if a.age_count < (period if period > STEPS else STEPS):
+    if likely(a.age_count < STEPS) or a.age_count < AGING_PERIOD // (a.n_main if a.n_main else 1):
         return NONE
     a.age_count = 0
     tail = t.links[MAIN].prev

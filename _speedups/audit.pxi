@@ -17,22 +17,31 @@ cdef int audit(Table* t) except -1:
 
 
 cdef int audit_index(Table* t) except -1:
-    cdef uint64_t at, count = 0, live = 0
-    cdef uint32_t i, slot, distance
+    cdef uint64_t count = 0, live = 0, passing = 0, passed = 0, home
+    cdef uint32_t n, place, i, distance
+    cdef Chunk* chunk
     expect(t.count <= t.fits <= t.maxsize, "more entries than maxsize, or than the policy reckons with")
     expect(t.used <= t.capacity, "more entries in use than there are")
-    expect(<uint64_t> t.mask + 1 == <uint64_t> 1 << t.bits, "the index's size is off")
+    expect(t.count <= <uint64_t> t.n_chunks * PER_CHUNK, "more entries than the index may hold")
     expect((<size_t> t.entries & 63) == 0, "the entries aren't aligned")
-    for at in range(<uint64_t> t.mask + 1):
-        slot = t.slots[at]
-        if slot == 0:
-            continue
-        count += 1
-        i = slot & t.mask
-        expect(t.heads <= i < t.used and t.entries[i].key != NULL, "a slot names no entry")
-        distance = (<uint32_t> at - slot_of(t, t.details[i].hash * t.multiplier)) & t.mask
-        slot -= (distance if distance < FAR else <uint32_t> FAR) << t.bits
-        expect(slot & ~t.mask == tag_of(t, t.details[i].hash * t.multiplier), "a slot has another tag or distance")
+    expect((<size_t> t.chunks & 63) == 0, "the index isn't aligned")
+    for n in range(t.n_chunks):
+        chunk = &t.chunks[n]
+        passed += chunk.passed
+        expect(chunk.passed == 0 or places_of(chunk.tags, 0) == 0, "a chunk that was passed has room")
+        for place in range(PLACES):
+            if chunk.tags[place] == 0:
+                continue
+            count += 1
+            i = chunk.places[place] & NUMBER
+            expect(t.heads <= i < t.used and t.entries[i].key != NULL, "a place names no entry")
+            home = home_of(t, t.details[i].hash)
+            distance = (n + t.n_chunks - <uint32_t> (home >> 32)) % t.n_chunks
+            passing += distance
+            expect(distance_of(t, chunk, place) == distance, "a place has another distance")
+            expect(chunk.tags[place] == tag_of(home), "a place has another tag")
+            expect((chunk.places[place] ^ mark_of(home)) & 0x30000000 == 0, "a place has another mark")
+    expect(passing == passed, "chunks were passed by other numbers of entries")
     for i in range(t.heads, t.used):
         if t.entries[i].key != NULL:
             live += 1
@@ -43,13 +52,16 @@ cdef int audit_index(Table* t) except -1:
 
 
 cdef bint found_at(Table* t, uint32_t i) noexcept nogil:
-    # Whether the probe for the entry's hash reaches it before an empty slot.
-    cdef uint32_t at = slot_of(t, t.details[i].hash * t.multiplier)
-    while t.slots[at] != 0:
-        if t.slots[at] & t.mask == i:
-            return True
-        at = (at + 1) & t.mask
-    return False
+    # Whether the entry is between its home and the first chunk that nothing passed.
+    cdef Chunk* chunk = &t.chunks[home_of(t, t.details[i].hash) >> 32]
+    cdef uint32_t place
+    while True:
+        for place in range(PLACES):
+            if chunk.tags[place] and chunk.places[place] & NUMBER == i:
+                return True
+        if chunk.passed == 0:
+            return False
+        chunk = chunk_after(t, chunk)
 
 
 cdef int audit_free(Table* t) except -1:
@@ -93,25 +105,26 @@ cdef int audit_rings(Table* t) except -1:
 
 
 cdef int audit_ghosts(Ghosts* g) except -1:
-    cdef uint64_t i, count = 0
-    if g.cells != NULL:
-        for i in range(<uint64_t> g.buckets * WAYS):
-            if g.cells[i]:
-                count += 1
-                expect(g.cells[i] >> 32 != 0, "a ghost without a fingerprint")
+    cdef uint64_t n, count = 0
+    cdef int i
+    if g.table != NULL:
+        for n in range(g.buckets):
+            for i in range(WAYS):
+                count += g.table[n].prints[i] != 0
     expect(count == g.live, "the number of live ghosts is off")
     return 0
 
 
 cdef int audit_wheel(Table* t) except -1:
     cdef Wheel* w = t.wheel
-    cdef uint32_t i, prev, scheduled = 0
+    cdef uint32_t i, prev, scheduled = 0, timed = 0
     cdef int level, slot
     cdef uint64_t begins, tick
     for i in range(t.heads, t.used):
         if t.entries[i].key != NULL:
-            expect((t.details[i].wheel_prev != NONE) or deadline_of(t, i) == NEVER, "an entry that won't be reclaimed")
+            timed += deadline_of(t, i) != NEVER
     if w == NULL:
+        expect(timed == 0, "an entry that won't be reclaimed")
         return 0
     for level in range(LEVELS):
         for slot in range(64):
@@ -132,6 +145,7 @@ cdef int audit_wheel(Table* t) except -1:
                 expect(scheduled <= t.count, "a list in the wheel is a circle")
                 prev = i
                 i = t.details[i].wheel_next
+    expect(scheduled == timed, "an entry that won't be reclaimed")
     expect(scheduled == w.scheduled, "the number of scheduled entries is off")
     return 0
 

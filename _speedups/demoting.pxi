@@ -18,7 +18,7 @@ cdef Py_ssize_t demote(Store self, object keys, uint64_t op) except -1:
         hash_ = hash_of(<PyObject*> key)
         bucket_void(t, hash_, op)
         i = find(t, <PyObject*> key, hash_)
-        if i == NONE or (op != 0 and t.details[i].op == op):
+        if i == NONE or (op != 0 and op_of(t, i) == op):
             continue
         made.expires = t.entries[i].expires if t.entries[i].expires < now_ else now_
         made.stale = 0 if t.stales == NULL else t.stales[i]

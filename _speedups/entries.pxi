@@ -22,6 +22,7 @@ cdef enum:
     ENCODED = 0x18       # rebuilt from bytes
     PLAIN = 0x20         # neither key nor value can be part of a cycle
     DEMOTED = 0x40       # expired on request
+    HAS_OP = 0x80        # Details.op holds (else there is none): what most entries don't use, no write touches
     FLAGS = 0xFF
     EPOCH_SHIFT = 8
 
@@ -41,12 +42,21 @@ cdef struct Links:
 
 cdef struct Details:
     uint64_t hash        # Python's
-    uint64_t op          # tag of the write that made the value; 0: none
-    uint32_t wheel_prev  # the timer wheel's list; NONE: not in the wheel
+    uint64_t op          # tag of the write that made the value
+    uint32_t wheel_prev  # the timer wheel's list, of an entry that has a deadline
     uint32_t wheel_next
 
+cdef struct Chunk:       # of the index: a cache line
+    uint8_t tags[12]     # 0: a vacant place
+    uint32_t passed      # entries that are further on, since there was no room here
+    uint32_t places[12]  # distance from home << 30 | mark << 28 | the entry
+
+cdef struct GhostBucket:  # a cache line
+    uint32_t prints[8]   # fingerprints; 0: no ghost
+    uint32_t stamps[8]
+
 cdef struct Ghosts:
-    uint64_t* cells      # fingerprint << 32 | stamp, eight to a bucket; NULL before the first ghost
+    GhostBucket* table   # NULL before the first ghost
     void* block
     uint32_t buckets
     uint32_t live
@@ -78,9 +88,8 @@ cdef struct Table:
     Entry* entries
     Links* links
     Details* details
-    uint32_t* slots
-    uint32_t mask        # slots - 1
-    uint32_t bits        # log2(slots)
+    Chunk* chunks
+    uint32_t n_chunks
     uint32_t epoch       # the low 24 bits, in place for comparing with Entry.meta
     uint32_t policy
     int64_t lease_until
@@ -90,6 +99,7 @@ cdef struct Table:
     uint32_t count, used, capacity, heads, free, maxsize
     uint32_t fits        # entries that the policy reckons with: maxsize, or as many as the bytes allow
     void* block          # what `entries` is aligned inside of
+    void* index          # what `chunks` is aligned inside of
     int64_t* stales      # NULL before the first stale window
     int64_t* weights     # NULL without max_bytes
     int64_t bytes, max_bytes
@@ -133,7 +143,7 @@ cdef bint entries_grow(Table* t, uint32_t capacity) except False:
 
 
 cdef bint entries_reserve(Table* t) except False:
-    # See to it that one more entry can be held. (A full table evicts one first.)
+    # See to it that one more entry can be held.
     cdef uint64_t most = <uint64_t> t.maxsize + t.heads, wanted
     if t.free != NONE or t.used < t.capacity or t.capacity >= most:
         return True
@@ -158,6 +168,10 @@ cdef inline void entry_free(Table* t, uint32_t i) noexcept nogil:
     t.entries[i].value = NULL
     t.links[i].next = t.free
     t.free = i
+
+
+cdef inline uint64_t op_of(Table* t, uint32_t i) noexcept nogil:
+    return t.details[i].op if t.entries[i].meta & HAS_OP else 0
 
 
 cdef inline int64_t deadline_of(Table* t, uint32_t i) noexcept nogil:

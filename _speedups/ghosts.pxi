@@ -6,81 +6,106 @@
 cdef enum:
     WAYS = 8
 
+cdef extern from *:
+    """
+    /* The ghosts of a bucket that have the fingerprint, as bits. */
+    #if defined(__SSE2__) || defined(_M_X64)
+    static inline uint32_t tt_ghosts(const uint32_t *prints, uint32_t print) {
+        __m128i same = _mm_set1_epi32((int)print);
+        __m128i low = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)prints), same);
+        __m128i high = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)(prints + 4)), same);
+        return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
+    }
+    #else
+    static inline uint32_t tt_ghosts(const uint32_t *prints, uint32_t print) {
+        uint32_t found = 0;
+        for (int i = 0; i < 8; i++) found |= (uint32_t)(prints[i] == print) << i;
+        return found;
+    }
+    #endif
+    """
+    uint32_t ghosts_with "tt_ghosts"(const uint32_t*, uint32_t) noexcept nogil
+
 
 cdef uint32_t ghost_buckets(uint64_t slots) noexcept nogil:
     return <uint32_t> ((slots + WAYS - 1) // WAYS) if slots > WAYS else 1
 
 
-cdef inline uint64_t* ghost_bucket(Ghosts* g, uint64_t mixed) noexcept nogil:
-    return g.cells + (((mixed >> 32) * g.buckets) >> 32) * WAYS
+cdef inline GhostBucket* ghost_bucket(Ghosts* g, uint64_t mixed) noexcept nogil:
+    return &g.table[((mixed >> 32) * g.buckets) >> 32]
 
 
 cdef inline void ghosts_prefetch(Ghosts* g, uint64_t mixed) noexcept nogil:
-    if g.cells != NULL:
+    if g.table != NULL:
         prefetch(ghost_bucket(g, mixed))
 
 
-cdef inline uint64_t ghost_print(uint64_t mixed) noexcept nogil:
-    cdef uint64_t fingerprint = mixed & UINT32_MAX
+cdef inline uint32_t ghost_print(uint64_t mixed) noexcept nogil:
+    cdef uint32_t fingerprint = <uint32_t> mixed
     return fingerprint if fingerprint else 1
 
 
 cdef void ghosts_init(Ghosts* g, uint64_t slots) noexcept nogil:
-    g.cells = NULL
+    g.table = NULL
     g.block = NULL
     g.live = 0
     g.buckets = ghost_buckets(slots)
 
 
-cdef bint ghosts_take(Ghosts* g, uint64_t mixed, uint32_t* stamp) noexcept nogil:
+cdef inline bint ghosts_take(Ghosts* g, uint64_t mixed, uint32_t* stamp) noexcept nogil:
     # Forget the ghost and tell its stamp; False without one.
-    cdef uint64_t* bucket
-    cdef uint64_t fingerprint = ghost_print(mixed)
-    cdef int i
-    if g.cells == NULL:
+    cdef GhostBucket* bucket
+    cdef uint32_t found
+    if g.table == NULL:
         return False
     bucket = ghost_bucket(g, mixed)
-    for i in range(WAYS):
-        if bucket[i] >> 32 == fingerprint:
-            stamp[0] = <uint32_t> bucket[i]
-            bucket[i] = 0
-            g.live -= 1
-            return True
-    return False
+    found = ghosts_with(bucket.prints, ghost_print(mixed))
+    if likely(found == 0):
+        return False
+    stamp[0] = bucket.stamps[lowest(found)]
+    bucket.prints[lowest(found)] = 0
+    g.live -= 1
+    return True
 
 
 cdef void ghosts_put(Ghosts* g, uint64_t mixed, uint32_t stamp, uint32_t now_) noexcept nogil:
-    cdef uint64_t* bucket
-    cdef int i, best = 0
-    cdef int64_t age, oldest = -1
-    if g.cells == NULL:
-        g.block = calloc(<size_t> g.buckets * WAYS * sizeof(uint64_t) + 63, 1)
+    cdef GhostBucket* bucket
+    cdef uint32_t vacant
+    cdef uint64_t aged, oldest = 0  # age << 3 | place: of two that are as old, the later gives way
+    cdef int i
+    if unlikely(g.table == NULL):
+        g.block = calloc(<size_t> g.buckets * sizeof(GhostBucket) + 63, 1)
         if g.block == NULL:
             return
-        g.cells = <uint64_t*> aligned(g.block)
+        g.table = <GhostBucket*> aligned(g.block)
     bucket = ghost_bucket(g, mixed)
-    for i in range(WAYS):
-        if bucket[i] == 0:
-            best = i
-            g.live += 1
-            break
-        age = <uint32_t> (now_ - <uint32_t> bucket[i])
-        if age >= oldest:
-            oldest = age
-            best = i
-    bucket[best] = ghost_print(mixed) << 32 | stamp
+    vacant = ghosts_with(bucket.prints, 0)
+    if vacant:
+        i = lowest(vacant)
+        g.live += 1
+    else:
+        for i in range(WAYS):
+            aged = <uint64_t> <uint32_t> (now_ - bucket.stamps[i]) << 3 | <uint64_t> i
+            oldest = aged if aged > oldest else oldest
+        i = oldest & 7
+    bucket.prints[i] = ghost_print(mixed)
+    bucket.stamps[i] = stamp
 
 
 cdef void ghosts_resize(Ghosts* g, uint64_t slots, uint32_t now_) noexcept nogil:
     # Give the table `slots`; ghosts stay where their buckets have room, the newest of them otherwise.
     cdef Ghosts other
-    cdef uint64_t i, high
+    cdef GhostBucket* bucket
+    cdef uint64_t n, high
+    cdef int i
     ghosts_init(&other, slots)
-    if g.cells != NULL:
-        for i in range(<uint64_t> g.buckets * WAYS):
-            if g.cells[i]:
-                # A bucket's place stands for the high hash bits; the middle of its range is the best guess of them.
-                high = ((2 * (i // WAYS) + 1) << 31) // g.buckets
-                ghosts_put(&other, high << 32 | g.cells[i] >> 32, <uint32_t> g.cells[i], now_)
+    if g.table != NULL:
+        for n in range(g.buckets):
+            bucket = &g.table[n]
+            for i in range(WAYS):
+                if bucket.prints[i]:
+                    # A bucket's place stands for the high hash bits; the middle of its range is the best guess of them.
+                    high = ((2 * n + 1) << 31) // g.buckets
+                    ghosts_put(&other, high << 32 | bucket.prints[i], bucket.stamps[i], now_)
         free(g.block)
     g[0] = other

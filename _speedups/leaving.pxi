@@ -14,7 +14,7 @@ cdef enum:
 cdef tuple CAUSES = ("explicit", "replaced", "size", "expired", "invalidated")
 
 cdef struct Left:
-    PyObject* key    # owned; NULL: none
+    PyObject* key    # owned
     PyObject* value  # owned
     uint32_t kind
     uint32_t cause

@@ -10,24 +10,23 @@ cdef enum:
 cdef extern from *:
     dict dict_for "__Pyx_PyDict_NewPresized"(Py_ssize_t)
     PyObject** items_of "PySequence_Fast_ITEMS"(object) noexcept
+    Py_ssize_t size_of "PySequence_Fast_GET_SIZE"(object) noexcept
 
 
 cdef void guess_batch(Table* t, PyObject** keys, Py_ssize_t count, uint32_t* guesses) noexcept nogil:
     # For each key the entry that its tag names, NONE without one; their lines are on the way then. A key that is no
     # str, or has no hash yet, has another field there: it is guessed wrong, which costs nothing but the guess.
-    cdef uint64_t products[BATCH]
-    cdef uint32_t at, tag
+    cdef uint64_t homes[BATCH]
+    cdef Chunk* chunk
+    cdef uint32_t found
     cdef Py_ssize_t n
     for n in range(count):
-        products[n] = <uint64_t> str_hash(keys[n]) * t.multiplier if is_str(keys[n]) else 0
-        prefetch(&t.slots[slot_of(t, products[n])])
+        homes[n] = home_of(t, <uint64_t> str_hash(keys[n]) if is_str(keys[n]) else 0)
+        prefetch(&t.chunks[homes[n] >> 32])
     for n in range(count):
-        at = slot_of(t, products[n])
-        tag = tag_of(t, products[n])
-        while t.slots[at] != 0 and (t.slots[at] ^ tag) > t.mask:
-            at = (at + 1) & t.mask
-            tag = farther(t, tag)
-        guesses[n] = t.slots[at] & t.mask
+        chunk = &t.chunks[homes[n] >> 32]
+        found = places_of(chunk.tags, tag_of(homes[n]))
+        guesses[n] = chunk.places[lowest(found)] & NUMBER if found else <uint32_t> NONE
         prefetch(&t.entries[guesses[n]])
         prefetch(&t.links[guesses[n]])
     for n in range(count):
@@ -36,16 +35,16 @@ cdef void guess_batch(Table* t, PyObject** keys, Py_ssize_t count, uint32_t* gue
 
 cdef dict get_many(Store self, object keys):
     cdef Table* t = &self.t
-    cdef Py_ssize_t count = len(keys), at = 0, n
+    cdef Py_ssize_t count = size_of(keys), at = 0, n
     cdef dict found = dict_for(count if count < PRESIZED else PRESIZED)
     cdef uint32_t guesses[BATCH]
     cdef uint32_t i
     cdef uint64_t changes = 0
     cdef object key, value
-    while at < len(keys):  # foreign code may change a list
+    while at < size_of(keys):  # foreign code may change a list
         n = at % BATCH
         if n == 0:
-            count = len(keys) - at
+            count = size_of(keys) - at
             for i in range(BATCH, 2 * BATCH if count > 2 * BATCH else count):
                 prefetch(items_of(keys)[at + i])
             guess_batch(t, items_of(keys) + at, BATCH if count > BATCH else count, guesses)

@@ -29,17 +29,51 @@ cdef inline int64_t instant(Table* t) except? -1:
 
 cdef inline bint is_fresh(Table* t, uint32_t i, int64_t now_) noexcept nogil:
     # `now_` is that of a foreign clock; the machine's is read here, and only for what can end.
-    cdef Entry* e = &t.entries[i]
-    cdef int64_t until = e.expires if e.expires < t.lease_until else t.lease_until
-    if (e.meta ^ t.epoch) >> EPOCH_SHIFT:
+    cdef int64_t until = until_of(t, i)
+    if not is_current(t, i):
         return False
     if until == NEVER:
         return True
     return (steady_now() if likely(t.clock == NULL) else now_) < until
 
 
+cdef inline bint is_current(Table* t, uint32_t i) noexcept nogil:
+    # Whether nothing has put everything in doubt since.
+    return (t.entries[i].meta ^ t.epoch) >> EPOCH_SHIFT == 0
+
+
+cdef inline int64_t until_of(Table* t, uint32_t i) noexcept nogil:
+    # The end of the entry's life, or of the lease.
+    cdef int64_t expires = t.entries[i].expires
+    return expires if expires < t.lease_until else t.lease_until
+
+
+cdef bint has_come(int64_t instant_) noexcept nogil:
+    # Whether it has, by the machine's clock; not inlined, for the sake of those who don't ask.
+    return steady_now() >= instant_
+
+
 cdef inline uint32_t find_fresh(Table* t, PyObject* key) except 0xFFFFFFFF:
-    # The fresh entry under `key`; NONE without one.
+    # The fresh entry under `key`; NONE without one. Inlined is what is met most: the very str that was stored, at the
+    # first place that its tag tells.
+    cdef uint64_t home
+    cdef uint32_t found, i
+    cdef int64_t until
+    if likely(is_str(key) and str_hash(key) != -1):
+        home = home_of(t, str_hash(key))
+        found = places_of(t.chunks[home >> 32].tags, tag_of(home))
+        if likely(found):
+            i = t.chunks[home >> 32].places[lowest(found)] ^ mark_of(home)
+            if likely(i <= NUMBER and t.entries[i].key == key and is_current(t, i)):
+                until = until_of(t, i)
+                if until == NEVER:
+                    return i
+                if likely(t.clock == NULL):
+                    return NONE if unlikely(has_come(until)) else i
+    return search_fresh(t, key)
+
+
+cdef uint32_t search_fresh(Table* t, PyObject* key) except 0xFFFFFFFF:
     cdef int64_t now_ = 0
     cdef uint32_t i
     if unlikely(t.clock != NULL):
@@ -54,6 +88,23 @@ cdef inline bint is_live(Table* t, int64_t now_) noexcept nogil:
 
 cdef inline int64_t later(int64_t instant_, int64_t span) noexcept nogil:
     return instant_ + span if span < NEVER - instant_ else NEVER
+
+
+cdef inline Made made_for(uint64_t op, int64_t expires, int64_t stale) noexcept nogil:
+    cdef Made made
+    made.op = op
+    made.expires = expires
+    made.stale = stale
+    made.deadline = later(expires, stale)
+    made.weight = 0
+    made.kind = BY_REFERENCE
+    return made
+
+
+cdef int64_t checked_stale(int64_t stale) except -1:
+    if stale < 0:
+        raise ValueError(f"stale must be >= 0 ns, got {stale}")
+    return stale
 
 
 cdef uint32_t reclaim(Table* t, int64_t now_, uint32_t budget, Leaving* leaving) noexcept nogil:
@@ -72,24 +123,29 @@ cdef uint32_t reclaim(Table* t, int64_t now_, uint32_t budget, Leaving* leaving)
     return count
 
 
-cdef bint reserve(Table* t, Made* made, int64_t now_) except False:
+cdef inline bint reserve(Table* t, Made* made, int64_t now_) except False:
     # See to it that placing can't fail. Runs no Python code.
+    if likely(made.deadline == NEVER and t.count >= t.maxsize):
+        return True  # one will leave
+    return reserve_more(t, made, now_)
+
+
+cdef bint reserve_more(Table* t, Made* made, int64_t now_) except False:
     if made.stale and t.stales == NULL:
         t.stales = <int64_t*> calloc(t.capacity, sizeof(int64_t))
         if t.stales == NULL:
             raise MemoryError
     if made.deadline != NEVER and t.wheel == NULL:
         wheel_make(t, now_)
-    return entries_reserve(t) and index_reserve(t)
+    return t.count >= t.maxsize or (entries_reserve(t) and index_reserve(t))
 
 
-cdef void set_times(Table* t, uint32_t i, Made* made) noexcept nogil:
-    cdef int64_t before = deadline_of(t, i)
+cdef inline void set_times(Table* t, uint32_t i, Made* made) noexcept nogil:
+    if unlikely(t.wheel != NULL):
+        wheel_update(t, i, deadline_of(t, i), made.deadline)
     t.entries[i].expires = made.expires
-    if t.stales != NULL:
+    if unlikely(t.stales != NULL):
         t.stales[i] = made.stale
-    if t.wheel != NULL:
-        wheel_update(t, i, before, made.deadline)
 
 
 cdef bint place(
@@ -97,12 +153,14 @@ cdef bint place(
 ) noexcept:
     # Put the value in entry `i`, or in a new one if that is NONE; tell whether it could be held.
     cdef Entry* e
+    cdef uint32_t meta
     if made.weight > t.max_bytes or made.deadline <= now_:
         if i != NONE:
             entry_remove(t, i, SIZE if made.weight > t.max_bytes else EXPIRED, leaving)
         return False
     if i == NONE:
-        reclaim(t, now_, PER_WRITE, leaving)
+        if t.wheel != NULL:
+            reclaim(t, now_, PER_WRITE, leaving)
         i = policy_admit(t, hash_, made.weight, leaving)
         e = &t.entries[i]
         Py_INCREF(<object> key)
@@ -110,7 +168,7 @@ cdef bint place(
         if t.stales != NULL:
             t.stales[i] = 0
         e.expires = NEVER
-        index_put(t, i)
+        index_put(t, i, hash_)
         t.count += 1
         t.changes += 1
     else:
@@ -122,10 +180,13 @@ cdef bint place(
         policy_hit(t, i)
     Py_INCREF(<object> value)
     e.value = value
-    t.details[i].op = made.op
-    e.meta = t.epoch | made.kind | (e.meta & (FREQ | IN_MAIN))
+    meta = t.epoch | made.kind | (e.meta & (FREQ | IN_MAIN))
     if not is_gc(value) and not is_gc(e.key):
-        e.meta |= PLAIN
+        meta |= PLAIN
+    if made.op:
+        meta |= HAS_OP
+        t.details[i].op = made.op
+    e.meta = meta
     set_times(t, i, made)
     if t.weights != NULL:
         t.weights[i] = made.weight

@@ -59,8 +59,9 @@ cdef uint32_t policy_pop(Table* t) noexcept nogil:
 cdef void entry_leave(Table* t, uint32_t i, uint32_t cause, Leaving* leaving) noexcept nogil:
     # Take an entry that the policy has let go of out of everything else.
     cdef Entry* e = &t.entries[i]
-    wheel_remove(t, i)
-    index_remove(t, i)
+    if deadline_of(t, i) != NEVER:
+        wheel_remove(t, i)
+    index_remove(t, i, t.details[i].hash)
     t.count -= 1
     t.changes += 1
     if t.weights != NULL:
@@ -82,7 +83,7 @@ cdef inline void entry_evict(Table* t, uint32_t i, Leaving* leaving) noexcept no
 cdef inline void prefetch_victims(Table* t, uint32_t head) noexcept nogil:
     # The oldest of a ring leave next: have their lines at hand by then, the very next one's slot and key as well.
     cdef uint32_t i = t.links[head].prev
-    prefetch(&t.slots[slot_of(t, t.details[i].hash * t.multiplier)])
+    index_prefetch(t, t.details[i].hash)
     prefetch(t.entries[i].key)
     if t.policy == ADAPTIVE:
         ghosts_prefetch(&t.adaptive.probation_ghosts, mix64(t.details[i].hash ^ t.salt))
@@ -152,7 +153,6 @@ cdef uint32_t policy_admit(Table* t, uint64_t hash_, int64_t weight, Leaving* le
     i = entry_take(t)
     t.details[i].hash = hash_
     t.entries[i].meta = 0
-    t.details[i].wheel_prev = NONE
     if t.policy == ADAPTIVE:
         if promote or t.adaptive.n_main < main_target(t):  # a cold cache fills main first
             adaptive_to_main(t, i)

@@ -110,7 +110,7 @@ cdef class Store:
     def op(self, key):
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
         cdef uint32_t i = find(&self.t, <PyObject*> key, hash_of(<PyObject*> key))
-        return None if i == NONE else self.t.details[i].op
+        return None if i == NONE else op_of(&self.t, i)
 
     def keys(self):
         """Return the keys of the fresh entries, in no order."""
@@ -159,7 +159,7 @@ cdef class Store:
         """Put `value` if `token` still stands and the store is live; tell whether it was put."""
         cdef Table* t = &self.t
         cdef Leaving leaving
-        cdef Made made
+        cdef Made made = made_for(op, expires, checked_stale(stale))
         cdef uint64_t hash_ = hash_of(<PyObject*> key)
         cdef int64_t now_ = instant(t)
         cdef bint placed
@@ -167,7 +167,7 @@ cdef class Store:
         cdef uint32_t i
         if not self.stands(hash_, token, op, now_):
             return False
-        kept = make(self, key, value, op, expires, stale, encoded, &made)
+        kept = make(self, key, value, encoded, &made)
         i = find(t, <PyObject*> key, hash_)
         reserve(t, &made, now_)
         # Making and finding may have run Python code: the token must still stand.
@@ -180,15 +180,18 @@ cdef class Store:
 
     def put(self, key, value, *, uint64_t op=0, int64_t expires, int64_t stale=0, bytes encoded=None):
         """Put `value` whatever the link, voiding outstanding tokens."""
-        self.put_now(<PyObject*> key, value, op, expires, stale, encoded, instant(&self.t))
+        cdef Made made = made_for(op, expires, checked_stale(stale))
+        self.put_now(<PyObject*> key, value, encoded, &made, instant(&self.t))
 
     def add(self, key, value, *, int64_t expires, int64_t stale=0, bytes encoded=None):
         """Put `value` unless a fresh entry is there; tell whether it was put."""
-        return self.add_now(<PyObject*> key, value, expires, stale, encoded, instant(&self.t))
+        cdef Made made = made_for(0, expires, checked_stale(stale))
+        return self.add_now(<PyObject*> key, value, encoded, &made, instant(&self.t))
 
     def touch(self, key, *, int64_t expires, int64_t stale=0):
         """Give the fresh entry under `key` a new expiry, voiding outstanding tokens; tell whether there was one."""
-        return self.touch_now(<PyObject*> key, expires, stale, instant(&self.t))
+        cdef Made made = made_for(0, expires, checked_stale(stale))
+        return self.touch_now(<PyObject*> key, &made, instant(&self.t))
 
     def expires(self, key):
         """Return the instant at which the fresh entry under `key` expires (ns; NEVER), None without one."""
@@ -232,7 +235,7 @@ cdef class Store:
             hash_ = hash_of(<PyObject*> key)
             bucket_void(t, hash_, op)
             i = find(t, <PyObject*> key, hash_)
-            if i != NONE and (op == 0 or t.details[i].op != op):
+            if i != NONE and (op == 0 or op_of(t, i) != op):
                 leaving_init(&leaving)
                 entry_remove(t, i, INVALIDATED, &leaving)
                 release(self, &leaving)
@@ -333,31 +336,25 @@ cdef class Store:
             and bucket_stands(&self.t, hash_, <uint32_t> token, op)
         )
 
-    cdef bint put_now(
-        self, PyObject* key, object value, uint64_t op, int64_t expires, int64_t stale, bytes encoded, int64_t now_
-    ) except -1:
+    cdef bint put_now(self, PyObject* key, object value, bytes encoded, Made* made, int64_t now_) except -1:
         cdef Leaving leaving
-        cdef Made made
         cdef Table* t = &self.t
         cdef uint64_t hash_ = hash_of(key)
         cdef object kept
         cdef uint32_t i
         cdef bint placed
         prefetch_admission(t, hash_)
-        kept = make(self, <object> key, value, op, expires, stale, encoded, &made)
+        kept = make(self, <object> key, value, encoded, made)
         i = find(t, key, hash_)
-        reserve(t, &made, now_)
+        reserve(t, made, now_)
         leaving_init(&leaving)
         bucket_void(t, hash_, 0)
-        placed = place(t, i, key, hash_, <PyObject*> kept, &made, now_, &leaving)
+        placed = place(t, i, key, hash_, <PyObject*> kept, made, now_, &leaving)
         release(self, &leaving)
         return placed
 
-    cdef bint add_now(
-        self, PyObject* key, object value, int64_t expires, int64_t stale, bytes encoded, int64_t now_
-    ) except -1:
+    cdef bint add_now(self, PyObject* key, object value, bytes encoded, Made* made, int64_t now_) except -1:
         cdef Leaving leaving
-        cdef Made made
         cdef Table* t = &self.t
         cdef uint64_t hash_ = hash_of(key)
         cdef uint32_t i = find(t, key, hash_)
@@ -365,35 +362,31 @@ cdef class Store:
         cdef bint placed
         if i != NONE and is_fresh(t, i, now_):
             return False
-        kept = make(self, <object> key, value, 0, expires, stale, encoded, &made)
+        kept = make(self, <object> key, value, encoded, made)
         i = find(t, key, hash_)
         if i != NONE and is_fresh(t, i, now_):
             return False
-        reserve(t, &made, now_)
+        reserve(t, made, now_)
         leaving_init(&leaving)
         bucket_void(t, hash_, 0)
-        placed = place(t, i, key, hash_, <PyObject*> kept, &made, now_, &leaving)
+        placed = place(t, i, key, hash_, <PyObject*> kept, made, now_, &leaving)
         release(self, &leaving)
         return placed
 
-    cdef bint touch_now(self, PyObject* key, int64_t expires, int64_t stale, int64_t now_) except -1:
+    cdef bint touch_now(self, PyObject* key, Made* made, int64_t now_) except -1:
         cdef Leaving leaving
-        cdef Made made
         cdef Table* t = &self.t
         cdef uint64_t hash_ = hash_of(key)
         cdef uint32_t i = find(t, key, hash_)
         if i == NONE or not is_fresh(t, i, now_):
             return False
-        made.expires = expires
-        made.stale = stale
-        made.deadline = later(expires, stale)
-        reserve(t, &made, now_)
+        reserve(t, made, now_)
         leaving_init(&leaving)
         bucket_void(t, hash_, 0)
         if made.deadline <= now_:
             entry_remove(t, i, EXPIRED, &leaving)
         else:
-            set_times(t, i, &made)
+            set_times(t, i, made)
             policy_hit(t, i)
         release(self, &leaving)
         return True

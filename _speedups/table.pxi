@@ -16,7 +16,8 @@ cdef bint table_init(Table* t, bint weighed) except False:
     t.entries = NULL
     t.links = NULL
     t.details = NULL
-    t.slots = NULL
+    t.index = NULL
+    t.chunks = NULL
     t.stales = NULL
     t.weights = NULL
     t.count = t.used = t.capacity = t.free = 0
@@ -29,7 +30,7 @@ cdef bint table_init(Table* t, bint weighed) except False:
         entries_grow(t, t.heads + LEAST_CAPACITY)
         t.used = t.heads
         policy_init(t)
-        index_grow(t, 8 if t.heads == LFU_HEADS else LEAST_BITS)
+        index_resize(t, LEAST_CHUNKS)
     except MemoryError:
         table_free_arrays(t)
         raise
@@ -40,14 +41,15 @@ cdef void table_free_arrays(Table* t) noexcept nogil:
     free(t.block)
     free(t.links)
     free(t.details)
-    free(t.slots)
+    free(t.index)
     free(t.stales)
     free(t.weights)
     t.block = NULL
     t.entries = NULL
     t.links = NULL
     t.details = NULL
-    t.slots = NULL
+    t.index = NULL
+    t.chunks = NULL
     t.stales = NULL
     t.weights = NULL
     t.used = t.count = t.capacity = t.free = 0
@@ -56,19 +58,18 @@ cdef void table_free_arrays(Table* t) noexcept nogil:
 cdef int table_shrink(Table* t) except -1:
     # Give back some of what an empty table had grown to.
     cdef uint32_t least = t.heads + LEAST_CAPACITY
-    cdef uint32_t bits = 8 if t.heads == LFU_HEADS else LEAST_BITS
     check(t.count == 0)
     if t.capacity > least:
         t.used = t.heads
         t.free = NONE
         t.changes += 1
         entries_grow(t, t.capacity - LESS if t.capacity > least + LESS else least)
-    if t.bits > bits:
-        # Without entries all slots are 0, whichever remain.
-        grow(<void**> &t.slots, sizeof(uint32_t) << (t.bits - 1))
-        t.bits -= 1
-        t.mask >>= 1
+    if t.n_chunks > 2 * LEAST_CHUNKS:
+        # Without entries all of it is 0, wherever it is cut or moved to.
+        t.n_chunks >>= 1
         t.changes += 1
+        grow(&t.index, <size_t> t.n_chunks * sizeof(Chunk) + 63)
+        t.chunks = <Chunk*> aligned(t.index)
     return 0
 
 

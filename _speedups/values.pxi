@@ -8,19 +8,15 @@ def _pickled(value):
     return pickle.dumps(value, protocol=5)
 
 
-cdef object make(
-    Store self, object key, object value, uint64_t op, int64_t expires, int64_t stale, bytes encoded, Made* made
-):
+cdef inline object make(Store self, object key, object value, bytes encoded, Made* made):
     # Judge, copy, encode and weigh the value; return what is kept of it. Runs Python code.
+    if not self.copies and self.t.weights == NULL:
+        return value
+    return make_kept(self, key, value, encoded, made)
+
+
+cdef object make_kept(Store self, object key, object value, bytes encoded, Made* made):
     cdef object kept = value
-    if stale < 0:
-        raise ValueError(f"stale must be >= 0 ns, got {stale}")
-    made.op = op
-    made.expires = expires
-    made.stale = stale
-    made.deadline = later(expires, stale)
-    made.kind = BY_REFERENCE
-    made.weight = 0
     if self.copies:
         made.kind = judged(value)
         if made.kind != BY_REFERENCE and self.watch is not None:
@@ -94,22 +90,33 @@ cdef int empty(Store self, uint32_t cause) except -1:
     return 0
 
 
-cdef int release(Store self, Leaving* leaving) except -1:
+cdef inline int release(Store self, Leaving* leaving) except -1:
     # Tell the listener, and let go. Runs Python code: the table must be consistent.
+    if unlikely(self.on_removal is not None):
+        return release_told(self, leaving)
+    let_go(leaving)
+    return 0
+
+
+cdef int release_told(Store self, Leaving* leaving) except -1:
     cdef Left* left
     cdef uint32_t i
     try:
-        if self.on_removal is not None:
-            for i in range(leaving.count):
-                left = &leaving.items[i]
-                tell(self, left.key, left.value, left.kind, left.cause)
-    finally:
         for i in range(leaving.count):
-            Py_XDECREF(leaving.items[i].key)
-            Py_XDECREF(leaving.items[i].value)
-        if leaving.items != leaving.few:
-            free(leaving.items)
+            left = &leaving.items[i]
+            tell(self, left.key, left.value, left.kind, left.cause)
+    finally:
+        let_go(leaving)
     return 0
+
+
+cdef inline void let_go(Leaving* leaving) noexcept:
+    cdef uint32_t i
+    for i in range(leaving.count):
+        Py_DECREF(<object> leaving.items[i].key)
+        Py_DECREF(<object> leaving.items[i].value)
+    if unlikely(leaving.items != leaving.few):
+        free(leaving.items)
 
 
 cdef int tell(Store self, PyObject* key, PyObject* value, uint32_t kind, uint32_t cause) except -1:

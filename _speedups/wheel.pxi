@@ -30,10 +30,8 @@ cdef bint wheel_make(Table* t, int64_t now_) except False:
 
 
 cdef void wheel_remove(Table* t, uint32_t i) noexcept nogil:
-    # Unschedule the entry, if it is scheduled.
+    # Unschedule the entry, which is scheduled.
     cdef uint32_t prev = t.details[i].wheel_prev, next_ = t.details[i].wheel_next
-    if prev == NONE:
-        return
     if prev & IN_SLOT:
         prev &= ~<uint32_t> IN_SLOT
         t.wheel.slots[prev] = next_
@@ -43,7 +41,6 @@ cdef void wheel_remove(Table* t, uint32_t i) noexcept nogil:
         t.details[prev].wheel_next = next_
     if next_ != NONE:
         t.details[next_].wheel_prev = t.details[i].wheel_prev
-    t.details[i].wheel_prev = NONE
     t.wheel.scheduled -= 1
 
 
@@ -68,7 +65,7 @@ cdef void wheel_add(Table* t, uint32_t i, int64_t deadline) noexcept nogil:
 
 cdef inline void wheel_update(Table* t, uint32_t i, int64_t before, int64_t deadline) noexcept nogil:
     # The entry's deadline moved.
-    if t.details[i].wheel_prev != NONE:
+    if before != NEVER:
         if deadline >= before and deadline != NEVER:
             return  # it is moved on when its slot is emptied
         wheel_remove(t, i)

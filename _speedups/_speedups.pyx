@@ -22,7 +22,8 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     many        reading many keys at once
     demoting    expiring entries on request, their copies kept
     collect     the store as the garbage collector sees it
-    faces       the thin callers of a store: Front (a two-tier cache's), LocalFront (LocalCache's)
+    awaiting    a result that is there, as something to await
+    faces       the thin callers of a store: Front and AsyncFront (a two-tier cache's), LocalFront (LocalCache's)
     calls       which calls have which key, for memos
     memo        the thin caller under a cached function, from a call's arguments to its value
 
@@ -53,6 +54,7 @@ include "values.pxi"
 include "many.pxi"
 include "demoting.pxi"
 include "collect.pxi"
+include "awaiting.pxi"
 include "faces.pxi"
 include "calls.pxi"
 include "memo.pxi"

@@ -21,26 +21,65 @@ cdef class Front:
 
     def get(self, key, default=None):
         """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
-        cdef Table* t = self.t
-        cdef uint32_t i
-        cdef object value
-        if likely(is_str(<PyObject*> key) and t != NULL):
-            i = find_fresh(t, <PyObject*> key)
-            if likely(i != NONE):
-                policy_hit(t, i)
-                if likely(not t.entries[i].meta & KIND):
-                    t.hits += 1
-                    return <object> t.entries[i].value
-                value = rebuilt_hit(self.store, i, MISSING)
-                if value is not MISSING:
-                    return value
-            else:
-                t.misses += 1
+        cdef PyObject* found = local_hit(self.t, self.store, <PyObject*> key)
+        if likely(found != NULL):
+            return given(found)
         return self._missed(key, default)
 
     def _missed(self, key, default):
         """Answer a local miss; subclasses override it."""
         return default
+
+
+@cython.no_gc_clear
+cdef class AsyncFront:
+    """Base of a cache's asynchronous face: a local hit awaits nothing, and everything else goes to `_missed`."""
+
+    cdef Table* t
+    cdef Store store
+
+    def __init__(self, Store store not None):
+        if self.store is not None:
+            raise RuntimeError("an AsyncFront is made with its store once; make another one")
+        self.store = store
+        self.t = &store.t
+
+    def get(self, key, default=None):
+        """Return the fresh local value, to be awaited; without one, what `self._missed(key, default)` returns."""
+        cdef PyObject* found = local_hit(self.t, self.store, <PyObject*> key)
+        if likely(found != NULL):
+            return ready(given(found))
+        return self._missed(key, default)
+
+    def _missed(self, key, default):
+        """Answer a local miss, to be awaited; subclasses override it."""
+        return ready(default)
+
+
+cdef inline PyObject* local_hit(Table* t, Store store, PyObject* key) except? NULL:
+    # A new reference to what a caller gets for a hit (`given` makes an object of it); NULL for a miss.
+    cdef uint32_t i
+    cdef object value
+    if unlikely(not is_str(key) or t == NULL):
+        return NULL
+    i = find_fresh(t, key)
+    if unlikely(i == NONE):
+        t.misses += 1
+        return NULL
+    policy_hit(t, i)
+    if likely(not t.entries[i].meta & KIND):
+        t.hits += 1
+        return new_reference(t.entries[i].value)
+    value = rebuilt_hit(store, i, MISSING)
+    if value is MISSING:
+        return NULL
+    return new_reference(<PyObject*> value)
+
+
+cdef inline object ready(object value):
+    cdef _Ready result = _Ready.__new__(_Ready)
+    result.value = value
+    return result
 
 
 cdef int64_t span_of(object ttl, int64_t default) except -1:

@@ -48,6 +48,7 @@ cdef extern from *:
     /* The hash of an exact str, -1 if it has none yet: without the call that PyObject_Hash is. */
     #define tt_str_hash(o) (((PyASCIIObject *)(o))->hash)
     #define tt_is_str(o) (Py_TYPE(o) == &PyUnicode_Type)
+    #define tt_given(o) ((PyObject *)(o))
     /* Whether its type may be part of cycles; without the call that PyObject_IS_GC is. */
     #define tt_is_gc(o) PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_HAVE_GC)
 
@@ -75,6 +76,8 @@ cdef extern from *:
     Py_ssize_t str_hash "tt_str_hash"(PyObject*) noexcept nogil
     bint is_str "tt_is_str"(PyObject*) noexcept nogil
     bint is_gc "tt_is_gc"(PyObject*) noexcept nogil
+    PyObject* new_reference "Py_NewRef"(PyObject*) noexcept
+    object given "tt_given"(PyObject*)  # of a new reference, which becomes the object's
     bint same_str "tt_same_str"(PyObject*, PyObject*) noexcept nogil
     uint64_t mix64 "tt_mix64"(uint64_t) noexcept nogil
 

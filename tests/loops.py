@@ -1,9 +1,13 @@
 """An event loop on a thread of its own, so that tests of both faces can be written once, without `await`."""
 
 import asyncio
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
+
+from twotier import AsyncCache
 
 
 class LoopThread:
@@ -25,3 +29,45 @@ class LoopThread:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+
+LOADING = {"get_or_set", "get_or_set_many", "refresh"}
+"""Calls whose second argument is a loader."""
+
+
+def off_the_loop(loader: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return a loader that runs `loader` on a thread, where it may block, and call what runs things on the loop."""
+
+    @functools.wraps(loader)
+    async def awaited(*args: Any) -> Any:
+        return await asyncio.to_thread(loader, *args)
+
+    return awaited
+
+
+class Awaited:
+    """An `AsyncCache` that is called like a `Cache`: what is to be awaited is, on a loop."""
+
+    def __init__(self, cache: AsyncCache, loop: LoopThread):
+        self._cache = cache
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._cache, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if name in LOADING:
+                args = (args[0], off_the_loop(args[1]), *args[2:])
+
+            async def called() -> Any:
+                result = found(*args, **kwargs)
+                return await result if inspect.isawaitable(result) else result
+
+            return self._loop.run(called())
+
+        return call
+
+    def __contains__(self, key: str) -> bool:
+        return self.contains(key)

@@ -58,10 +58,16 @@ def test_the_readmes_example_can_be_pasted(tmp_path):
     assert "499500" in done.stdout
 
 
+def test_the_readmes_asynchronous_example_works(tmp_path):
+    """It says what it should, and leaves nothing behind."""
+    done = run(blocks(README)[1], "-", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "499500\n499500\n", "")
+
+
 def test_the_readmes_django_settings_work(tmp_path):
     """The settings shown for Django make a working default cache (here on a server of its own)."""
     pytest.importorskip("django")
-    settings = blocks(README)[1]
+    settings = blocks(README)[2]
     assert settings.startswith("CACHES = {")
     code = f"""
 {settings}

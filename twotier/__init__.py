@@ -1,5 +1,6 @@
 """twotier: a compiled in-process cache in front of Redis or Valkey, coherent, serving through outages."""
 
+from twotier.aio import AsyncCache
 from twotier.cache import Cache
 from twotier.errors import (
     ConfigurationError,
@@ -17,6 +18,7 @@ from twotier.writer import Writer
 
 __all__ = [
     "DEFAULT_TTL",
+    "AsyncCache",
     "Cache",
     "ConfigurationError",
     "Health",

@@ -1,6 +1,6 @@
 """Typed contract of the compiled local tier; `twotier.local._fallback` is its twin, name for name."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Literal, final
 
 from typing_extensions import disjoint_base
@@ -151,6 +151,16 @@ class Front:
         """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
     def _missed(self, key: str, default: Any) -> Any:
         """Answer a local miss; subclasses override it."""
+
+@disjoint_base
+class AsyncFront:
+    """Base of a cache's asynchronous face: a local hit awaits nothing, and everything else goes to `_missed`."""
+
+    def __init__(self, store: Store) -> None: ...
+    def get(self, key: str, default: Any = None) -> Coroutine[Any, Any, Any]:
+        """Return the fresh local value, to be awaited; without one, what `self._missed(key, default)` returns."""
+    def _missed(self, key: str, default: Any) -> Coroutine[Any, Any, Any]:
+        """Answer a local miss, to be awaited; subclasses override it."""
 
 @disjoint_base
 class LocalFront:

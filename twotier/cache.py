@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from twotier.aio import AsyncCache
 from twotier.core.calls import Calls
 from twotier.core.drive import drive
 from twotier.core.missing import MISSING
@@ -66,6 +68,18 @@ class Cache(Front):
         if not isinstance(url, str):
             raise ConfigurationError(f"url must be a str, got a {type(url).__name__}")
         return cls(url, **settings)
+
+    @cached_property
+    def aio(self) -> AsyncCache:
+        """The same cache for event loops: one local tier, link and set of connections; closing either closes both.
+
+        >>> import asyncio
+        >>> with Cache() as cache:
+        ...     cache.set("answer", 42)
+        ...     asyncio.run(cache.aio.get_many(["answer"]))
+        {'answer': 42}
+        """
+        return AsyncCache.of(self._calls)
 
     # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
     def _missed(self, key: str, default: Any) -> Any:

@@ -1,6 +1,7 @@
 """Caches in every mode that the contract holds for."""
 
 import pytest
+from loops import Awaited
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
@@ -23,15 +24,38 @@ def make(server, namespace):
         cache.close()
 
 
+@pytest.fixture(params=["Cache", "AsyncCache"])
+def face(request):
+    """What a cache is called through: gives it as it is, or its asynchronous face, awaited on a loop's thread."""
+    if request.param == "Cache":
+        return lambda cache: cache
+    loop = request.getfixturevalue("asyncio")
+    return lambda cache: Awaited(cache.aio, loop)
+
+
 @pytest.fixture(params=["local-only", "two-tier", "two-tier-cold"])
-def cache(request, namespace, make):
-    """A cache in each mode; "cold" holds nothing locally, so that every read is the remote tier's answer."""
+def cache(request, namespace, make, face):
+    """A cache in each mode, through each face; "cold" holds nothing locally: each read is the remote tier's answer."""
     if request.param == "local-only":
         with Cache(namespace=namespace) as cache:
-            yield cache
+            yield face(cache)
     elif request.param == "two-tier":
+        yield face(make())
+    else:
+        yield face(make(local_ttl=0.001))
+
+
+@pytest.fixture(params=["local-only", "two-tier"])
+def plain(request, namespace, make):
+    """A `Cache` in either mode, as it is."""
+    if request.param == "two-tier":
         yield make()
     else:
-        cache = make(local_ttl=0.001)
-        wait_for(lambda: live(cache), "the link is live")
-        yield cache
+        with Cache(namespace=namespace) as cache:
+            yield cache
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request):
+    """A running loop of either kind, on a thread of its own."""
+    return request.getfixturevalue(request.param)

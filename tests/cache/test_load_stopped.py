@@ -8,6 +8,7 @@ from waiting import wait_for
 from twotier.core.singleflight import SingleFlight
 
 
+@pytest.mark.parametrize("face", [lambda cache: cache], ids=["Cache"])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_followers_of_a_stopped_leader_take_over(cache, stop, monkeypatch):
     """A leader that is interrupted raises alone; one of those who waited for it loads, the others follow that one."""

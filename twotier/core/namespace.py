@@ -10,6 +10,7 @@ from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
 from twotier.coherence.listener import Listener
 from twotier.coherence.message import Kind, Message, MessageCodec
 from twotier.coherence.registry import release_listener, shared_listener
+from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
 from twotier.core.background import Background
 from twotier.core.counters import Counters
@@ -82,11 +83,13 @@ class Namespace:
         """Loads under way."""
         self.load_gate = LoadGate(self.options.max_concurrent_loads)
         self.background = Background(self.options.max_concurrent_loads)
+        self.tasks = Tasks()
 
     def close(self) -> None:
         """Give everything back; later calls do nothing."""
         self.closed = True
         self.background.close()
+        self.tasks.close()
         self.store.lose()
         self.store.clear()
 

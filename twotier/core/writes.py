@@ -6,7 +6,8 @@ trip; then installs under the token.
 Once the reply is here, what a concurrent reader has installed meanwhile is dropped, and what it may still want to
 install is void (`Store.apply`, as the message does everywhere else), so that a process reads its own writes without
 waiting for the echo of its message. A write that fails, or whose outcome is unknown, goes to the journal, and the local
-tier keeps the new value as a suspect: served here, never taken for fresh.
+tier keeps the new value as a suspect: served here, never taken for fresh. So does one whose caller is cancelled, or
+interrupted, in the middle.
 """
 
 from collections.abc import Iterable, Mapping
@@ -61,11 +62,11 @@ class Writes(Reads):
 
         try:
             put = yield from namespace.generations.write(make)
-        except RemoteError:
-            namespace.counters.remote_errors += 1
+        except BaseException as error:  # noqa: BLE001 - raised again by `_unless_failed`
             if not absent:
                 namespace.doubt({key: Doubt(op_id, seen or NO_OP, after(now, ttl))})
                 self._keep_suspect(key, value, payload, op_id, ttl, now)
+            self._unless_failed(error)
             return False
         if put:
             namespace.journal.settle(noted)
@@ -144,9 +145,9 @@ class Writes(Reads):
         publication = namespace.publication("clear", namespace.op_ids.next())
         try:
             yield SetGeneration(namespace.generations.key, new_name(), publication)
-        except RemoteError:
-            namespace.counters.remote_errors += 1
+        except BaseException as error:  # noqa: BLE001 - as in `set`
             namespace.doubt_everything()
+            self._unless_failed(error)
         namespace.store.clear()  # again: what was filled meanwhile is of the old generation
 
     def _open(self) -> TwoTierNamespace:
@@ -182,12 +183,12 @@ class Writes(Reads):
 
         try:
             yield from namespace.generations.write(make)
-        except RemoteError:
-            namespace.counters.remote_errors += 1
+        except BaseException as error:  # noqa: BLE001 - as in `set`
             expires = after(now, ttl)
             namespace.doubt({entry[0]: Doubt(op_id, op, expires) for entry, op in zip(entries, seen, strict=True)})
             for key, value, payload in entries:
                 self._keep_suspect(key, value, payload, op_id, ttl, now)
+            self._unless_failed(error)
             return
         namespace.journal.settle(noted)
         for (key, value, payload), token in zip(entries, tokens, strict=True):
@@ -213,14 +214,20 @@ class Writes(Reads):
 
         try:
             removed = yield from namespace.generations.write(make)
-        except RemoteError:
-            namespace.counters.remote_errors += 1
+        except BaseException as error:  # noqa: BLE001 - as in `set`
             namespace.doubt(dict.fromkeys(keys, Doubt(op_id, kept=kept)))
             apply(keys, op_tag(op_id))
+            self._unless_failed(error)
             return held
         apply(keys, op_tag(op_id))
         namespace.journal.settle(noted)
         return removed
+
+    def _unless_failed(self, error: BaseException) -> None:
+        """Count a failure of the remote tier; raise again what stopped us, which leaves the outcome as unknown."""
+        if not isinstance(error, RemoteError):
+            raise error
+        self._namespace.counters.remote_errors += 1
 
     def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:
         """Put what the remote tier has now if the token stands, and void what readers took before the reply."""

@@ -1,6 +1,6 @@
 """The thin callers of the Python twin: a two-tier cache's base, and LocalCache's."""
 
-from collections.abc import Hashable
+from collections.abc import Coroutine, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from twotier.options import DEFAULT_TTL, Ttl, ttl_ns
@@ -30,6 +30,31 @@ class Front:
     def _missed(self, key: str, default: Any) -> Any:  # noqa: ARG002 - subclasses use the key
         """Answer a local miss; subclasses override it."""
         return default
+
+
+class AsyncFront:
+    """Base of a cache's asynchronous face: a local hit awaits nothing, and everything else goes to `_missed`."""
+
+    __slots__ = ("__store",)
+
+    def __init__(self, store: "Store") -> None:
+        self.__store = store
+
+    def get(self, key: str, default: Any = None) -> Coroutine[Any, Any, Any]:
+        """Return the fresh local value, to be awaited; without one, what `self._missed(key, default)` returns."""
+        if type(key) is str:
+            value = self.__store.get(key, _MISSING)
+            if value is not _MISSING:
+                return _ready(value)
+        return self._missed(key, default)
+
+    def _missed(self, key: str, default: Any) -> Coroutine[Any, Any, Any]:  # noqa: ARG002 - subclasses use the key
+        """Answer a local miss, to be awaited; subclasses override it."""
+        return _ready(default)
+
+
+async def _ready(value: Any) -> Any:
+    return value
 
 
 class LocalFront:

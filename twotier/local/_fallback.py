@@ -4,7 +4,7 @@ A dict of entries under one lock. What is past its stale window leaves through a
 write. Python code of others (`__eq__`, weighers, codecs, listeners) can run inside and call back: what leaves the
 table is collected and released last. Beside this file: `_orders.py` and `_adaptive.py` (eviction), `_tokens.py` (fill
 tokens), `_deadlines.py` (expiry), `_values.py` (what is kept and handed out), `_leaving.py` (removal listeners),
-`_faces.py` (Front and LocalFront), `_memo.py` (Memo).
+`_faces.py` (Front, AsyncFront and LocalFront), `_memo.py` (Memo).
 """
 
 import os
@@ -16,7 +16,7 @@ from twotier.clock import NEVER, Clock, SystemClock
 from twotier.errors import ConfigurationError
 from twotier.local._adaptive import Adaptive
 from twotier.local._deadlines import Deadlines, deadline_of
-from twotier.local._faces import Front, LocalFront
+from twotier.local._faces import AsyncFront, Front, LocalFront
 from twotier.local._leaving import Leaving, Listener
 from twotier.local._memo import Memo
 from twotier.local._orders import Entry, Lfu, Lru, Order
@@ -24,7 +24,7 @@ from twotier.local._table import Table
 from twotier.local._tokens import Tokens
 from twotier.local._values import Values
 
-__all__ = ["Front", "LocalFront", "Memo", "Store", "now"]
+__all__ = ["AsyncFront", "Front", "LocalFront", "Memo", "Store", "now"]
 
 _PER_WRITE: Final = 8
 _PER_EXPIRE: Final = 1024

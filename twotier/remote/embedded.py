@@ -2,7 +2,8 @@
 
 It listens on a unix socket in a directory that only this user can enter (and on a loopback port when asked), keeps
 nothing on disk, and is stopped by the process that started it, by process id: at `stop`, when the object is
-collected, or at exit. Children that were forked meanwhile use it and leave it alone.
+collected, or at exit. Children that were forked meanwhile use it and leave it alone. If the process dies without that
+(SIGKILL, a crash), the server goes with it, and with the last of those children.
 """
 
 import contextlib
@@ -19,9 +20,10 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from twotier.errors import ConfigurationError, RemoteUnavailable
+from twotier.remote.watcher import Watcher
 
 _LONGEST_SOCKET_PATH: Final = 100
 """Bytes that every platform's `sun_path` takes."""
@@ -103,14 +105,7 @@ class EmbeddedServer:
             os.unlink(self._socket)  # noqa: PTH108 - the path is a str
         log = Path(self._directory, "server.log")
         with log.open("ab") as output:
-            self._child.process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
-                [self._binary, *self._arguments()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._directory,
-                start_new_session=True,  # an interrupt from the terminal reaches us alone; we stop the server
-            )
+            self._child.start([self._binary, *self._arguments()], output, self._directory)
         deadline = time.monotonic() + _PATIENCE
         while not _answers(self._socket):
             if not self.running or time.monotonic() > deadline:
@@ -161,11 +156,24 @@ class EmbeddedServer:
 class _Child:
     """The server process, apart from its face, so that the finalizer can hold it; only the parent ends it."""
 
-    __slots__ = ("_owner", "process")
+    __slots__ = ("_owner", "_watcher", "process")
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
+        self._watcher: Watcher | None = None
         self._owner = os.getpid()
+
+    def start(self, command: list[str], output: IO[bytes], directory: str) -> None:
+        self._dismiss()
+        self.process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            start_new_session=True,  # an interrupt from the terminal reaches us alone; we stop the server
+        )
+        self._watcher = Watcher(self.process.pid, directory)
 
     def end(self, number: signal.Signals) -> None:
         process = self.process
@@ -179,6 +187,12 @@ class _Child:
             process.kill()
             process.wait()
         self.process = None
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.dismiss()
 
 
 def _finish(child: _Child, directory: str, owner: int) -> None:

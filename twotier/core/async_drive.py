@@ -1,0 +1,116 @@
+"""The asynchronous driver: runs a flow to its end as part of the caller's task, awaiting what it yields.
+
+It does for tasks what `drive` does for threads, command by command. Futures are those of `concurrent.futures`, which
+threads and the tasks of any loop share: whoever stops waiting for one leaves it as it is.
+"""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from twotier.core.commands import Load, Pause, Spawn, Wait
+from twotier.core.drive import Flow
+from twotier.errors import TwoTierError
+from twotier.remote.async_executor import AsyncExecutor
+
+R = TypeVar("R")
+
+
+class Tasks:
+    """Flows in the background, each a task of the loop that asked for it; held here, as its loop doesn't."""
+
+    __slots__ = ("_closed", "_tasks")
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def run(self, flow: Flow[R], executor: AsyncExecutor | None) -> Future[R]:
+        """Run `flow` in a copy of the caller's context; return the future of its result, cancelled if its task is."""
+        if self._closed:
+            raise TwoTierError("the cache is closed; make a new one")
+        for task in list(self._tasks):
+            if task.get_loop().is_closed():
+                self._tasks.discard(task)  # it won't end by itself
+        future: Future[R] = Future()
+        task = asyncio.get_running_loop().create_task(async_drive(flow, executor, self))
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._ended(task, flow, future))
+        return future
+
+    def close(self) -> None:
+        """Take no more flows; those under way go on."""
+        self._closed = True
+
+    def _ended(self, task: asyncio.Task[R], flow: Flow[R], future: Future[R]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            if inspect.getgeneratorstate(flow) == inspect.GEN_CREATED:
+                _stop(flow)
+            future.cancel()
+        elif (error := task.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+
+async def async_drive(flow: Flow[R], executor: AsyncExecutor | None, tasks: Tasks) -> R:
+    """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled.
+
+    So is CancelledError: a flow that is stopped puts in order what it has begun.
+    """
+    try:
+        command = next(flow)
+        while True:
+            try:
+                if isinstance(command, Load):
+                    result = await _called(command.loader)
+                elif isinstance(command, Wait):
+                    result = await _result(command.future, command.seconds)
+                elif isinstance(command, Pause):
+                    await asyncio.sleep(command.seconds)
+                    result = None
+                elif isinstance(command, Spawn):
+                    result = tasks.run(command.flow, executor)
+                else:
+                    assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
+                    result = await executor.run(command)
+            except BaseException as error:  # noqa: BLE001 - the flow decides
+                command = flow.throw(error)
+            else:
+                command = flow.send(result)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def _called(function: Callable[[], Any]) -> Any:
+    """Return what `function` returns, awaited if that is to be awaited."""
+    result = function()
+    return await result if inspect.isawaitable(result) else result
+
+
+async def _result(future: Future[R], seconds: float | None) -> R:
+    """Return the result of a future that other threads and loops may wait for as well; TimeoutError past `seconds`."""
+    if not future.done():
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # our loop is closed, and we with it
+                loop.call_soon_threadsafe(ended.set)
+
+        future.add_done_callback(wake)
+        async with asyncio.timeout(seconds):
+            await ended.wait()
+    return future.result()
+
+
+def _stop(flow: Flow[Any]) -> None:
+    """Stop a flow whose task was cancelled before it began: it begins, to put in order what it was given."""
+    with contextlib.suppress(StopIteration, asyncio.CancelledError):
+        next(flow)
+        flow.throw(asyncio.CancelledError())
+    flow.close()

@@ -125,6 +125,7 @@ def main() -> int:
                         during.wrong += 1
                         print(f"    {each}")
                 total += during
+                crew.wait_until_rewritten()
                 slowest_recovery = max(slowest_recovery, recovered)
         print(line("all", total, slowest_recovery))
         print(

@@ -87,6 +87,12 @@ class Crew:
                 raise TimeoutError(f"not recovered within {patience} s")
             time.sleep(0.005)
 
+    def wait_until_rewritten(self) -> None:
+        """Wait until every key has been written again: a recovery removes what was written in an outage."""
+        enough = self.writes + 2 * self._keys
+        while self.writes < enough:
+            time.sleep(0.005)
+
     def close(self) -> None:
         """End every process and thread."""
         self._ending.set()

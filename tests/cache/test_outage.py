@@ -186,14 +186,14 @@ def test_threads_that_miss_together_in_an_outage_load_once(cache, own_server, mo
 
 
 def test_many_outages_leave_nothing_behind(cache, own_server):
-    """Threads and file descriptors are as many after ten outages as before."""
+    """Threads and file descriptors are as many after a hundred outages as before."""
     cache.set("key", 1)
 
     def open_files():
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
     before = threading.active_count(), open_files()
-    for _ in range(10):
+    for _ in range(100):
         own_server.kill()
         wait_for(lambda: cache.get("nothing") is None and cache.health().breaker != "closed", "away")
         own_server.start()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from scene import recovered
+from waiting import wait_for
 
 from twotier.testing import assert_coherent
 from twotier.testing.faults import BOTH_WAYS
@@ -66,6 +67,40 @@ def timed(call):
     began = time.perf_counter()
     answer = call()
     return answer, time.perf_counter() - began
+
+
+def hit_p99(cache):
+    """Return the time (ns) that 99 of 100 local hits take at most."""
+    get, clock, taken = cache.get, time.perf_counter_ns, []
+    for _ in range(3000):
+        began = clock()
+        get("hot")
+        taken.append(clock() - began)
+    return statistics.quantiles(taken, n=100)[98]
+
+
+@pytest.mark.parametrize("fault", ["blackhole", "blackhole of replies", "resets", "hang"])
+def test_hits_do_not_notice(scene, fault):
+    """While their freshness is still proven, local hits take at p99 at most twice what they take undisturbed."""
+    strike, heal = FAULTS[fault]
+    cache, ratios = scene.cache, []
+    for _ in range(10):  # what else the machine does is in some of them
+        wait_for(lambda: recovered(cache), "recovered")
+        scene.refill()
+        hits = cache.stats().local_hits
+        quiet = hit_p99(cache)
+        strike(scene)
+        try:
+            for number in range(3 if fault == "resets" else 0):  # these open the breaker, so that recovery is at work
+                cache.get(f"nothing {number}")
+            ratio = hit_p99(cache) / quiet
+        finally:
+            heal(scene)
+        if cache.stats().local_hits - hits >= 6000:  # else the link was lost meanwhile
+            ratios.append(ratio)
+            if ratio <= 2.0:
+                return
+    pytest.fail(f"slower each time: {ratios}")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

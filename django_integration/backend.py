@@ -1,22 +1,21 @@
 """`TwoTierCache`: Django's cache API on a two-tier cache."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from django.core.cache import InvalidCacheBackendError
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from twotier.errors import ConfigurationError, SerializationError
 
 from .async_methods import AsyncMethods
 from .configuration import options_of, target_of
 from .errors import UncacheableError
-from .shared import SharedCache, shared_caches
+from .naming import MISSING, counting, loader_of, storing
+from .shared import shared_caches
 
-_MISSING: Final = object()
 
-
-class TwoTierCache(AsyncMethods, BaseCache):
+class TwoTierCache(AsyncMethods):
     """A Django cache backend with two tiers: this process's memory, in front of Redis or Valkey.
 
     `LOCATION` is a URL, or "" for the local tier alone; `OPTIONS` are the fields of `twotier.Options` except `ttl`,
@@ -28,65 +27,24 @@ class TwoTierCache(AsyncMethods, BaseCache):
     RemoteUnavailable.
     """
 
-    _stem: str | None
-    """What Django's own key function puts before a key; None where another function makes the keys."""
-
     def __init__(self, location: object, params: dict[str, Any]) -> None:
         super().__init__(params)
         try:
-            self.cache: Final[SharedCache] = shared_caches.of(target_of(location), options_of(params))
+            self.cache = shared_caches.of(target_of(location), options_of(params))
         except ConfigurationError as error:
             raise InvalidCacheBackendError(f"LOCATION: {error}") from error
-        """The `twotier.Cache` behind this backend, for its stats and health; its keys are what `make_key` returns."""
-        self._peek = self.cache.peek
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in ("key_func", "key_prefix", "version"):  # Django allows to change them at any time
-            self._stem = self._stem_now()
-
-    def _stem_now(self) -> str | None:
-        # BaseCache.__init__ sets key_func last: until then there is no telling.
-        if type(self).make_key is BaseCache.make_key and getattr(self, "key_func", None) is default_key_func:
-            return f"{self.key_prefix}:{self.version}:"
-        return None
-
-    # Reading. A key that memcached would refuse draws a CacheKeyWarning when it is written and when it is missed. On a
-    # local hit it isn't looked at again, unless a key function of the user's own made it.
+    # Reading
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value under `key`, or `default`."""
-        stem = self._stem
-        if stem is None or version is not None:
-            return self.cache.get(self.make_and_validate_key(key, version), default)
-        made = f"{stem}{key!s}"
-        value = self._peek(made, _MISSING)
-        if value is not _MISSING:
-            return value
-        self.validate_key(made)
-        return self.cache.get(made, default)
-
-    async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """As `get`; a local hit awaits nothing."""
-        stem = self._stem
-        if stem is not None and version is None:
-            value = self._peek(f"{stem}{key!s}", _MISSING)
-            if value is not _MISSING:
-                return value
-        return await super().aget(key, default, version)
+        made, value = self.local(key, version)
+        return value if value is not MISSING else self.cache.get(made, default)
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
         """Return the values there are, by the keys asked for, in one trip."""
-        stem = self._stem
-        if stem is None or version is not None:
-            made = {self.make_and_validate_key(key, version): key for key in keys}
-            found = self.cache.get_many(made)
-        else:
-            made = {f"{stem}{key!s}": key for key in keys}
-            found = self.cache.get_many(made)
-            for missed in made.keys() - found.keys():
-                self.validate_key(missed)
-        return {made[key]: value for key, value in found.items()}
+        names = self.names(keys, version)
+        return self.by_key(names, self.cache.get_many(names), version)
 
     def has_key(self, key: Any, version: int | None = None) -> bool:
         """Tell whether `key` is there."""
@@ -97,18 +55,14 @@ class TwoTierCache(AsyncMethods, BaseCache):
     def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """Put `value`; UncacheableError if it can't be pickled or is too large."""
         made = self.make_and_validate_key(key, version)
-        try:
+        with storing():
             self.cache.set(made, value, self.get_backend_timeout(timeout))
-        except SerializationError as error:
-            raise UncacheableError(str(error)) from error
 
     def add(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
         made = self.make_and_validate_key(key, version)
-        try:
+        with storing():
             return self.cache.add(made, value, self.get_backend_timeout(timeout))
-        except SerializationError as error:
-            raise UncacheableError(str(error)) from error
 
     def set_many(
         self, data: dict[Any, Any], timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
@@ -135,14 +89,11 @@ class TwoTierCache(AsyncMethods, BaseCache):
     ) -> Any:
         """Return the value under `key`; without one, `default`, or what it returns when called, which is stored.
 
-        Of the threads of a process that miss one key at once, one calls `default`.
+        Of the threads and tasks of a process that miss one key at once, one calls `default`.
         """
         made = self.make_and_validate_key(key, version)
-        loader = default if callable(default) else lambda: default
-        try:
-            return self.cache.get_or_set(made, loader, self.get_backend_timeout(timeout))
-        except SerializationError as error:
-            raise UncacheableError(str(error)) from error
+        with storing():
+            return self.cache.get_or_set(made, loader_of(default), self.get_backend_timeout(timeout))
 
     def touch(self, key: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Give `key` a new timeout; False if it isn't there, or the remote tier is away."""
@@ -155,10 +106,8 @@ class TwoTierCache(AsyncMethods, BaseCache):
         sum isn't, RemoteError while the remote tier doesn't answer.
         """
         made = self.make_and_validate_key(key, version)
-        try:
+        with counting(key):
             return self.cache.incr(made, delta, create=False)
-        except KeyError:
-            raise ValueError(f"Key '{key}' not found") from None
 
     # Removing
 
@@ -173,9 +122,3 @@ class TwoTierCache(AsyncMethods, BaseCache):
     def clear(self) -> None:
         """Remove every entry of the namespace, in every process: those of all prefixes and versions, nothing else."""
         self.cache.clear()
-
-    def get_backend_timeout(self, timeout: float | None = DEFAULT_TIMEOUT) -> float | None:
-        """Return a timeout as a ttl: seconds, 0 for one that is past, None for no expiry."""
-        if timeout is DEFAULT_TIMEOUT:
-            timeout = self.default_timeout
-        return None if timeout is None else max(0, timeout)

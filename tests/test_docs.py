@@ -11,6 +11,7 @@ import pytest
 from project import ROOT, modules
 
 import twotier
+from twotier import WriteBehindOptions
 from twotier.options import Options, OptionsDict
 
 README = (ROOT / "README.md").read_text()
@@ -121,6 +122,15 @@ def test_options_are_documented():
     """The design page's table has every option, in order, and nothing else."""
     table = DESIGN.partition("### Options")[2].partition("###")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == list(Options.__dataclass_fields__)
+
+
+def test_the_options_of_write_behind_are_documented():
+    """The table on the page about patterns has every option, in order, with its default."""
+    fields = WriteBehindOptions.__dataclass_fields__.values()
+    shown = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PATTERNS, flags=re.MULTILINE)
+    assert [(name, eval(given.replace(" ", "_"))) for name, given in shown] == [
+        (one.name, one.default) for one in fields
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

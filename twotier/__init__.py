@@ -2,7 +2,10 @@
 
 from twotier.aio import AsyncCache
 from twotier.cache import Cache
+from twotier.core.behind.reports import DeadLetter, WriteBehindStats
+from twotier.core.behind.settings import WriteBehindOptions
 from twotier.errors import (
+    BacklogFull,
     ConfigurationError,
     LoaderError,
     RemoteError,
@@ -14,13 +17,16 @@ from twotier.errors import (
 from twotier.local.localcache import LocalCache
 from twotier.options import DEFAULT_TTL, Options
 from twotier.stats import Health, Stats
+from twotier.write_behind import WriteBehind
 from twotier.writer import Writer
 
 __all__ = [
     "DEFAULT_TTL",
     "AsyncCache",
+    "BacklogFull",
     "Cache",
     "ConfigurationError",
+    "DeadLetter",
     "Health",
     "LoaderError",
     "LocalCache",
@@ -31,5 +37,8 @@ __all__ = [
     "SerializationError",
     "Stats",
     "TwoTierError",
+    "WriteBehind",
+    "WriteBehindOptions",
+    "WriteBehindStats",
     "Writer",
 ]

@@ -27,3 +27,7 @@ class RemoteUnavailable(RemoteError):  # noqa: N818 - the field's name
 
 class LoaderError(TwoTierError):
     """Several loaders failed in one call; `__cause__` is an ExceptionGroup of what they raised."""
+
+
+class BacklogFull(TwoTierError):  # noqa: N818 - as queue.Full
+    """A write-behind has `max_backlog` writes waiting, and none got through within `max_wait`; nothing was written."""

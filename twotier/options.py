@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol, TypedDict
 
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.errors import ConfigurationError
-from twotier.writer import Writer
+from twotier.writer import Writer, is_writer
 
 Policy = Literal["lru", "lfu", "adaptive"]
 
@@ -223,7 +223,7 @@ class Options:
             given = getattr(self, name)
             _expect(given is None or callable(given), name, given, "None or a callable")
         _expect(
-            self.writer is None or all(callable(getattr(self.writer, name, None)) for name in ("write", "delete")),
+            self.writer is None or is_writer(self.writer),
             "writer", self.writer, "None or an object with the methods write and delete (see Writer)",
         )  # fmt: skip
         _expect(

@@ -33,3 +33,8 @@ class Writer(Protocol):
     def delete(self, keys: Sequence[str]) -> Any:
         """Remove keys, which needn't be there."""
         ...
+
+
+def is_writer(given: object) -> bool:
+    """Tell whether `given` has a writer's methods."""
+    return not isinstance(given, type) and all(callable(getattr(given, name, None)) for name in ("write", "delete"))

@@ -178,7 +178,7 @@ class Write(Generic[R]):
         return self.outcome(results)
 
 
-def _put(key: bytes, data: bytes, ttl_ms: int | None, *flags: bytes) -> bytes:
+def put(key: bytes, data: bytes, ttl_ms: int | None, *flags: bytes) -> bytes:
     life = () if ttl_ms is None else (b"PX", b"%d" % ttl_ms)
     return pack(b"SET", key, data, *life, *flags)
 
@@ -196,7 +196,7 @@ class Put(Write[bool]):
 
     def steps(self) -> list[bytes]:
         """SET, with its expiry."""
-        return [_put(self.key, self.data, self.ttl_ms, *((b"NX",) if self.absent else ()))]
+        return [put(self.key, self.data, self.ttl_ms, *((b"NX",) if self.absent else ()))]
 
     def outcome(self, results: list[Any]) -> bool:
         """Tell whether SET wrote."""
@@ -213,7 +213,7 @@ class PutMany(Write[None]):
 
     def steps(self) -> list[bytes]:
         """SET, once an item."""
-        return [_put(*item) for item in self.items]
+        return [put(*item) for item in self.items]
 
     @property
     def count(self) -> int:
@@ -238,7 +238,7 @@ class Remove(Write[int]):
 
     def outcome(self, results: list[Any]) -> int:
         """Return the count."""
-        return _integer(results[0])
+        return integer(results[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ class Expire(Write[bool]):
 
     def outcome(self, results: list[Any]) -> bool:
         """Tell what EXISTS said."""
-        return _integer(results[0]) == 1
+        return integer(results[0]) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +287,7 @@ class Increment(Write[int | None]):
     def steps(self) -> list[bytes]:
         """SET NX and INCRBY."""
         life = self.ttl_ms if self.create else _LAST_MOMENT
-        return [_put(self.key, b"0", life, b"NX"), pack(b"INCRBY", self.key, b"%d" % self.delta)]
+        return [put(self.key, b"0", life, b"NX"), pack(b"INCRBY", self.key, b"%d" % self.delta)]
 
     @property
     def count(self) -> int:
@@ -298,7 +298,7 @@ class Increment(Write[int | None]):
         """Return the sum, unless it stands in a key that was missing and isn't wanted."""
         if results[0] is not None and not self.create:
             return None
-        return _integer(results[1])
+        return integer(results[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +315,7 @@ class TimeLeft:
 
     def parse(self, replies: list[Any]) -> int:
         """Return the time."""
-        left = _integer(replies[0])
+        left = integer(replies[0])
         return KEY_MISSING if 0 <= left <= _LAST_MOMENT else left
 
 
@@ -354,7 +354,7 @@ class SetGeneration(Write[None]):
 
     def steps(self) -> list[bytes]:
         """SET without expiry."""
-        return [_put(self.key, self.value, None)]
+        return [put(self.key, self.value, None)]
 
     def outcome(self, results: list[Any]) -> None:
         """Return nothing: no error is success."""
@@ -390,7 +390,7 @@ def fetched(data: Any, pttl: Any) -> Fetched:
     raise OutOfStepError("GET")
 
 
-def _integer(reply: Any) -> int:
+def integer(reply: Any) -> int:
     if type(check(reply)) is not int:
         raise OutOfStepError("a command that counts")
     return reply  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from twotier.clock import SECOND, SystemClock
 from twotier.errors import SerializationError
 from twotier.options import Options
 from twotier.remote.codecs import Codec, Pickle, RestrictedPickle
-from twotier.remote.envelope import ENVELOPE_BYTES, Envelope
+from twotier.remote.envelope import ENVELOPE_BYTES, Envelope, Sealed
 
 _LOWEST: Final = -(1 << 63)
 _HIGHEST: Final = (1 << 63) - 1
@@ -102,6 +102,15 @@ class Values:
                     return None
         self._complain("foreign, damaged, too large, or signed with another secret")
         return None
+
+    def wrap(self, key: bytes, op_id: bytes, payload: bytes) -> bytes:
+        """Return any payload in an envelope for `key`: as `seal`, also for what stands raw under a key."""
+        return self._envelope.seal(key, op_id, payload, self._codec.flag)
+
+    def unwrap(self, key: bytes, data: bytes) -> Sealed | None:
+        """Return what `wrap` put into `data`; None if that is foreign or damaged."""
+        sealed = self._envelope.open(key, data)
+        return sealed if sealed is not None and sealed.flags == self._codec.flag else None
 
     def _complain(self, reason: str) -> None:
         now = self._clock.now()

@@ -1,0 +1,64 @@
+"""What waits for the source in one process: how it is grouped, parted, and tried again."""
+
+from twotier.clock import SECOND, ManualClock
+from twotier.core.behind.entries import Change
+from twotier.core.behind.settings import WriteBehindOptions
+from twotier.core.behind.waiting import Waiting
+from twotier.remote.marks import Written
+
+
+def waiting_for(keys, **settings):
+    """Return what waits for the source: one put a key."""
+    waiting = Waiting(WriteBehindOptions(**settings))
+    for number, key in enumerate(keys):
+        waiting.add(Change(b"%d-0" % number, key, number, Written(b"", b""), []))
+    return waiting
+
+
+def test_failing_keys_part_by_halves():
+    """A bad key in a batch of 100 stands alone after seven rounds, and no good one fails more often than that."""
+    waiting, clock = waiting_for(map(str, range(100)), batch_size=100, max_attempts=3), ManualClock()
+    sizes = []
+    while waiting:
+        group = waiting.group(clock.now())
+        if not group:
+            clock.advance(max(0, waiting.next_due() - clock.now()) / SECOND)
+            continue
+        sizes.append(len(group))
+        if all(item.change.key != "61" for item in group):
+            waiting.done(group)
+            continue
+        waiting.failed(group, "bad", clock.now())
+        if waiting.hopeless(group):
+            waiting.done(group)
+            assert (group[0].change.key, group[0].parted, group[0].alone) == ("61", 7, 3)
+    assert sizes[0] == 100
+    assert len(sizes) < 30
+
+
+def test_pauses_double_up_to_the_longest_and_are_cut_at_random():
+    """A key that fails alone is tried after first_backoff, twice that, and so on, up to max_backoff."""
+    waiting, clock = waiting_for(["key"], first_backoff=1.0, max_backoff=8.0, max_attempts=9), ManualClock()
+    pauses = []
+    for _ in range(7):
+        waiting.failed(waiting.group(clock.now()), "bad", clock.now())
+        pauses.append((waiting.next_due() - clock.now()) / SECOND)
+        assert waiting.group(clock.now()) == []
+        clock.advance(pauses[-1])
+    for pause, longest in zip(pauses, (1, 2, 4, 8, 8, 8, 8), strict=True):
+        assert longest / 2 <= pause <= longest
+    assert len(set(pauses)) == len(pauses)
+
+
+def test_a_later_change_takes_the_place_of_one_that_waits():
+    """It has the turn of the earlier one, and stands for both entries; puts and deletes are never mixed."""
+    waiting, now = waiting_for(["a", "b"]), 0
+    waiting.failed(waiting.group(now), "bad", now)
+    waiting.add(Change(b"9-0", "a", "new", Written(b"", None), []))
+    assert waiting.group(now) == []
+    now = waiting.next_due() + SECOND
+    groups = []
+    while group := waiting.group(now):
+        groups.append([(item.change.key, item.change.value, item.ids) for item in group])
+        waiting.done(group)
+    assert groups == [[("a", "new", [b"0-0", b"9-0"])], [("b", 1, [b"1-0"])]]

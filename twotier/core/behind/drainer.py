@@ -1,0 +1,338 @@
+"""Draining: one process at a time takes what is in the stream to the source, in order for each key.
+
+A lease on the server says which process that is. It is renewed while the process lives, however long a call of the
+writer takes; when the process was killed, the lease ends by itself, and the next one begins with what was read and not
+acknowledged. An entry is acknowledged after the source has it: it gets there at least once.
+
+Whatever goes wrong with the server, the drainer forgets what it has read and begins anew, since only in the order of
+the stream is it safe to go on: a change whose acknowledgement failed must not be written again after a later one of its
+key.
+
+A retried dead letter is written in its turn of the stream, unless a later change of its key waits; and the letters of
+a key leave when a later change of it is written.
+"""
+
+import logging
+import secrets
+from dataclasses import replace
+from typing import Final
+
+from twotier.clock import SECOND
+from twotier.coherence.occasional import OccasionalLog
+from twotier.core.behind.entries import Change, Entries, Retry, marks_on
+from twotier.core.behind.reports import DrainCounters
+from twotier.core.behind.settings import WriteBehindOptions
+from twotier.core.behind.waiting import Item, Waiting
+from twotier.core.commands import Load
+from twotier.core.drive import Flow
+from twotier.core.generation import ATTEMPTS
+from twotier.core.keys import as_bytes
+from twotier.core.namespace import TwoTierNamespace
+from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.opid import op_tag
+from twotier.remote.conditional import EndLease
+from twotier.remote.fenced import Fenced
+from twotier.remote.marks import EndLoads, RemoveOther
+from twotier.remote.stream import NEW, Deliveries, Entry, Range, ReadGroup, RenewLease, Settle, TakeDrain
+from twotier.writer import Writer
+
+FIRST_LOOK: Final = 0.005
+LAST_LOOK: Final = 0.1
+"""Seconds between two looks at an empty stream: doubled from the first to the last."""
+STANDBY: Final = 1.0
+"""Most seconds between two attempts to take over."""
+AWAY: Final = 0.25
+"""Seconds until a server that is away is asked again."""
+REFUSED: Final = 1.0
+"""Seconds until one that refuses is."""
+_MARGIN: Final = 4
+"""Share of the lease that must be left for a call of the writer to begin: one part in so many."""
+_START: Final = b"0"
+
+
+class Drainer:
+    """The drainer of one namespace in one process: `step` again and again, `renew` meanwhile, `release` at the end."""
+
+    def __init__(
+        self,
+        namespace: TwoTierNamespace,
+        writer: Writer,
+        options: WriteBehindOptions,
+        entries: Entries,
+        counters: DrainCounters,
+    ) -> None:
+        self._namespace, self._writer, self._options, self._entries = namespace, writer, options, entries
+        self._counters = counters
+        self._log = OccasionalLog(namespace.clock)
+        self._token = secrets.token_bytes(16)
+        self._held_until = 0
+        """Until when we know the lease to be ours (ns); 0: not at all."""
+        self._took = False
+        """Whether the lease may be ours, as far as the server knows."""
+        self._ours = False
+        """Whether what was read so far was read under the lease that we have."""
+        self._count = options.batch_size
+        """Entries to read at once: halved when they take too long, as values may be large."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget what was read."""
+        self._ours = False
+        self._waiting = Waiting(self._options)
+        self._letters: dict[str, list[bytes]] = {}
+        """Ids of the dead letters, by key."""
+        self._pending: bytes | None = _START
+        """Where to go on among what was read and not acknowledged; None: through with it."""
+        self._pause = FIRST_LOOK
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process is the one that drains."""
+        return self._ours and self._holds()
+
+    def step(self) -> Flow[float]:
+        """Do the next thing there is to do; return the seconds until there may be more."""
+        try:
+            if not (yield from self._hold()):
+                return min(STANDBY, self._options.drain_lease / 4)
+            read = yield from self._read()
+            if self._pending is not None and self._waiting.room > 0:
+                return 0.0  # first all that was read before: what the source may have already isn't to go back
+            wrote = yield from self._write()
+        except RemoteError as error:
+            self._namespace.counters.remote_errors += 1
+            self._begin()
+            self._held_until = 0  # the group may be gone: it is made where the lease is taken
+            return AWAY if isinstance(error, RemoteTimeout | RemoteUnavailable) else REFUSED
+        except BaseException:
+            self._begin()
+            raise
+        if read or wrote:
+            self._pause = FIRST_LOOK
+            return 0.0
+        self._pause = min(2 * self._pause, LAST_LOOK)
+        due = self._waiting.next_due()
+        left = self._pause if due is None else (due - self._namespace.clock.now()) / SECOND
+        return max(0.0, min(self._pause, left))
+
+    def renew(self) -> Flow[None]:
+        """Prolong the lease if it is ours; called at least every third of its life."""
+        if not self._held_until:
+            return
+        asked = self._namespace.clock.now()
+        try:
+            ours = yield RenewLease(self._entries.lease, self._token, self._lease_ms)
+        except RemoteError:
+            return  # it may still be ours, until the end that we know of
+        self._held_until = asked + self._options.lease_ns if ours else 0
+
+    def release(self) -> Flow[None]:
+        """Give the lease back, so that another process needn't wait for its end."""
+        self._held_until = 0
+        self._begin()
+        if self._took:
+            try:
+                yield EndLease(self._entries.lease, self._token)
+            except RemoteError:
+                self._namespace.counters.remote_errors += 1
+
+    @property
+    def _lease_ms(self) -> int:
+        return max(1, self._options.lease_ns // 1_000_000)
+
+    def _holds(self, spare: int = 0) -> bool:
+        return self._namespace.clock.now() + spare < self._held_until
+
+    def _hold(self) -> Flow[bool]:
+        """See to it that the lease is ours, and that we know what its last holder left behind."""
+        if self._ours and self._holds(self._options.lease_ns // _MARGIN):
+            return True
+        if not self._holds(self._options.lease_ns // _MARGIN):
+            self._begin()
+            asked = self._namespace.clock.now()
+            names = self._entries
+            self._held_until = 0
+            if not (yield TakeDrain(names.lease, self._token, self._lease_ms, names.stream)):
+                return False
+            self._took = True
+            if not (yield RenewLease(names.lease, self._token, self._lease_ms)):  # it may have been ours for long
+                return False
+            self._held_until = asked + self._options.lease_ns
+        yield from self._learn_letters()
+        self._ours = True
+        return True
+
+    def _learn_letters(self) -> Flow[None]:
+        start = b"-"
+        while letters := (yield from self._sized(Range(self._entries.dead, start, self._count))):
+            for letter in letters:
+                change = self._entries.exhume(letter)
+                if change is not None:
+                    self._letters.setdefault(change.key, []).append(letter.id)
+            start = b"(" + letters[-1].id
+
+    def _sized(self, read: Range | ReadGroup) -> Flow[list[Entry]]:
+        """Read entries, fewer next time if these take too long."""
+        try:
+            entries: list[Entry] = yield read
+        except RemoteError:
+            self._count = max(1, self._count // 2)
+            raise
+        return entries
+
+    def _read(self) -> Flow[bool]:
+        """Read what there is, as far as there is room for it; tell whether there was something."""
+        count = min(self._count, self._waiting.room)
+        if count <= 0:
+            return False
+        stream = self._entries.stream
+        times: dict[bytes, int] = {}
+        if self._pending is None:
+            entries = yield from self._sized(ReadGroup(stream, NEW, count))
+        else:
+            entries = yield from self._sized(ReadGroup(stream, self._pending, count))
+            if entries:
+                times = yield Deliveries(stream, entries[0].id, count)
+                self._pending = entries[-1].id
+            else:
+                self._pending = None
+        for entry in entries:
+            # Its delivery to us is one that hasn't failed yet.
+            yield from self._take(entry, max(0, times.get(entry.id, 1) - 2) if times else 0)
+        return bool(entries)
+
+    def _take(self, entry: Entry, failures: int) -> Flow[None]:
+        """Let a change wait; do at once what else an entry may ask for."""
+        if entry.fields is None:  # somebody has removed it
+            yield Settle(self._entries.stream, self._entries.dead, [entry.id])
+            return
+        found = self._entries.open(entry)
+        if isinstance(found, Change):
+            self._waiting.add(found, failures)
+        elif isinstance(found, Retry):
+            yield from self._retry_letters()
+            yield Settle(self._entries.stream, self._entries.dead, [entry.id])
+        else:
+            reason = "foreign, damaged, of a type that isn't allowed, or signed with another secret"
+            self._say_dead(reason, 0)
+            letter = self._entries.bury(entry.id, entry.fields, reason, 0)
+            yield Settle(self._entries.stream, self._entries.dead, [entry.id], buried=[letter])
+            self._counters.dead_lettered += 1
+
+    def _write(self) -> Flow[bool]:
+        """Hand the next group to the writer; tell whether there was one."""
+        group = self._waiting.group(self._namespace.clock.now())
+        if not group:
+            return False
+        if self._waiting.hopeless(group):  # each time that it was tried, its process was killed
+            yield from self._give_up(group[0])
+            self._waiting.pardon()
+            return True
+        error = yield from self._ask([item.change for item in group])
+        if not self._holds():
+            self._begin()  # another process may have gone on from there
+            return True
+        if error is None:
+            yield from self._written([item.change for item in group], [entry for item in group for entry in item.ids])
+            self._counters.coalesced += sum(len(item.ids) - 1 for item in group)
+            self._waiting.done(group)
+            return True
+        self._counters.retried += 1
+        self._waiting.failed(group, _said(error), self._namespace.clock.now())
+        if self._waiting.hopeless(group):
+            yield from self._give_up(group[0])
+        return True
+
+    def _ask(self, changes: list[Change]) -> Flow[Exception | None]:
+        """Call the writer; return what it raised."""
+        writer = self._writer
+        try:
+            if changes[0].removes:
+                keys = [change.key for change in changes]
+                yield Load(lambda: writer.delete(keys))
+            else:
+                values = {change.key: change.value for change in changes}
+                yield Load(lambda: writer.write(values))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the change waits
+            return error
+        return None
+
+    def _written(self, changes: list[Change], ids: list[bytes]) -> Flow[None]:
+        """Acknowledge changes that the source has, and remove from the cache what was loaded before it had them."""
+        namespace, names = self._namespace, self._entries
+        letters = [letter for change in changes for letter in self._letters.get(change.key, ())]
+        for _ in range(ATTEMPTS):
+            prefix = yield from namespace.generations.prefix()
+            ended = yield from self._coherent(prefix, changes)
+            settle = Settle(names.stream, names.dead, ids, letters, ended)
+            done = yield Fenced(settle, namespace.generations.key)
+            if done.generation is not None and namespace.generations.prefix_of(done.generation) == prefix:
+                break
+            namespace.store.bump_epoch()  # cleared meanwhile: what was loaded since is under another name
+        self._counters.written += len(changes)
+        for change in changes:
+            self._letters.pop(change.key, None)
+        self._count = min(2 * self._count, self._options.batch_size)  # only where something was got out of the way
+
+    def _coherent(self, prefix: bytes, changes: list[Change]) -> Flow[list[bytes]]:
+        """Remove what contradicts changes that the source has; return the marks that have done their duty."""
+        namespace = self._namespace
+        keys = [change.key for change in changes]
+        marks, leases = marks_on(prefix, keys), namespace.generations.leases(prefix, keys)
+        places = [prefix + as_bytes(key) for key in keys]
+        found = yield EndLoads(leases, marks, places)
+        ended = []
+        for change, mark, place, lease, seen in zip(changes, marks, places, leases, found, strict=True):
+            if seen.mark == change.written.op_id:
+                ended.append(mark)
+            if seen.contradicts(change.written):
+                op_id = namespace.op_ids.next()
+                publication = namespace.publication("delete", op_id, (change.key,))
+                for _ in range(ATTEMPTS):
+                    if (yield RemoveOther(mark, place, lease, change.written, publication)):
+                        break
+                namespace.store.apply((change.key,), op_tag(op_id))
+        return ended
+
+    def _give_up(self, item: Item) -> Flow[None]:
+        """Turn a change into a dead letter; the cache loses the value that the source hasn't taken."""
+        change = item.change
+        self._say_dead(item.error, item.attempts)
+        prefix = yield from self._namespace.generations.prefix()
+        refused = replace(change, written=change.written._replace(taken=False))
+        ended = yield from self._coherent(prefix, [refused])
+        letter = self._entries.bury(change.id, change.fields, item.error, item.attempts)
+        made = yield Settle(self._entries.stream, self._entries.dead, item.ids, ended=ended, buried=[letter])
+        self._letters.setdefault(change.key, []).extend(made)
+        self._counters.dead_lettered += 1
+        self._waiting.done([item])
+
+    def _say_dead(self, error: str, attempts: int) -> None:
+        message = "write-behind of %s: a write is a dead letter now, after %d attempts: %s"
+        self._log.log(logging.ERROR, "dead", message, self._namespace.options.namespace, attempts, error)
+
+    def _retry_letters(self) -> Flow[None]:
+        """Try once more what was given up, key by key, as long as nothing later of the key waits."""
+        names = self._entries
+        for key, letters in list(self._letters.items()):
+            if key in self._waiting:
+                continue
+            found = yield Range(names.dead, letters[-1])
+            change = names.exhume(found[0]) if found and found[0].id == letters[-1] else None
+            if change is None:  # it was discarded
+                del self._letters[key]
+                continue
+            if not self._holds(self._options.lease_ns // _MARGIN):
+                raise RemoteUnavailable("the lease on draining has ended")
+            error = yield from self._ask([change])
+            if error is None:
+                yield from self._written([change], [])
+            else:
+                self._counters.retried += 1
+                attempts = names.letter(found[0]).attempts + 1
+                letter = names.bury(change.id, change.fields, _said(error), attempts)
+                self._letters[key] = yield Settle(names.stream, names.dead, (), letters, buried=[letter])
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__qualname__}: {error}"

@@ -1,0 +1,75 @@
+"""The settings of a write-behind, checked once."""
+
+import math
+from dataclasses import dataclass
+from typing import TypedDict
+
+from twotier.clock import SECOND
+from twotier.errors import ConfigurationError
+
+
+class WriteBehindOptionsDict(TypedDict, total=False):
+    """The fields of `WriteBehindOptions` as keyword arguments (a test holds the two equal)."""
+
+    batch_size: int
+    max_attempts: int
+    first_backoff: float
+    max_backoff: float
+    max_backlog: int
+    max_wait: float
+    drain_lease: float
+    drain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteBehindOptions:
+    """Settings of a `WriteBehind`; seconds throughout. A bad one raises ConfigurationError and is named.
+
+    >>> WriteBehindOptions(batch_size=0)
+    Traceback (most recent call last):
+    twotier.errors.ConfigurationError: batch_size must be an int >= 1, got 0
+    """
+
+    batch_size: int = 100
+    """Most keys in one call of the writer."""
+
+    max_attempts: int = 16
+    """How often a key that fails by itself is tried before it becomes a dead letter."""
+
+    first_backoff: float = 0.1
+    """Pause before the second attempt (s); doubled with every further one, and cut by up to half at random."""
+
+    max_backoff: float = 30.0
+    """Longest pause between two attempts (s)."""
+
+    max_backlog: int = 100_000
+    """Most entries that wait on the server, dead letters included; writers over it wait. Each writing thread may go
+    beyond it by one call."""
+
+    max_wait: float = 5.0
+    """Longest that a writer waits for room before BacklogFull is raised (s)."""
+
+    drain_lease: float = 10.0
+    """How long after a process that drains was killed another may take over (s)."""
+
+    drain: bool = True
+    """Whether this process drains when no other does; False: it only writes."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in ("batch_size", "max_attempts", "max_backlog"):
+            given = getattr(self, name)
+            if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+                raise ConfigurationError(f"{name} must be an int >= 1, got {given!r}")
+        for name, least in (("first_backoff", 0.001), ("max_backoff", 0.001), ("max_wait", 0), ("drain_lease", 0.1)):
+            given = getattr(self, name)
+            fits = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+            if not fits or given < least:
+                raise ConfigurationError(f"{name} must be seconds >= {least}, got {given!r}")
+        if not isinstance(self.drain, bool):
+            raise ConfigurationError(f"drain must be True or False, got {self.drain!r}")
+
+    @property
+    def lease_ns(self) -> int:
+        """`drain_lease` in nanoseconds."""
+        return round(self.drain_lease * SECOND)

@@ -1,0 +1,107 @@
+"""Marks of writes that have not reached the source yet: looking at them, and removing what they contradict.
+
+A write-behind leaves its op id in a mark beside its key until it has reached the source. Loads read a source that lags
+meanwhile. So when it has, what stands under the key is looked at: the value of that very write may stay, and if a later
+write's mark is there, that one will see to it. Anything else was loaded from the source before, and goes; so does the
+value of a write that was given up, as the source hasn't got it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
+
+from twotier.remote.commands import Command, Publication, Remove
+from twotier.remote.conditional import Conditional, IfUnchanged, LetBe
+from twotier.remote.envelope import ENVELOPE_BYTES, op_id_of
+from twotier.remote.refusals import OutOfStepError, check, code
+from twotier.resp import ErrorReply, pack
+
+_LAST: Final = b"%d" % (ENVELOPE_BYTES - 1)
+
+
+class Written(NamedTuple):
+    """A write that is over: its op id, the payload it put (None: it removed), and whether the source has taken it."""
+
+    op_id: bytes
+    payload: bytes | None
+    taken: bool = True
+
+
+class Found(NamedTuple):
+    """A key's mark, and how its value begins (empty: nothing is there)."""
+
+    mark: bytes | None
+    head: bytes
+
+    def contradicts(self, written: Written) -> bool:
+        """Tell whether the value is to go."""
+        if not self.head or (self.mark is not None and self.mark != written.op_id):
+            return False
+        if not written.taken:
+            return True
+        if (op_id := op_id_of(self.head)) is not None:
+            return op_id != written.op_id
+        return self.head != written.payload  # a raw integer, whose every digit is in the head
+
+
+@dataclass(frozen=True, slots=True)
+class EndLoads:
+    """Void the loads of keys that are under way, then look at the keys: what these loads stored before is seen."""
+
+    leases: Sequence[bytes]
+    marks: Sequence[bytes]
+    places: Sequence[bytes]
+
+    @property
+    def replies(self) -> int:
+        """One for UNLINK, one for MGET, and one a key."""
+        return 2 + len(self.places)
+
+    @property
+    def wire(self) -> bytes:
+        """UNLINK of the leases, MGET of the marks, GETRANGE of the values."""
+        heads = [pack(b"GETRANGE", place, b"0", _LAST) for place in self.places]
+        return b"".join([pack(b"UNLINK", *self.leases), pack(b"MGET", *self.marks), *heads])
+
+    def parse(self, replies: list[Any]) -> list[Found]:
+        """Return what was found, key by key."""
+        check(replies[0])
+        marks = check(replies[1])
+        if type(marks) is not list or len(marks) != len(self.places):
+            raise OutOfStepError("MGET")
+        return [Found(mark, _head(reply)) for mark, reply in zip(marks, replies[2:], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveOther(Conditional[bool]):
+    """Remove what contradicts a write that has reached the source; False where it has changed meanwhile."""
+
+    replies: ClassVar[int] = 3
+    mark: bytes
+    place: bytes
+    lease: bytes
+    written: Written
+    publication: Publication | None
+
+    @property
+    def wire(self) -> bytes:
+        """WATCH, GET of the mark, GETRANGE of the value."""
+        watch = pack(b"WATCH", self.mark, self.place)
+        return watch + pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", _LAST)
+
+    def decide(self, replies: list[Any]) -> Command[bool]:
+        """Remove it, if it is still to go."""
+        check(replies[0])
+        found = Found(check(replies[1]), _head(replies[2]))
+        if not found.contradicts(self.written):
+            return LetBe(True)
+        return IfUnchanged(Remove([self.place], self.publication, [self.lease]))
+
+
+def _head(reply: Any) -> bytes:
+    if type(reply) is ErrorReply and code(reply) == "WRONGTYPE":
+        return b""  # reads take that for nothing, too
+    head = check(reply)
+    if type(head) is not bytes:
+        raise OutOfStepError("GETRANGE")
+    return head

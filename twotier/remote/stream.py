@@ -1,0 +1,296 @@
+"""Commands on streams: what write-behind appends in the transaction of a write, and how it is drained.
+
+A stream has one consumer group, and the group one consumer, whoever drains it at the moment (a lease says who may). So
+what a drainer had read and not acknowledged when it was killed is simply what the next one reads first. An entry is
+removed when it is acknowledged: the stream's length is the backlog.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
+
+from twotier.remote.commands import Command, Publication, Write, integer, put
+from twotier.remote.conditional import IfUnchanged, LetBe, OnOneKey
+from twotier.remote.refusals import OutOfStepError, check, code
+from twotier.resp import ErrorReply, pack
+
+GROUP: Final = b"drainers"
+CONSUMER: Final = b"drainer"
+NEW: Final = b">"
+"""Read from here: what was never read."""
+
+
+class Entry(NamedTuple):
+    """One entry: its id, and its fields as name, value, name, value...; None for one that was removed after a read."""
+
+    id: bytes
+    fields: list[bytes] | None
+
+
+class Appended(NamedTuple):
+    """How many keys the write removed, and how many entries there are now, dead letters included."""
+
+    removed: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Append(Write[Appended]):
+    """Put and remove keys and append to the stream what was done, all or nothing.
+
+    `items` are (key, data, ttl in ms or None), `entries` their fields, `marks` (key, ms): each is set to `token`.
+    """
+
+    items: Sequence[tuple[bytes, bytes, int | None]]
+    removed: Sequence[bytes]
+    stream: bytes
+    dead: bytes
+    entries: Sequence[Sequence[bytes]]
+    token: bytes
+    marks: Sequence[tuple[bytes, int]]
+    publication: Publication | None
+    voids: Sequence[bytes] = ()
+
+    def steps(self) -> list[bytes]:
+        """UNLINK, SET, XADD, and how long the streams are then."""
+        return [
+            *([pack(b"UNLINK", *self.removed)] if self.removed else ()),
+            *[put(*item) for item in self.items],
+            *[put(mark, self.token, life) for mark, life in self.marks],
+            *[pack(b"XADD", self.stream, b"*", *fields) for fields in self.entries],
+            pack(b"XLEN", self.stream),
+            pack(b"XLEN", self.dead),
+        ]
+
+    @property
+    def count(self) -> int:
+        """As many as `steps`."""
+        return bool(self.removed) + len(self.items) + len(self.marks) + len(self.entries) + 2
+
+    def outcome(self, results: list[Any]) -> Appended:
+        """Return the counts."""
+        at = self.count
+        depth = integer(results[at - 2]) + integer(results[at - 1])
+        return Appended(integer(results[0]) if self.removed else 0, depth)
+
+
+@dataclass(frozen=True, slots=True)
+class Settle(Write[list[bytes]]):
+    """Remove entries from the stream and from its dead letters, and keys with them; `buried` become dead letters.
+
+    Returns the ids of those.
+    """
+
+    stream: bytes
+    dead: bytes
+    done: Sequence[bytes]
+    revived: Sequence[bytes] = ()
+    ended: Sequence[bytes] = ()
+    buried: Sequence[Sequence[bytes]] = ()
+    publication: Publication | None = None
+    voids: Sequence[bytes] = ()
+
+    def steps(self) -> list[bytes]:
+        """XADD, XACK, XDEL, UNLINK, as far as there is something to do."""
+        return [
+            *[pack(b"XADD", self.dead, b"*", *fields) for fields in self.buried],
+            *([pack(b"XACK", self.stream, GROUP, *self.done)] if self.done else ()),
+            *([pack(b"XDEL", self.stream, *self.done)] if self.done else ()),
+            *([pack(b"XDEL", self.dead, *self.revived)] if self.revived else ()),
+            *([pack(b"UNLINK", *self.ended)] if self.ended else ()),
+        ]
+
+    @property
+    def count(self) -> int:
+        """As many as `steps`."""
+        return len(self.buried) + 2 * bool(self.done) + bool(self.revived) + bool(self.ended)
+
+    def outcome(self, results: list[Any]) -> list[bytes]:
+        """Return what XADD gave."""
+        return results[: len(self.buried)]
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove entries from a stream that has no group; returns how many were there."""
+
+    stream: bytes
+    ids: Sequence[bytes]
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """XDEL."""
+        return pack(b"XDEL", self.stream, *self.ids)
+
+    def parse(self, replies: list[Any]) -> int:
+        """Return the count."""
+        return integer(replies[0])
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDrain:
+    """Take the lease on draining unless somebody has it, and see to it that there is a group; tells whose it is."""
+
+    lease: bytes
+    token: bytes
+    ttl_ms: int
+    stream: bytes
+    replies: ClassVar[int] = 3
+
+    @property
+    def wire(self) -> bytes:
+        """SET NX PX and GET of the lease, XGROUP CREATE."""
+        return b"".join(
+            (
+                pack(b"SET", self.lease, self.token, b"NX", b"PX", b"%d" % self.ttl_ms),
+                pack(b"GET", self.lease),
+                pack(b"XGROUP", b"CREATE", self.stream, GROUP, b"0", b"MKSTREAM"),
+            )
+        )
+
+    def parse(self, replies: list[Any]) -> bool:
+        """Tell whether the lease is ours now; that the group is there already is no error."""
+        check(replies[0])
+        holder, made = check(replies[1]), replies[2]
+        if not (type(made) is ErrorReply and code(made) == "BUSYGROUP"):
+            check(made)
+        return bool(holder == self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prolong(Write[None]):
+    """Give a key a new life."""
+
+    key: bytes
+    ttl_ms: int
+    publication: Publication | None = None
+    voids: Sequence[bytes] = ()
+
+    def steps(self) -> list[bytes]:
+        """PEXPIRE."""
+        return [pack(b"PEXPIRE", self.key, b"%d" % self.ttl_ms)]
+
+    def outcome(self, results: list[Any]) -> None:
+        """Return nothing: no error is success."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease(OnOneKey[bool]):
+    """Prolong a lease if it is still ours; tells whether it is."""
+
+    watched: bytes
+    token: bytes
+    ttl_ms: int
+
+    def second(self, stands: bytes | None) -> Command[bool]:
+        """Prolong it, if it is ours."""
+        return IfUnchanged(_Prolong(self.watched, self.ttl_ms)) if stands == self.token else LetBe(False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGroup:
+    """Read up to `count` entries after `start`: NEW for those never read, an id for those read and not acknowledged."""
+
+    stream: bytes
+    start: bytes
+    count: int
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """XREADGROUP."""
+        words = (b"XREADGROUP", b"GROUP", GROUP, CONSUMER, b"COUNT", b"%d" % self.count)
+        return pack(*words, b"STREAMS", self.stream, self.start)
+
+    def parse(self, replies: list[Any]) -> list[Entry]:
+        """Return the entries."""
+        found = check(replies[0])
+        if found is None:
+            return []
+        if type(found) is dict:  # RESP3
+            found = list(found.items())
+        if type(found) is not list or len(found) != 1 or len(found[0]) != 2:  # noqa: PLR2004 - a name and its entries
+            raise OutOfStepError("XREADGROUP")
+        return _entries(found[0][1], "XREADGROUP")
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """Ask how often each of the oldest entries from `start` on, read and not acknowledged, was read."""
+
+    stream: bytes
+    start: bytes
+    count: int
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """XPENDING."""
+        return pack(b"XPENDING", self.stream, GROUP, self.start, b"+", b"%d" % self.count)
+
+    def parse(self, replies: list[Any]) -> dict[bytes, int]:
+        """Return the number by id."""
+        try:
+            return {entry: times for entry, _, _, times in check(replies[0])}
+        except (TypeError, ValueError):
+            raise OutOfStepError("XPENDING") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Read up to `count` entries from id `start` on, or (`newest`) the last ones."""
+
+    stream: bytes
+    start: bytes = b"-"
+    count: int = 1
+    newest: bool = False
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """XRANGE or XREVRANGE."""
+        name, bounds = (b"XREVRANGE", (b"+", self.start)) if self.newest else (b"XRANGE", (self.start, b"+"))
+        return pack(name, self.stream, *bounds, b"COUNT", b"%d" % self.count)
+
+    def parse(self, replies: list[Any]) -> list[Entry]:
+        """Return the entries."""
+        return _entries(check(replies[0]), "XRANGE")
+
+
+class Backlog(NamedTuple):
+    """Entries in a stream and among its dead letters, and the oldest entry's id."""
+
+    depth: int
+    dead: int
+    oldest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtBacklog:
+    """Ask how much is waiting."""
+
+    stream: bytes
+    dead: bytes
+    replies: ClassVar[int] = 3
+
+    @property
+    def wire(self) -> bytes:
+        """XLEN twice, and XRANGE."""
+        return pack(b"XLEN", self.stream) + pack(b"XLEN", self.dead) + Range(self.stream).wire
+
+    def parse(self, replies: list[Any]) -> Backlog:
+        """Return what was found."""
+        oldest = _entries(check(replies[2]), "XRANGE")
+        return Backlog(integer(replies[0]), integer(replies[1]), oldest[0].id if oldest else None)
+
+
+def _entries(found: Any, command: str) -> list[Entry]:
+    if type(found) is not list:
+        raise OutOfStepError(command)
+    entries = []
+    for entry in found:
+        if type(entry) is not list or len(entry) != 2 or type(entry[0]) is not bytes:  # noqa: PLR2004 - id and fields
+            raise OutOfStepError(command)
+        entries.append(Entry(entry[0], entry[1]))
+    return entries

@@ -1,0 +1,209 @@
+"""`WriteBehind`: writes that return when the cache has them, and reach the source a moment later."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+
+from twotier.cache import Cache
+from twotier.core.behind.calls import WriteBehindCalls
+from twotier.core.drive import drive
+from twotier.core.fork import reset_on_fork
+from twotier.errors import ConfigurationError, TwoTierError
+from twotier.options import DEFAULT_TTL, Ttl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from twotier.core.behind.reports import DeadLetter, WriteBehindStats
+    from twotier.core.behind.settings import WriteBehindOptions, WriteBehindOptionsDict
+    from twotier.core.drive import Flow
+    from twotier.writer import Writer
+
+R = TypeVar("R")
+
+_PATIENCE: Final = 10.0
+"""Seconds that `close` waits for a call of the writer to end."""
+_AFTER_A_FAULT: Final = 1.0
+"""Seconds until draining goes on after an error that nobody expected."""
+
+_log = logging.getLogger("twotier")
+
+
+class WriteBehind:
+    """Writes to a cache at once, and to its source by way of a stream on the server, in batches. Threads may share it.
+
+    A write is in the cache and in the stream, both or neither, when the call returns. Of all processes that have a
+    `WriteBehind` on one namespace, one at a time drains the stream, on threads of its own: it calls `writer` with
+    batches in which each key stands once, with its last value; tries again what fails; and puts what fails too often
+    with the dead letters. Every write reaches the writer at least once, and the writes of one key in their order, as
+    long as the server keeps its data. When the draining process is killed, another takes over within `drain_lease`.
+
+    `cache`: a `Cache` with a remote tier and without a writer of its own. `writer`: see `Writer`; its methods should
+    have deadlines of their own. `options`: a `WriteBehindOptions`, or its fields as keyword arguments. Close it before
+    the cache.
+
+    >>> from twotier import Cache, WriteBehind
+    >>> class Table:
+    ...     def __init__(self):
+    ...         self.rows = {}
+    ...     def write(self, values):
+    ...         self.rows.update(values)
+    ...     def delete(self, keys):
+    ...         for key in keys:
+    ...             self.rows.pop(key, None)
+    >>> table = Table()
+    >>> with Cache("embedded://") as cache, WriteBehind(cache, table) as behind:
+    ...     behind.set("answer", 42)
+    ...     behind.flush(10)
+    ...     cache.get("answer"), table.rows
+    (42, {'answer': 42})
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        writer: Writer,
+        options: WriteBehindOptions | None = None,
+        **settings: Unpack[WriteBehindOptionsDict],
+    ) -> None:
+        if not isinstance(cache, Cache):
+            raise TypeError(f"cache must be a twotier.Cache, got {type(cache).__qualname__}")
+        if any(inspect.iscoroutinefunction(getattr(writer, name, None)) for name in ("write", "delete")):
+            raise ConfigurationError(
+                f"writer must have synchronous methods here, as it is called by a thread, got {writer!r}"
+            )
+        self._calls = WriteBehindCalls(cache._calls, writer, options, settings)  # noqa: SLF001 - a face beside the other
+        self._namespace = self._calls.namespace
+        self.options = self._calls.options
+        self._closed = False
+        self._reset()
+        reset_on_fork(self)
+        self.start()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._drainer: threading.Thread | None = None
+        self._stop, self._ended, self._wake = threading.Event(), threading.Event(), threading.Event()
+
+    def after_fork(self) -> None:
+        """In a forked child: nobody drains here until the child first uses it."""
+        self._calls.after_fork()
+        self._reset()
+
+    def start(self) -> None:
+        """Let this process drain when no other does; done when it is made, and in a forked child on first use."""
+        if self._drainer is not None or not self.options.drain:
+            return
+        with self._lock:
+            if self._drainer is None and not self._closed:
+                self._drainer = threading.Thread(target=self._drain, name="twotier-write-behind", daemon=True)
+                keeper = threading.Thread(target=self._keep, name="twotier-write-behind-lease", daemon=True)
+                self._drainer.start()
+                keeper.start()
+
+    def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> None:
+        """Put `value` for `ttl` seconds, and have it written to the source.
+
+        With a ttl of 0 it goes to the source alone. Raises SerializationError for what the codec can't take,
+        BacklogFull when too much is waiting already, and RemoteError while the server doesn't answer: then nothing was
+        written, or (RemoteTimeout, RemoteUnavailable) it isn't known whether both the cache and the stream have it, or
+        neither.
+        """
+        self._write(self._calls.set(key, value, ttl))
+
+    def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL) -> None:
+        """Put every value of a mapping; as `set`. Up to 500 keys are one transaction."""
+        self._write(self._calls.set_many(values, ttl))
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`, and have it deleted at the source; tell whether the cache had it. Raises as `set`."""
+        return self._write(self._calls.delete(key))
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove `keys`, and have them deleted at the source; return how many the cache had. Raises as `set`."""
+        return self._write(self._calls.delete_many(keys))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until the source has all that was written before, by any process; dead letters are not waited for.
+
+        Raises TimeoutError after `timeout` seconds, RemoteError when the server doesn't answer.
+        """
+        self._write(self._calls.flush(timeout))
+
+    def stats(self) -> WriteBehindStats:
+        """Return how far the source is behind, and what this process has done."""
+        return self._run(self._calls.stats())
+
+    def dead_letters(self, count: int = 100) -> list[DeadLetter]:
+        """Return the oldest `count` writes that the source didn't take. Raises RemoteError."""
+        return self._run(self._calls.dead_letters(count))
+
+    def retry_dead_letters(self) -> None:
+        """Have each dead letter tried once more, by the process that drains, after what was written before.
+
+        One whose key was written since is dropped; one that fails again stays. `flush` waits for it. Raises
+        RemoteError.
+        """
+        self._write(self._calls.queue.retry_dead_letters())
+
+    def discard_dead_letters(self, letters: Iterable[DeadLetter]) -> int:
+        """Forget writes that the source will never take; return how many were still there. Raises RemoteError."""
+        return self._run(self._calls.queue.discard_dead_letters(letters))
+
+    def close(self) -> None:
+        """Stop draining here, after the call of the writer that is under way; what waits stays on the server."""
+        with self._lock:
+            self._closed = True
+            drainer = self._drainer
+        self._stop.set()
+        self._wake.set()
+        if drainer is not None and drainer is not threading.current_thread():
+            drainer.join(_PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<twotier.WriteBehind of {self._namespace.options.namespace!r} on {self._namespace.label}>"
+
+    def _write(self, flow: Flow[R]) -> R:
+        if self._closed:
+            raise TwoTierError("the write-behind is closed; make a new one")
+        self.start()
+        result = self._run(flow)
+        if self._calls.drainer.draining:
+            self._wake.set()
+        return result
+
+    def _run(self, flow: Flow[R]) -> R:
+        return drive(flow, self._namespace.executor, self._namespace.background)
+
+    def _drain(self) -> None:
+        drainer, stop, wake = self._calls.drainer, self._stop, self._wake
+        try:
+            while not stop.is_set() and not self._namespace.closed:
+                try:
+                    pause = self._run(drainer.step())
+                except BaseException:  # noqa: BLE001 - logged whole, on a thread that must go on
+                    _log.exception("draining failed; it goes on in a moment")
+                    pause = _AFTER_A_FAULT
+                if pause and wake.wait(pause):
+                    wake.clear()
+            self._run(drainer.release())
+        finally:
+            self._ended.set()
+
+    def _keep(self) -> None:
+        """Renew the lease while the other thread drains, however long the writer takes."""
+        drainer, ended = self._calls.drainer, self._ended
+        while not ended.wait(self.options.drain_lease / 3):
+            self._run(drainer.renew())

@@ -18,13 +18,14 @@ NAMES = {"a", "b", "user", "user_id"}
         ("{user.id}/{user.org.name}", ("user.id", "user.org.name"), "0/1"),
         ("{{{a}}}", ("a",), "{0}"),
         ("{a}:{a}", ("a", "a"), "0:1"),
+        ("100%:{a}%", ("a",), "100%:0%"),
     ],
 )
 def test_fields(text, fields, filled):
     """Fields are parameters or attributes of them; doubled braces are braces."""
     template = parse(text, "key", NAMES)
     assert template.fields == fields
-    assert template.filled([str(number) for number in range(len(fields))]) == filled
+    assert template.filler()([str(number) for number in range(len(fields))]) == filled
 
 
 @pytest.mark.parametrize(
@@ -65,12 +66,12 @@ def test_what_is_refused(text, error, message):
 )
 def test_fields_do_not_run_into_each_other(values, filled):
     """The separator is written as in URLs inside a field that it ends."""
-    assert parse("user:{a}:{b}", "key", NAMES).filled(values) == filled
+    assert parse("user:{a}:{b}", "key", NAMES).filler()(values) == filled
 
 
 def test_a_lone_field_stays_as_it_is():
     """Nothing is rewritten where nothing could be taken for another."""
-    assert parse("user:{a}", "key", NAMES).filled(["1:2%"]) == "user:1:2%"
+    assert parse("user:{a}", "key", NAMES).filler()(["1:2%"]) == "user:1:2%"
 
 
 HOSTILE = st.text(alphabet=":%3A€25x", max_size=6)
@@ -79,5 +80,5 @@ HOSTILE = st.text(alphabet=":%3A€25x", max_size=6)
 @given(st.sampled_from(["{a}:{b}", "{a}::{b}:", ":{a}€{b}", "{a} {b}"]), HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 def test_filling_is_one_to_one(text, a, b, c, d):
     """Two calls have one key only if their texts are equal, field by field."""
-    template = parse(text, "key", NAMES)
-    assert (template.filled([a, b]) == template.filled([c, d])) == ((a, b) == (c, d))
+    fill = parse(text, "key", NAMES).filler()
+    assert (fill([a, b]) == fill([c, d])) == ((a, b) == (c, d))

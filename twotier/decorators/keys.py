@@ -68,7 +68,7 @@ def by_template(function: Function, text: str, what: str) -> Writer:
     'user:7'
     """
     template = parse(text, what, parameters_of(function))
-    return Writer(function, template.fields, plain_text, template.filled)
+    return Writer(function, template.fields, plain_text, template.filler())
 
 
 def by_arguments(function: Function, ignore: Iterable[str]) -> Writer:
@@ -81,9 +81,10 @@ def by_arguments(function: Function, ignore: Iterable[str]) -> Writer:
     ignored = _checked(function, ignore)
     prefix = name_of(function)
     names = tuple(name for name in parameters_of(function) if name not in ignored)
+    form = prefix.replace("%", "%%") + f"({','.join(f'{name}=%s' for name in names)})"
 
     def put_together(texts: list[str]) -> str:
-        key = f"{prefix}({','.join(f'{name}={text}' for name, text in zip(names, texts, strict=True))})"
+        key = form % tuple(texts)
         if len(key) <= LONGEST:
             return key
         return f"{prefix}({blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=DIGEST_BYTES).hexdigest()})"

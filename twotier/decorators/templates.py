@@ -6,7 +6,7 @@ written as in URLs inside of it: no two calls get one key unless their texts are
 """
 
 import keyword
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from string import Formatter
 
@@ -24,17 +24,22 @@ class Template:
         """The parameters that it is made of."""
         return {field.partition(".")[0] for field in self.fields}
 
-    def filled(self, values: list[str]) -> str:
-        """Return the text, with a text for each field.
+    def filler(self) -> Callable[[list[str]], str]:
+        """Return the function that puts a text in place of each field.
 
-        >>> parse("{a}:{b}", "key", {"a", "b"}).filled(["x:y", "1:2"])
+        >>> parse("{a}:{b}", "key", {"a", "b"}).filler()(["x:y", "1:2"])
         'x%3Ay:1:2'
         """
-        parts = [self.literals[0]]
-        last = len(values) - 1
-        for number, (text, literal) in enumerate(zip(values, self.literals[1:], strict=True)):
-            parts += (text if number == last else _escaped(text, literal[0]), literal)
-        return "".join(parts)
+        form = "%s".join(literal.replace("%", "%%") for literal in self.literals)
+        ends = [literal[0] for literal in self.literals[1:-1]]
+        if not ends:
+            return lambda texts: form % tuple(texts)
+
+        def fill(texts: list[str]) -> str:
+            texts[: len(ends)] = map(_escaped, texts, ends)
+            return form % tuple(texts)
+
+        return fill
 
 
 def parse(text: str, what: str, parameters: Container[str]) -> Template:

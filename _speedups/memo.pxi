@@ -63,11 +63,12 @@ cdef class Memo:
     cdef Py_ssize_t limit
     cdef uint64_t skipped
     cdef uint64_t hits
+    cdef bint awaited, direct
 
     def __cinit__(self):
         self.vectorcall = <void*> memo_call
 
-    def __init__(self, Store store not None, *, skipped=(), limit=16_384):
+    def __init__(self, Store store not None, *, skipped=(), limit=16_384, awaited=False, direct=True):
         if self.store is not None:
             raise RuntimeError("a Memo is made with its store once; make another one")
         if type(limit) is not int or limit < 1:
@@ -76,6 +77,8 @@ cdef class Memo:
             if 0 <= position < MOST_SKIPPED:
                 self.skipped |= <uint64_t> 1 << <int> position
         self.limit = limit
+        self.awaited = awaited
+        self.direct = direct
         self.young = {}
         self.old = {}
         self.store = store
@@ -187,9 +190,10 @@ cdef object memo_call(PyObject* memo, PyObject** args, size_t flagged, PyObject*
     else:
         found = calls_find(&self.young_calls, self.t.multiplier, hash_, args, count, self.skipped, counted)
         key = <object> found if likely(found != NULL) else memo_key_of_plain(self, hash_, args, count, counted)
-    value = memo_hit(self, <PyObject*> key)
-    if likely(value is not MISSING):
-        return value
+    if likely(self.direct):
+        value = memo_hit(self, <PyObject*> key)
+        if likely(value is not MISSING):
+            return value if likely(not self.awaited) else ready(value)
     positional, named = as_python(args, count, names)
     return self._load(key, positional, named)
 

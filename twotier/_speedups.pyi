@@ -196,10 +196,20 @@ class Memo:
     what to do without a local value, `_load` does.
     """
 
-    def __init__(self, store: Store, *, skipped: Iterable[int] = ..., limit: int = 16_384) -> None:
-        """Answer from `store`. `skipped`: positions of arguments that no key depends on; `limit`: calls remembered.
+    def __init__(
+        self,
+        store: Store,
+        *,
+        skipped: Iterable[int] = ...,
+        limit: int = 16_384,
+        awaited: bool = False,
+        direct: bool = True,
+    ) -> None:
+        """Answer from `store`.
 
-        Twice as many calls may be held in memory, with their arguments and keys.
+        `skipped`: positions of arguments that no key depends on. `limit`: calls remembered; twice as many may be held
+        in memory, with their arguments and keys. `awaited`: give hits as awaitables, as `_load` does. `direct`: look
+        into the store; otherwise every call goes to `_load`.
         """
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the fresh local value of the call; without one, what `_load` returns."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from twotier.core.async_drive import async_drive
 from twotier.core.calls import Calls
 from twotier.core.missing import MISSING
+from twotier.decorators import AsyncDecorator
 from twotier.errors import ConfigurationError
 from twotier.local import AsyncFront
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl
@@ -163,6 +164,22 @@ class AsyncCache(AsyncFront):
         if found is MISSING:
             found = await self._run(self._calls.get_or_set(key, loader, ttl))
         return found
+
+    def cached(self, ttl: Ttl = DEFAULT_TTL, key: str | None = None, *, ignore: Iterable[str] = ()) -> AsyncDecorator:
+        """Make a decorator that keeps a coroutine function's results, each for `ttl` seconds; see `Cache.cached`.
+
+        A call of what it makes is awaited, and so are its `invalidate` and the like; `key_for` and `cache_info` aren't.
+
+        >>> async def main():
+        ...     async with AsyncCache() as cache:
+        ...         @cache.cached(ttl=60, key="user:{user_id}")
+        ...         async def load(user_id):
+        ...             return {"id": user_id}
+        ...         return await load(7), await load(7), load.cache_info()
+        >>> asyncio.run(main())
+        ({'id': 7}, {'id': 7}, CacheInfo(hits=1, misses=1, local_hits=1))
+        """
+        return AsyncDecorator(self, self._namespace.store, ttl, key, ignore)
 
     def resize(self, maxsize: int) -> None:
         """Hold at most `maxsize` entries in the local tier from now on; what is over leaves by the policy."""

@@ -191,7 +191,8 @@ class Cache(Front):
         ("{user.id}"). Without one, keys are made of the function's module and name and of all its arguments, but those
         that `ignore` names. An argument that counts must have a stable text: None, bool, int, float, str, bytes,
         Decimal, UUID, dates and times, members of enums, classes, and tuples, lists, sets and dicts of these; for any
-        other the call raises a TypeError that names it. Generators are refused with a TypeError.
+        other the call raises a TypeError that names it. A coroutine function goes through `aio`, and stays one.
+        Generators are refused with a TypeError.
 
         >>> with Cache() as cache:
         ...     @cache.cached(ttl=60, key="user:{user_id}")

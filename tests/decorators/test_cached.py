@@ -202,7 +202,9 @@ def test_methods(cache):
     assert bound(part="b") == [1, "b"]
     assert one.square(3) == two.square(3) == 9
     assert User.square.cache_info().misses == 1
-    with pytest.raises(TypeError, match=r"argument 'self' is or holds .*User, which has no stable text.*ignore="):
+    with pytest.raises(
+        TypeError, match=r"argument 'self' is or holds a value of type .*User, which has no stable text.*ignore="
+    ):
         one.opaque()
 
 

@@ -91,7 +91,9 @@ def test_arguments_without_a_text_are_named(local, key):
 
     cached = local.cached(key=key)(load)
     for call in (cached, cached.key_for):
-        with pytest.raises(TypeError, match=r"load: argument 'opts' is or holds a test_keys.Opaque, which has no"):
+        with pytest.raises(
+            TypeError, match=r"load: argument 'opts' is or holds a value of type test_keys.Opaque, which has no"
+        ):
             call(7, opts=[Opaque()])
     assert ran == []
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - what is cached has the parameters that a test is about
 
+import asyncio
 import gc
 import threading
 import weakref
@@ -307,3 +308,31 @@ def test_threads_share_it(make_memo):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_hits_can_be_awaited(twin, make_store):
+    """With `awaited`, what a hit gives is awaited, as what `_load` gives."""
+    store = make_store()
+
+    class Awaited(twin.Memo):
+        def _key(self, args, kwargs):
+            return f"{args}"
+
+        async def _load(self, key, args, kwargs):
+            store.put(key, args, expires=NEVER)
+            return "loaded"
+
+    memo = Awaited(store, awaited=True)
+
+    async def scene():
+        return [await memo(1), await memo(1), await memo(1)]
+
+    assert asyncio.run(scene()) == ["loaded", (1,), (1,)]
+    assert memo.local_hits == 2
+
+
+def test_not_direct(make_memo):
+    """Without `direct` the store isn't looked into: every call goes to `_load`, its key remembered."""
+    memo = make_memo(direct=False)
+    assert [memo(1), memo(1)] == ["((1,), [])"] * 2
+    assert (len(memo.keyed), len(memo.loaded), memo.local_hits) == (1, 2, 0)

@@ -1,23 +1,23 @@
 """What `cache.cached(...)` makes of functions: callables whose results are kept in the cache.
 
 A local hit is one call of the compiled `Memo` that they are based on: it knows the keys of calls made before, and looks
-into the local tier itself. Any other call is a `get_or_set` whose loader is the function with the call's arguments.
+into the local tier itself. Any other call is a `get_or_set` whose loader is the function with the call's arguments
+(`functions.py`, `coroutines.py`).
 """
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
 from twotier.decorators.keys import Writer
 from twotier.local import Memo
 from twotier.options import Ttl
 
 if TYPE_CHECKING:
-    from twotier.cache import Cache
     from twotier.local import Store
 
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 R = TypeVar("R")
 
 MOST_CALLS = 65_536
@@ -35,23 +35,40 @@ class CacheInfo(NamedTuple):
     """Hits of the local tier."""
 
 
-class Cached(Memo, Generic[P, R]):
-    """A function whose results are cached: what functions and coroutine functions have in common."""
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How a function's results are kept."""
 
-    __slots__ = ("__dict__", "__weakref__", "_function", "_hits", "_misses", "_name", "_write_key")
+    name: str
+    """What the function is called in messages."""
+    write_key: Writer
+    """Writes the key of a call."""
+    ttl: Ttl
+
+
+class Cached(Memo, Generic[P, R]):
+    """A function whose results are cached; R is what a call returns."""
+
+    __slots__ = ("__dict__", "__weakref__", "_function", "_hits", "_keeping", "_misses", "_write_key")
 
     if TYPE_CHECKING:  # set by functools.update_wrapper
         __wrapped__: Callable[P, R]
         __name__: str
         __qualname__: str
 
-    def __init__(self, function: Callable[P, R], name: str, store: "Store", write_key: Writer) -> None:
-        super().__init__(store, skipped=write_key.skipped, limit=min(store.maxsize, MOST_CALLS))
+    def __init__(self, function: Callable[P, R], keeping: Keeping, store: "Store", *, awaited: bool) -> None:
+        limit = min(store.maxsize, MOST_CALLS)
+        super().__init__(store, skipped=keeping.write_key.skipped, limit=limit, awaited=awaited)
         functools.update_wrapper(self, function)
         self._function = function
-        self._name = name
-        self._write_key = write_key
+        self._keeping = keeping
+        self._write_key = keeping.write_key
         self._hits = self._misses = 0
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            """Return the cached result of the call, or run the function."""
 
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the cache key of a call with these arguments; TypeError if one that counts has no stable text."""
@@ -66,7 +83,7 @@ class Cached(Memo, Generic[P, R]):
         return self._write_key(args, kwargs)
 
     def __repr__(self) -> str:
-        return f"<cached {self._name}>"
+        return f"<cached {self._keeping.name}>"
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -76,51 +93,6 @@ class Cached(Memo, Generic[P, R]):
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
-
-
-class CachedFunction(Cached[P, R]):
-    """A function whose results are cached."""
-
-    __slots__ = ("_cache", "_ttl")
-
-    def __init__(
-        self, function: Callable[P, R], name: str, cache: "Cache", store: "Store", write_key: Writer, ttl: Ttl
-    ) -> None:
-        super().__init__(function, name, store, write_key)
-        self._cache = cache
-        self._ttl = ttl
-
-    if TYPE_CHECKING:
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-            """Return the cached result of the call, or run the function."""
-
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
-        return self._cache.invalidate(self._write_key(args, kwargs))
-
-    @overload
-    def __get__(self, instance: None, owner: type[Any]) -> Self: ...
-    @overload
-    def __get__(
-        self: "CachedFunction[Concatenate[Any, Q], R]", instance: object, owner: type[Any] | None = None
-    ) -> "BoundFunction[Q, R]": ...
-
-    def __get__(self: Any, instance: object, owner: type[Any] | None = None) -> Any:
-        return self if instance is None else BoundFunction(self, instance)
-
-    def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        ran = False
-
-        def load() -> R:
-            nonlocal ran
-            ran = True
-            self._misses += 1
-            return self._function(*args, **kwargs)
-
-        value = self._cache.get_or_set(key, load, self._ttl)
-        self._hits += not ran
-        return value
 
 
 class Bound(Generic[P, R]):
@@ -165,13 +137,3 @@ class Bound(Generic[P, R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (self.__self__, self.__func__.__name__)
-
-
-class BoundFunction(Bound[P, R]):
-    """A cached method of one object (or class)."""
-
-    __slots__ = ()
-
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
-        return self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]

@@ -1,17 +1,20 @@
 """`cached(...)` of a cache: checks everything that can be known before the first call, and makes the callable."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import CodeType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, ref
 
 from twotier.decorators.arguments import name_of
-from twotier.decorators.cached import CachedFunction
+from twotier.decorators.cached import Keeping
+from twotier.decorators.coroutines import CachedCoroutine
+from twotier.decorators.functions import CachedFunction
 from twotier.decorators.keys import by_arguments, by_template
 from twotier.options import DEFAULT_TTL, Ttl, ttl_ns
 
 if TYPE_CHECKING:
+    from twotier.aio import AsyncCache
     from twotier.cache import Cache
     from twotier.local import Store
 
@@ -20,11 +23,13 @@ R = TypeVar("R")
 
 
 class Decorator:
-    """Makes functions cached: what `cached(...)` returns."""
+    """Makes functions cached: what `Cache.cached(...)` returns."""
 
     __slots__ = ("_cache", "_ignore", "_key", "_store", "_ttl")
 
-    def __init__(self, cache: "Cache", store: "Store", ttl: Ttl, key: str | None, ignore: Iterable[str]) -> None:
+    def __init__(
+        self, cache: "Cache | AsyncCache", store: "Store", ttl: Ttl, key: str | None, ignore: Iterable[str]
+    ) -> None:
         if callable(ttl):
             raise TypeError(f"cached takes options, not the function itself: write @cache.cached() over {ttl!r}")
         if ttl is not DEFAULT_TTL:
@@ -37,20 +42,51 @@ class Decorator:
         if key is not None and self._ignore:
             raise TypeError("ignore goes with keys made of all arguments: a template, key=, names those that count")
 
-    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]:
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # coroutine functions are functions
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CachedCoroutine[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    def __call__(self, function: Any, /) -> Any:
         """Return `function` with its results kept in the cache; TypeError or ValueError if that can't be."""
-        wrapped: Any = function
-        if isinstance(wrapped, staticmethod):
-            return staticmethod(self(wrapped.__func__))  # type: ignore[return-value]  # what type checkers see through
-        if isinstance(wrapped, classmethod):
-            return CachedClassmethod(self(wrapped.__func__))  # type: ignore[return-value]  # the same
+        if isinstance(function, staticmethod):
+            return staticmethod(self(function.__func__))
+        if isinstance(function, classmethod):
+            return CachedClassmethod(self(function.__func__))
         _check_kind(function)
+        return self._made(function, self._keeping(function))
+
+    def _made(self, function: Any, keeping: Keeping) -> Any:
+        cache: Any = self._cache
+        if inspect.iscoroutinefunction(function):
+            return CachedCoroutine(function, keeping, cache.aio, self._store)
+        return CachedFunction(function, keeping, cache, self._store)
+
+    def _keeping(self, function: Any) -> Keeping:
         if self._key is None:
             _claim_name(self._cache, function)
             write_key = by_arguments(function, self._ignore)
         else:
             write_key = by_template(function, self._key, "key")
-        return CachedFunction(function, name_of(function), self._cache, self._store, write_key, self._ttl)
+        return Keeping(name_of(function), write_key, self._ttl)
+
+
+class AsyncDecorator(Decorator):
+    """Makes coroutine functions cached: what `AsyncCache.cached(...)` returns."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __call__(  # type: ignore[override]  # takes less
+            self, function: Callable[P, Awaitable[R]], /
+        ) -> CachedCoroutine[P, R]:
+            """Return `function` with its results kept in the cache."""
+
+    def _made(self, function: Any, keeping: Keeping) -> Any:
+        cache: Any = self._cache
+        return CachedCoroutine(function, keeping, cache, self._store)
 
 
 class CachedClassmethod(classmethod):  # type: ignore[type-arg]  # what it is made of, its maker knows
@@ -75,11 +111,11 @@ def _check_kind(function: Any) -> None:
             raise TypeError(f"{name_of(function)} is {kind} function: what it returns can be used up once; {instead}")
 
 
-_claimed: "WeakKeyDictionary[Cache, dict[str, tuple[ref[Any], CodeType]]]" = WeakKeyDictionary()
+_claimed: "WeakKeyDictionary[Cache | AsyncCache, dict[str, tuple[ref[Any], CodeType]]]" = WeakKeyDictionary()
 """Per cache: the function behind each name that several may have."""
 
 
-def _claim_name(cache: "Cache", function: Callable[..., Any]) -> None:
+def _claim_name(cache: "Cache | AsyncCache", function: Callable[..., Any]) -> None:
     """Raise TypeError if keys made of this function's name and arguments could be another's, too.
 
     Functions made in functions, and lambdas, share their names; of those that close over variables, each may return

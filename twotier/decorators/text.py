@@ -35,7 +35,7 @@ def stable_text(value: Any) -> str:
         return f"{_qualified(type(value))}.{_member(value)}"
     if isinstance(value, type):
         return _qualified(value)
-    raise UnstableError(f"a {_named(type(value))}, which has no stable text")
+    raise UnstableError(f"a value of type {_named(type(value))}, which has no stable text")
 
 
 def plain_text(value: Any) -> str:
@@ -97,7 +97,9 @@ def _member(member: enum.Enum) -> str:
 
 def _qualified(kind: type) -> str:
     if "<locals>" in kind.__qualname__:
-        raise UnstableError(f"(of) the class {_named(kind)}, which has no stable text: it is made in a function")
+        raise UnstableError(
+            f"the class {_named(kind)}, or a member of it, which has no stable text: it is made in a function"
+        )
     return _named(kind)
 
 

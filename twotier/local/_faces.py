@@ -45,15 +45,16 @@ class AsyncFront:
         if type(key) is str:
             value = self.__store.get(key, _MISSING)
             if value is not _MISSING:
-                return _ready(value)
+                return ready(value)
         return self._missed(key, default)
 
     def _missed(self, key: str, default: Any) -> Coroutine[Any, Any, Any]:  # noqa: ARG002 - subclasses use the key
         """Answer a local miss, to be awaited; subclasses override it."""
-        return _ready(default)
+        return ready(default)
 
 
-async def _ready(value: Any) -> Any:
+async def ready(value: Any) -> Any:
+    """Return `value`, to be awaited."""
     return value
 
 

@@ -5,6 +5,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from twotier.local._faces import ready
+
 if TYPE_CHECKING:
     from twotier.local._fallback import Store
 
@@ -17,14 +19,24 @@ _LONGEST: Final = 1024
 class Memo:
     """Base of a cached function: a local hit is one call; `_key` and `_load` of the subclass do the rest."""
 
-    __slots__ = ("__hits", "__limit", "__old", "__skipped", "__store", "__young")
+    __slots__ = ("__awaited", "__direct", "__hits", "__limit", "__old", "__skipped", "__store", "__young")
 
-    def __init__(self, store: "Store", *, skipped: Iterable[int] = (), limit: int = 16_384) -> None:
+    def __init__(
+        self,
+        store: "Store",
+        *,
+        skipped: Iterable[int] = (),
+        limit: int = 16_384,
+        awaited: bool = False,
+        direct: bool = True,
+    ) -> None:
         if type(limit) is not int or limit < 1:
             raise ValueError(f"limit must be an int >= 1, got {limit!r}")
         self.__store = store
         self.__skipped = frozenset(skipped)
         self.__limit = limit
+        self.__awaited = awaited
+        self.__direct = direct
         self.__young: dict[Any, str] = {}
         self.__old: dict[Any, str] = {}
         self.__hits = 0
@@ -32,11 +44,11 @@ class Memo:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the fresh local value of the call; without one, what `_load` returns."""
         key = self.__key_of(args, kwargs)
-        value = self.__store.get(key, _MISSING)
+        value = self.__store.get(key, _MISSING) if self.__direct else _MISSING
         if value is _MISSING:
             return self._load(key, args, kwargs)
         self.__hits += 1
-        return value
+        return ready(value) if self.__awaited else value
 
     @property
     def local_hits(self) -> int:

@@ -1,0 +1,76 @@
+"""Cached coroutine functions: called, they give something to await, which awaits nothing on a local hit."""
+
+import asyncio.coroutines
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
+
+from twotier.decorators.cached import Bound, Cached, Keeping
+
+if TYPE_CHECKING:
+    from twotier.aio import AsyncCache
+    from twotier.local import Store
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+
+
+class CachedCoroutine(Cached[P, Coroutine[Any, Any, R]]):
+    """A coroutine function whose results are cached."""
+
+    __slots__ = ("_cache",)
+
+    def __init__(
+        self, function: Callable[P, Awaitable[R]], keeping: Keeping, cache: "AsyncCache", store: "Store"
+    ) -> None:
+        super().__init__(function, keeping, store, awaited=True)  # type: ignore[arg-type]  # what it returns is awaited
+        self._cache = cache
+        _mark_as_coroutine_function(self)
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        return await self._cache.invalidate(self._write_key(args, kwargs))
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(
+        self: "CachedCoroutine[Concatenate[Any, Q], R]", instance: object, owner: type[Any] | None = None
+    ) -> "BoundCoroutine[Q, R]": ...
+    def __get__(self: Any, instance: object, owner: type[Any] | None = None) -> Any:
+        return self if instance is None else BoundCoroutine(self, instance)
+
+    async def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        ran = False
+
+        def load() -> Awaitable[R]:
+            nonlocal ran
+            ran = True
+            self._misses += 1
+            return self._function(*args, **kwargs)
+
+        value = await self._cache.get_or_set(key, load, self._keeping.ttl)
+        self._hits += not ran
+        return value
+
+
+class BoundCoroutine(Bound[P, Coroutine[Any, Any, R]]):
+    """A cached method of one object (or class), to be awaited."""
+
+    __slots__ = ()
+
+    def __init__(self, cached: CachedCoroutine[Concatenate[Any, P], R], instance: object) -> None:
+        super().__init__(cached, instance)
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        return await self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+def _mark_as_coroutine_function(function: Any) -> None:
+    """Have inspect and asyncio take it for a coroutine function; up to Python 3.11 only asyncio can be told."""
+    if hasattr(inspect, "markcoroutinefunction"):
+        inspect.markcoroutinefunction(function)
+    else:
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - what asgiref does, too

@@ -1,0 +1,60 @@
+"""Cached functions that are called."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
+
+from twotier.decorators.cached import Bound, Cached, Keeping
+
+if TYPE_CHECKING:
+    from twotier.cache import Cache
+    from twotier.local import Store
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+
+
+class CachedFunction(Cached[P, R]):
+    """A function whose results are cached."""
+
+    __slots__ = ("_cache",)
+
+    def __init__(self, function: Callable[P, R], keeping: Keeping, cache: "Cache", store: "Store") -> None:
+        super().__init__(function, keeping, store, awaited=False)
+        self._cache = cache
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        return self._cache.invalidate(self._write_key(args, kwargs))
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(
+        self: "CachedFunction[Concatenate[Any, Q], R]", instance: object, owner: type[Any] | None = None
+    ) -> "BoundFunction[Q, R]": ...
+    def __get__(self: Any, instance: object, owner: type[Any] | None = None) -> Any:
+        return self if instance is None else BoundFunction(self, instance)
+
+    def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        ran = False
+
+        def load() -> R:
+            nonlocal ran
+            ran = True
+            self._misses += 1
+            return self._function(*args, **kwargs)
+
+        value = self._cache.get_or_set(key, load, self._keeping.ttl)
+        self._hits += not ran
+        return value
+
+
+class BoundFunction(Bound[P, R]):
+    """A cached method of one object (or class)."""
+
+    __slots__ = ()
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        return self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]

@@ -98,8 +98,11 @@ def test_a_loader_and_what_it_awaits_are_part_of_its_load():
     async def within() -> bool:
         return inside_loader()
 
+    async def awaited() -> bool:
+        return await part_of((flight,), within)()
+
     assert part_of((flight,), inside_loader)()
-    assert asyncio.run(part_of((flight,), within)())
+    assert asyncio.run(awaited())
     assert not inside_loader()
 
 

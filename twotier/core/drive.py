@@ -1,5 +1,6 @@
 """The synchronous driver: runs a flow to its end, doing what it yields on the calling thread."""
 
+import asyncio
 import functools
 import inspect
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from twotier.core.background import Background
+from twotier.core.blocking import holding_up_a_loop
 from twotier.core.commands import Load, Pause, Spawn, Wait
 from twotier.remote.executor import Executor
 
@@ -17,6 +19,13 @@ Flow = Generator[Any, Any, R]
 
 def drive(flow: Flow[R], executor: Executor | None, background: Background) -> R:
     """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled."""
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - public, and without an exception
+        return _drive(flow, executor, background)
+    with holding_up_a_loop():
+        return _drive(flow, executor, background)
+
+
+def _drive(flow: Flow[R], executor: Executor | None, background: Background) -> R:
     try:
         command = next(flow)
         while True:
@@ -45,8 +54,10 @@ def called(function: Callable[[], R]) -> R:
     """Return what `function` returns; TypeError for an awaitable, which nobody here would wait for."""
     result = function()
     if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
+        if hasattr(result, "close"):
             result.close()  # nothing of it has run, and nothing will
-        name = type(result).__qualname__
-        raise TypeError(f"a loader or writer of a synchronous cache must return its result, got an awaitable ({name})")
+        raise TypeError(
+            "a loader or writer of a synchronous cache must return its result, got an awaitable: "
+            "give it to an AsyncCache (cache.aio), or give a plain function"
+        )
     return result

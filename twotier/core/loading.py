@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from twotier.core.blocking import holds_up_a_loop
 from twotier.core.commands import Wait
 from twotier.core.drive import Flow
 from twotier.core.leases import TwoTier
@@ -58,7 +59,7 @@ def _gated(
     """Load when the cap on loads allows it; a caller who would have to queue gets the stale copy, if there is one."""
     key, wait, gate = flight.key, not flight.circular, namespace.load_gate
     loader = part_of((flight,), loader)
-    if inside_loader():
+    if inside_loader() or holds_up_a_loop():
         return (yield from tiers.load(key, loader, ttl, wait=wait))
     turn = gate.enter()
     try:

@@ -7,18 +7,20 @@ them takes over.
 
 Loaders may load other keys. Which loads a caller is part of is kept in a context variable, so that it follows a loader
 into its tasks and into the background. A caller whose wait would close a circle (two loaders that ask for each other's
-keys) isn't made to wait: it leads a flight of its own, beside the one it would have waited for.
+keys) isn't made to wait: it leads a flight of its own, beside the one it would have waited for. Nor is one who would
+hold up the event loop that may have to bring the result.
 """
 
 import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from twotier.core.blocking import holds_up_a_loop
 from twotier.errors import TwoTierError
 
 ABANDONED: Final = object()
@@ -69,7 +71,8 @@ class SingleFlight:
     __slots__ = ("_flights", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant, as the garbage collector may close an abandoned coroutine, and land its flight, anywhere.
+        self._lock = threading.RLock()
         self._flights: dict[str, Flight] = {}
 
     def join(self, key: str, token: int) -> tuple[Flight, bool]:
@@ -84,7 +87,7 @@ class SingleFlight:
             flight = self._flights.get(key)
             circular = False
             if flight is not None and flight.token == token:
-                circular = bool(within) and flight.leads_to(within)
+                circular = holds_up_a_loop() or (bool(within) and flight.leads_to(within))
                 if not circular:
                     for outer in within:
                         outer.awaited.difference_update([each for each in outer.awaited if each.future.done()])
@@ -129,14 +132,28 @@ def part_of(flights: Iterable[Flight], loader: Callable[[], Any]) -> Callable[[]
     def call() -> Any:
         with leading(flights):
             result = loader()
-        return _awaited(flights, result) if inspect.isawaitable(result) else result
+        return _Part(flights, result) if inspect.isawaitable(result) else result
 
     return call
 
 
-async def _awaited(flights: Iterable[Flight], result: Awaitable[Any]) -> Any:
-    with leading(flights):
-        return await result
+class _Part:
+    """What a loader gave to be awaited, awaited as part of `flights`; or closed, where nobody can await it."""
+
+    def __init__(self, flights: Iterable[Flight], result: Awaitable[Any]) -> None:
+        self._flights = flights
+        self._result = result
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        with leading(self._flights):
+            return await self._result
+
+    def close(self) -> None:
+        if hasattr(self._result, "close"):
+            self._result.close()
 
 
 def inside_loader() -> bool:

@@ -93,7 +93,7 @@ cdef class Store:
         return default if value is MISSING else value
 
     def lapsed(self, key, int64_t window, default=None):
-        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt."""
+        """Return the value that expired less than `window` ns ago, if nothing has put it in doubt."""
         cdef Table* t = &self.t
         cdef int64_t now_ = instant(t), expires
         cdef uint32_t i = find(t, <PyObject*> key, hash_of(<PyObject*> key))

@@ -88,17 +88,17 @@ class AsyncCache(AsyncFront):
         """Return the values there are, in the order of `keys`; what the local tier misses is asked for in one trip."""
         return await self._run(self._calls.get_many(keys))
 
-    async def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> None:
-        """Put `value` for `ttl` seconds. Raises SerializationError for what the codec can't take."""
-        await self._run(self._calls.set(key, value, ttl))
+    async def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
+        """Put `value` for `ttl` seconds, under `tags`; see `Cache.set`."""
+        await self._run(self._calls.set(key, value, ttl, tags))
 
-    async def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL) -> None:
+    async def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
         """Put every value of a mapping; nothing is stored when one can't be. Not atomic across keys."""
-        await self._run(self._calls.set_many(values, ttl))
+        await self._run(self._calls.set_many(values, ttl, tags))
 
-    async def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> bool:
+    async def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> bool:
         """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
-        return await self._run(self._calls.add(key, value, ttl))
+        return await self._run(self._calls.add(key, value, ttl, tags))
 
     async def delete(self, key: str) -> bool:
         """Remove `key`; tell whether it was there."""
@@ -115,6 +115,10 @@ class AsyncCache(AsyncFront):
     async def invalidate_many(self, keys: Iterable[str]) -> int:
         """Expire `keys` as `invalidate` does; return how many were there."""
         return await self._run(self._calls.invalidate_many(keys))
+
+    async def invalidate_tag(self, *tags: str) -> None:
+        """Expire every entry that carries any of `tags`, in every process; see `Cache.invalidate_tag`."""
+        await self._run(self._calls.invalidate_tag(tags))
 
     async def touch(self, key: str, ttl: Ttl = DEFAULT_TTL) -> bool:
         """Give `key` a new ttl; False if it isn't there, or the remote tier is away."""

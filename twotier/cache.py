@@ -96,17 +96,21 @@ class Cache(Front):
         """
         return self._run(self._calls.get_many(keys))
 
-    def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> None:
-        """Put `value` for `ttl` seconds. Raises SerializationError for what the codec can't take."""
-        self._run(self._calls.set(key, value, ttl))
+    def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
+        """Put `value` for `ttl` seconds. Raises SerializationError for what the codec can't take.
 
-    def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL) -> None:
+        `tags`: up to 64 names, each a non-empty str of at most 255 bytes in UTF-8, by which the entry can be expired
+        together with others (`invalidate_tag`). A tagged integer can't be counted up or down.
+        """
+        self._run(self._calls.set(key, value, ttl, tags))
+
+    def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
         """Put every value of a mapping; nothing is stored when one can't be. Not atomic across keys."""
-        self._run(self._calls.set_many(values, ttl))
+        self._run(self._calls.set_many(values, ttl, tags))
 
-    def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> bool:
+    def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> bool:
         """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
-        return self._run(self._calls.add(key, value, ttl))
+        return self._run(self._calls.add(key, value, ttl, tags))
 
     def delete(self, key: str) -> bool:
         """Remove `key`; tell whether it was there."""
@@ -132,6 +136,20 @@ class Cache(Front):
     def invalidate_many(self, keys: Iterable[str]) -> int:
         """Expire `keys` as `invalidate` does; return how many were there."""
         return self._run(self._calls.invalidate_many(keys))
+
+    def invalidate_tag(self, *tags: str) -> None:
+        """Expire every entry that carries any of `tags`, in every process, as `invalidate` does one key.
+
+        It costs one trip, however many entries there are. What was set or is being loaded with the tag meanwhile
+        expires as well.
+
+        >>> with Cache() as cache:
+        ...     cache.set("user:7:page", "...", tags=["user:7", "pages"])
+        ...     cache.invalidate_tag("user:7")
+        ...     cache.get("user:7:page", "gone")
+        'gone'
+        """
+        self._run(self._calls.invalidate_tag(tags))
 
     def touch(self, key: str, ttl: Ttl = DEFAULT_TTL) -> bool:
         """Give `key` a new ttl; False if it isn't there, or the remote tier is away."""

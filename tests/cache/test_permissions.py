@@ -49,6 +49,13 @@ def test_the_shipped_permissions_are_enough_in_every_mode(restricted, namespace,
         assert cache.touch("key", 10)
         assert cache.delete("key")
         assert cache.get_or_set("loaded", lambda: 3) == 3
+        for ttl in (10, 9999, None):
+            cache.set("key", 1, ttl=ttl, tags=["x"])
+        assert cache.add("key", 1, tags=["x"]) is False
+        assert cache.touch("key", 99999)
+        cache.invalidate_tag("x")
+        assert cache.add("key", 1) is True
+        assert cache.invalidate("key") is True
         cache.clear()
         assert cache.get("loaded") is None
         assert cache.stats().remote_errors == 0

@@ -5,13 +5,18 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from twotier.clock import NEVER
+from twotier.coherence.message import Message
 from twotier.core.leases import TwoTier
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteTimeout
+from twotier.opid import op_tag
 from twotier.options import Options
 from twotier.remote.commands import Fetch, Fetched, Generation, Put, Remove, SetGeneration
-from twotier.remote.conditional import PutLeased, TakeLease, Taken
+from twotier.remote.conditional import PutLeased, PutUnchanged, TakeLease, Taken
+from twotier.remote.envelope import op_id_of
 from twotier.remote.fenced import Done, Fenced
+from twotier.remote.looking import Add, Looked
+from twotier.remote.tagging import MakeVersions, ReadVersions, Version
 from twotier.remote.topology import connect
 
 
@@ -45,6 +50,25 @@ class Server:
     def _remove(self, command: Remove) -> int:
         self._drop(command.voids)
         return self._drop(command.keys)
+
+    def _add(self, command: Add) -> Looked:
+        stood = self.values.get(command.key)
+        return Looked(
+            stood is None and self.run(Put(command.key, command.data, None, absent=True, publication=None)), stood
+        )
+
+    def _putunchanged(self, command: PutUnchanged) -> bool:
+        stands = self.values.get(command.watched)
+        op_id = None if stands is None else op_id_of(stands)
+        return op_id is not None and op_tag(op_id) == command.seen and self.run(command.put)
+
+    def _readversions(self, command: ReadVersions) -> list[Version]:
+        return [Version(self.values.get(key), -1 if key in self.values else -2) for key in command.keys]
+
+    def _makeversions(self, command: MakeVersions) -> list[Version]:
+        for key, candidate in zip(command.keys, command.candidates, strict=True):
+            self.values.setdefault(key, candidate)
+        return self._readversions(command)
 
     def _takelease(self, command: TakeLease) -> Taken:
         taken = self.values.setdefault(command.lease, command.token) == command.token
@@ -109,7 +133,7 @@ class Process:
         monkeypatch.setattr(self.namespace.recovery, "wake", lambda: None)
         monkeypatch.setattr(self.namespace.executor, "run", server.run)
         self.store = self.namespace.store
-        self.store.renew(NEVER)
+        self.namespace.renew(NEVER)
         self.tiers = TwoTier(self.namespace)
         self._server = server
 
@@ -117,9 +141,18 @@ class Process:
         """Begin a call: its first request is under way."""
         return Call(flow, self._server)
 
-    def set(self, value, key="key") -> Call:
+    def set(self, value, key="key", tags=()) -> Call:
         """Begin to set."""
-        return self.call(self.tiers.set(key, value, NEVER))
+        return self.call(self.tiers.set(key, value, NEVER, tags=tags))
+
+    def end_tag(self, tag="tag") -> Call:
+        """Begin to end a tag."""
+        return self.call(self.tiers.invalidate_tags((tag,)))
+
+    def hear(self, tag="tag") -> None:
+        """Hear that another process has ended a tag."""
+        message = Message("tag", self.namespace.op_ids.next(), (tag,))
+        self.namespace.subscriber.received([self.namespace.messages.encode(message)])
 
     def get(self, key="key") -> Call:
         """Begin to read what the local tier has missed."""

@@ -357,3 +357,14 @@ def test_reads_and_writes_go_on_while_the_server_is_away(caches_of, own_server, 
     assert cache.get_or_set("computed", lambda: "here") == "here"
     with pytest.raises(twotier.RemoteError):
         cache.incr("hot")
+
+
+def test_tags_and_invalidation_by_the_cache_behind(cache):
+    """What Django's API has no word for is done by `cache.cache`, under the keys that Django makes."""
+    cache.cache.set(cache.make_key("page:7"), "...", ttl=300, tags=["user:7"])
+    assert cache.get("page:7") == "..."
+    cache.cache.invalidate_tag("user:7")
+    assert cache.get("page:7") is None
+    cache.set("page:8", "...")
+    assert cache.cache.invalidate(cache.make_key("page:8")) is True
+    assert cache.get("page:8") is None

@@ -291,3 +291,20 @@ def test_a_writer_has_two_methods(writer):
     """What can't write and delete is refused when the cache is made."""
     with pytest.raises(ConfigurationError, match="writer must be"):
         Cache(writer=writer)
+
+
+def test_what_is_written_through_can_have_tags(through, source):
+    """Values reach the source as ever, and expire in the cache with their tags."""
+    through.set("key", [1], tags=["x"])
+    through.set_many({"a": 1, "b": 2}, tags=["x", "y"])
+    through.set("c", 3)
+    assert through.get_many(["key", "a", "b", "c"]) == source.rows == {"key": [1], "a": 1, "b": 2, "c": 3}
+    through.invalidate_tag("y")
+    assert through.get_many(["key", "a", "b", "c"]) == {"key": [1], "c": 3}
+    source.before = lambda: through.invalidate_tag("x")
+    through.set("key", [2])
+    assert through.get_many(["key", "c"]) == {"key": [2], "c": 3}
+    assert source.rows["a"] == 1
+    with pytest.raises(ValueError, match="a tag must not be empty"):
+        through.set("key", 3, tags=[""])
+    assert source.rows["key"] == [2]

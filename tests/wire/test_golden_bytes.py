@@ -4,6 +4,7 @@ import pytest
 
 from twotier.coherence.message import Message, MessageCodec
 from twotier.remote.envelope import Envelope, Sealed
+from twotier.remote.stamps import pack_stamps, unpack_stamps
 
 OP_ID = bytes(range(16))
 HEX = OP_ID.hex()
@@ -57,3 +58,23 @@ def test_envelopes(secrets, expected):
     envelope = Envelope(secrets, "ns")
     assert envelope.seal(b"key", OP_ID, b"payload", 1).hex() == expected
     assert envelope.open(b"key", bytes.fromhex(expected)) == Sealed(OP_ID, 1, b"payload")
+
+
+STAMPS = f"02 01 61 {bytes(range(8)).hex()} 02 c3a9 {bytes(range(8, 16)).hex()}"
+TAGGED = {
+    "v1, unsigned": ((), f"f2747401 41 {HEX} {CHECK} {STAMPS}" + b"payload".hex()),
+    "v1, signed": (SECRETS, f"f2747401 c1 {HEX} {CHECK} c62b68bef4e8dc997e2e41f221ade9d9 {STAMPS}" + b"payload".hex()),
+}
+"""Tags "a" and "é" before a payload, and a flag of the envelope that says so."""
+
+
+@pytest.mark.parametrize(("secrets", "expected"), TAGGED.values(), ids=TAGGED)
+def test_envelopes_of_tagged_values(secrets, expected):
+    """Tags stand before the payload with their versions, and are signed with it."""
+    stamps = pack_stamps({"a": bytes(range(8)), "é": bytes(range(8, 16))})
+    envelope = Envelope(secrets, "ns")
+    sealed = envelope.seal(b"key", OP_ID, stamps + b"payload", 0x41)
+    assert sealed.hex() == expected.replace(" ", "")
+    opened = envelope.open(b"key", sealed)
+    assert opened == Sealed(OP_ID, 0x41, stamps + b"payload")
+    assert unpack_stamps(opened.payload) == ({"a": bytes(range(8)), "é": bytes(range(8, 16))}, b"payload")

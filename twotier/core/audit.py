@@ -11,6 +11,7 @@ A round costs one trip for each of `SAMPLE` entries, and a list of the local tie
 import logging
 import random
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from twotier.core.drive import Flow, drive
@@ -18,6 +19,7 @@ from twotier.core.missing import MISSING
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Fetch, Fetched
+from twotier.remote.tagging import ReadVersions, Version
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -87,8 +89,17 @@ class Audit:
         loaded = namespace.values.load(place, fetched.data)
         if loaded is None:
             return True
+        if not (yield from self._is_current(loaded.stamps)):
+            return True
         theirs = op_tag(loaded.op_id)
         return bool(held != loaded.value) if NO_OP in (op, theirs) else op != theirs
+
+    def _is_current(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
+        """Tell whether the server has these versions of an entry's tags, whatever is known here."""
+        if not stamps:
+            return True
+        versions: list[Version] = yield ReadVersions([self._namespace.versions.place(tag) for tag in stamps])
+        return [version.name for version in versions] == list(stamps.values())
 
     def _all_heard(self, since: int) -> bool:
         """Wait until the link has proven that it has heard all that was published before `since`; tell whether."""

@@ -13,6 +13,7 @@ from twotier.core.loading import get_or_set
 from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace, TwoTierNamespace
+from twotier.core.tags import checked_tags, distinct_tags
 from twotier.core.write_through import LocalThrough, TwoTierThrough
 from twotier.errors import TwoTierError
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
@@ -61,23 +62,23 @@ class Calls:
         """Return the values there are, in the order of `keys`."""
         return self.tiers.get_many(keys)
 
-    def set(self, key: str, value: Any, ttl: Ttl) -> Flow[bool]:
+    def set(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str] = ()) -> Flow[bool]:
         """Put `value`."""
         if self._through is None:
-            return (yield from self.tiers.set(checked(key), value, self.life(ttl)))
-        yield from self._through.put_through({key: value}, self.life(ttl))
+            return (yield from self.tiers.set(checked(key), value, self.life(ttl), tags=checked_tags(tags)))
+        yield from self._through.put_through({key: value}, self.life(ttl), tags=checked_tags(tags))
         return True
 
-    def set_many(self, values: Mapping[str, Any], ttl: Ttl) -> Flow[None]:
+    def set_many(self, values: Mapping[str, Any], ttl: Ttl, tags: Iterable[str] = ()) -> Flow[None]:
         """Put every value of a mapping."""
         if self._through is not None:
-            return self._through.put_through(values, self.life(ttl))
-        return self.tiers.set_many(values, self.life(ttl))
+            return self._through.put_through(values, self.life(ttl), tags=checked_tags(tags))
+        return self.tiers.set_many(values, self.life(ttl), tags=checked_tags(tags))
 
-    def add(self, key: str, value: Any, ttl: Ttl) -> Flow[bool]:
+    def add(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str] = ()) -> Flow[bool]:
         """Put `value` unless `key` is there; tell whether it was put."""
         self._refuse_through("add")
-        return self.tiers.set(checked(key), value, self.life(ttl), absent=True)
+        return self.tiers.set(checked(key), value, self.life(ttl), absent=True, tags=checked_tags(tags))
 
     def delete(self, key: str) -> Flow[bool]:
         """Remove `key`; tell whether it was there."""
@@ -96,6 +97,10 @@ class Calls:
     def invalidate_many(self, keys: Iterable[str]) -> Flow[int]:
         """Expire `keys`; return how many were there."""
         return self.tiers.delete_many(keys, kept=True)
+
+    def invalidate_tag(self, tags: Iterable[str]) -> Flow[None]:
+        """Expire what carries any of `tags`."""
+        return self.tiers.invalidate_tags(distinct_tags(tags))
 
     def touch(self, key: str, ttl: Ttl) -> Flow[bool]:
         """Give `key` a new ttl; tell whether it is there."""

@@ -107,7 +107,7 @@ class Generations:
     def key_in(self, place: bytes) -> str | None:
         """Return the key whose name on the server is `place`, in whatever generation; None for leases and the like."""
         generation, colon, key = place[len(self.stem) :].partition(b":")
-        if not colon or b"!" in generation:
+        if not colon or b"!" in generation or b"#" in generation:
             return None
         try:
             return key.decode("utf-8", "surrogatepass")

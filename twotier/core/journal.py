@@ -1,4 +1,4 @@
-"""The journal: keys whose last write may not have reached the remote tier, to be made good there later.
+"""The journal: keys (and tags) whose last write may not have reached the remote tier, to be made good there later.
 
 One entry a key, bounded. Past the bound it forgets the keys and asks for the whole namespace to be cleared instead:
 forgetting a key silently would leave its old value standing. While a key is in the journal, the remote tier's value of
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from twotier.core.tags import Tag
 from twotier.opid import NO_OP
 
 
@@ -37,7 +38,7 @@ class Journal:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._doubts: dict[str, Doubt] = {}
+        self._doubts: dict[str | Tag, Doubt] = {}
         self.overflows = 0
 
     def __len__(self) -> int:
@@ -47,10 +48,10 @@ class Journal:
         """Tell whether there is anything to replay."""
         return self.overflows > 0 or bool(self._doubts)
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: str | Tag) -> bool:
         return key in self._doubts or self.overflows > 0
 
-    def add(self, doubts: Mapping[str, Doubt]) -> None:
+    def add(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> None:
         """Remember writes."""
         with self._lock:
             for key, doubt in doubts.items():
@@ -66,12 +67,12 @@ class Journal:
             self._doubts.clear()
             self.overflows += 1
 
-    def peek(self, count: int) -> dict[str, Doubt]:
+    def peek(self, count: int) -> dict[str | Tag, Doubt]:
         """Return up to `count` of the oldest doubts."""
         with self._lock:
             return dict(itertools.islice(self._doubts.items(), count))
 
-    def settle(self, good: Mapping[str, Doubt]) -> None:
+    def settle(self, good: Mapping[str | Tag, Doubt]) -> None:
         """Forget what was made good, unless a key has been written again since."""
         if not good:
             return
@@ -86,7 +87,7 @@ class Journal:
             if self.overflows == seen:
                 self.overflows = 0
 
-    def noted(self, keys: Iterable[str]) -> dict[str, Doubt]:
+    def noted(self, keys: Iterable[str | Tag]) -> dict[str | Tag, Doubt]:
         """Return the doubts about `keys`, for a write that will `settle` them if it reaches the remote tier.
 
         Only those: a doubt that comes up while the write is under way may be of a later one.

@@ -53,7 +53,7 @@ class TwoTier(Writes):
                 away = True
                 break
             if held.fetched.data is not None:
-                value = self._fill(key, place, held.fetched, token, now)
+                value = yield from self._let_in(key, place, held.fetched, token, now)
                 if value is not MISSING:
                     if held.taken:
                         yield from self._end(lease_place, lease)

@@ -6,7 +6,7 @@ remotely is refused here as well: a cache that gains a server later must not beg
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from twotier.core.commands import Load
@@ -69,18 +69,24 @@ class LocalOnly:
         return local_ttl_left(self._namespace, key)
 
     @_flow
-    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False) -> bool:
+    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> bool:
         """Put `value`; with `absent`, only where there is none. Tell whether it was put."""
         self._namespace.check_open()
-        return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent)
+        return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent, tags=tags)
 
     @_flow
-    def set_many(self, values: Mapping[str, Any], ttl: int) -> None:
+    def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> None:
         """Put every value; all are refused when one can't be stored."""
         self._namespace.check_open()
         encoded = [(checked(key), value, self._namespace.values.encode(value)) for key, value in values.items()]
         for key, value, payload in encoded:
-            self._put(key, value, payload, ttl, absent=False)
+            self._put(key, value, payload, ttl, absent=False, tags=tags)
+
+    @_flow
+    def invalidate_tags(self, tags: Sequence[str]) -> None:
+        """Expire every entry that carries any of `tags`."""
+        self._namespace.check_open()
+        self._namespace.end_tags(tags, NO_OP)
 
     @_flow
     def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> int:
@@ -113,16 +119,19 @@ class LocalOnly:
                 if value is MISSING:
                     if not create:
                         return None
-                    value, expires = 0, self._expiry(ttl)
+                    value, expires, tagged = 0, self._expiry(ttl), False
                 else:
                     expires = store.expires(key) or self._expiry(ttl)
-                if type(value) is not int or value not in INT64:
-                    raise TypeError(f"the value of {key!r} is no integer of 64 bits")
+                    tagged = bool(self._namespace.tags.tags_of(key))
+                if type(value) is not int or value not in INT64 or tagged:
+                    raise TypeError(f"the value of {key!r} is no integer of 64 bits, or has tags")
                 if value + delta not in INT64:
                     raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
-                # A write in between voids the token: then it is counted up from what was written.
-                if store.install(key, value + delta, token, expires=expires) or store.token(key) == token:
-                    return value + delta
+                with self._namespace.tags.holding((key,), ()) as hold:
+                    # A write in between voids the token: then it is counted up from what was written.
+                    if store.install(key, value + delta, token, expires=expires) or store.token(key) == token:
+                        hold.written()
+                        return value + delta
 
     def load(
         self,
@@ -152,17 +161,20 @@ class LocalOnly:
         self._namespace.check_open()
         self._namespace.store.clear()
 
-    def _put(self, key: str, value: Any, payload: bytes, ttl: int, *, absent: bool) -> bool:
+    def _put(self, key: str, value: Any, payload: bytes, ttl: int, *, absent: bool, tags: tuple[str, ...] = ()) -> bool:
         store = self._namespace.store
         if ttl == 0:
             there = key in store
             if not absent:
                 store.discard(key)
             return not (absent and there)
-        if absent:
-            return store.add(key, value, expires=self._expiry(ttl), encoded=payload)
-        store.put(key, value, expires=self._expiry(ttl), encoded=payload)
-        return True
+        with self._namespace.tags.holding((key,), tags) as hold:
+            if absent and not store.add(key, value, expires=self._expiry(ttl), encoded=payload):
+                return False
+            if not absent:
+                store.put(key, value, expires=self._expiry(ttl), encoded=payload)
+            hold.written()
+            return True
 
     def _expiry(self, ttl: int) -> int:
         return after(self._namespace.clock.now(), ttl)

@@ -3,7 +3,7 @@
 import math
 import random
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
@@ -21,10 +21,12 @@ from twotier.core.loadgate import LoadGate
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
+from twotier.core.tag_versions import TagVersions
+from twotier.core.tags import ANY_TAG, Tag, TagIndex
 from twotier.errors import RemoteError, RemoteUnavailable, TwoTierError
 from twotier.local import COMPILED, Store
 from twotier.local.sweeper import sweeper
-from twotier.opid import OpIds
+from twotier.opid import NO_OP, OpIds
 from twotier.options import Options
 from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker
@@ -34,6 +36,9 @@ from twotier.remote.executor import Executor
 from twotier.remote.topology import Topology
 from twotier.remote.values import Values
 from twotier.stats import Health, Stats
+
+_AT_ONCE: Final = 1000
+"""Entries that are expired in one call of the store, which other threads wait for."""
 
 
 class Namespace:
@@ -61,6 +66,7 @@ class Namespace:
             weigher=options.weigher,
             on_removal=options.on_removal,
         )
+        self.tags = TagIndex(self.store)
         self._swept = False
         self.store.renew(NEVER)
         reset_on_fork(self)
@@ -71,11 +77,23 @@ class Namespace:
             raise TwoTierError("the cache is closed; make a new one")
         if not self._swept:
             self._swept = True
-            sweeper.watch(self.store)
+            for store in self._stores():
+                sweeper.watch(store)
+
+    def _stores(self) -> tuple[Store, ...]:
+        """Return everything that is to be swept."""
+        return (self.store,)
+
+    def end_tags(self, tags: Sequence[str], op: int) -> None:  # noqa: ARG002 - for those who know versions
+        """Expire the local entries that carry any of `tags`, which write `op` has ended, and what is on its way in."""
+        keys = self.tags.keys_of((ANY_TAG, *tags))
+        for start in range(0, len(keys), _AT_ONCE):
+            self.store.demote(keys[start : start + _AT_ONCE], NO_OP)
 
     def after_fork(self) -> None:
         """In a forked child: nobody else is loading anything here, and nothing is swept yet."""
         self._swept = False
+        self.tags.after_fork()
         self._make_loading_parts()
 
     def _make_loading_parts(self) -> None:
@@ -147,12 +165,38 @@ class TwoTierNamespace(Namespace):
         self.messages = MessageCodec(options.secrets, options.namespace)
         lasts = NEVER if self._linked else round(options.max_staleness * SECOND)
         self.generations = Generations(options.namespace, self.store, self.clock, lasts)
+        self.versions = TagVersions(self.generations.stem, options, self.clock, lasts)
+        if not self._linked:
+            self.versions.store.renew(NEVER)
         ear = TrackingSubscriber if options.coherence == "tracking" else NamespaceSubscriber
         self.subscriber = ear(self)
         self._starting = threading.Lock()
         self._listener: Listener | None = None
         self._audit: Audit | None = None
         self._make_process_parts()
+
+    def end_tags(self, tags: Sequence[str], op: int) -> None:
+        """Forget the versions of `tags`, which write `op` has ended, and expire the local entries that carry them."""
+        self.versions.forget((ANY_TAG, *tags), op)  # first: what is noted under a tag from now on sees that it ended
+        super().end_tags(tags, op)
+
+    def lose(self) -> None:
+        """End the lease, and put everything in doubt."""
+        self.versions.store.lose()
+        self.store.lose()
+
+    def bump_epoch(self) -> None:
+        """Put everything in doubt: the versions of tags first, so that nothing is let in for an outdated one."""
+        self.versions.store.bump_epoch()
+        self.store.bump_epoch()
+
+    def renew(self, lease_until: int) -> None:
+        """Be live until then."""
+        self.store.renew(lease_until)
+        self.versions.store.renew(lease_until)
+
+    def _stores(self) -> tuple[Store, ...]:
+        return (self.store, self.versions.store)
 
     def _make_process_parts(self) -> None:
         """Make what belongs to one process and is made anew in a forked child."""
@@ -207,7 +251,7 @@ class TwoTierNamespace(Namespace):
         """In a forked child: a new identity, no link, connections of our own, an empty journal (DESIGN step 10)."""
         super().after_fork()
         if self._linked:
-            self.store.lose()
+            self.lose()
         self._starting = threading.Lock()
         self._listener = self._audit = None
         self.topology.after_fork()
@@ -250,7 +294,7 @@ class TwoTierNamespace(Namespace):
         if math.isfinite(age):
             self.counters.stale_age.add(round(age * 1_000_000))
 
-    def doubt(self, doubts: Mapping[str, Doubt]) -> None:
+    def doubt(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> None:
         """Journal writes that may not have reached the remote tier, and have them replayed."""
         self.journal.add(doubts)
         self.recovery.wake()

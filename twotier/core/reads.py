@@ -5,22 +5,34 @@ way gets in. While the remote tier can't answer, or can't be trusted for a key (
 suspect stands in, as far as its stale window goes.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from twotier.clock import NEVER, SECOND
 from twotier.core.commands import Wait
 from twotier.core.drive import Flow
 from twotier.core.keys import as_bytes, checked_many
+from twotier.core.lifetimes import MILLISECOND
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace, TwoTierNamespace
+from twotier.core.tags import Tag
 from twotier.errors import RemoteError
 from twotier.opid import op_tag
-from twotier.remote.commands import Fetch, Fetched, FetchMany, TimeLeft
+from twotier.remote.commands import KEY_MISSING, Fetch, Fetched, FetchMany, TimeLeft
+from twotier.remote.values import Loaded, is_tagged
 
 CHUNK: Final = 500
 """Keys in one trip of a bulk command: bounds how long the server is held, and what one deadline has to cover."""
-_MILLISECOND: Final = 1_000_000
+
+
+class Unproven(NamedTuple):
+    """An entry with tags that was read: it counts if none of them has ended."""
+
+    key: str
+    loaded: Loaded
+    token: int
+    now: int
+    left: int
 
 
 class Reads:
@@ -72,7 +84,15 @@ class Reads:
         namespace.ensure_listening()
         try:
             place = yield from namespace.generations.place(key)
-            left: int = yield TimeLeft(place)
+            left: int
+            if key in namespace.store or self._in_doubt(key):
+                left = yield TimeLeft(place)
+            else:
+                fetched: Fetched = yield Fetch(place)
+                left = fetched.pttl
+                if fetched.data is not None and is_tagged(fetched.data):
+                    valid = yield from self._is_valid(namespace.values.stamps(place, fetched.data))
+                    left = left if valid else KEY_MISSING
         except RemoteError:
             namespace.counters.remote_errors += 1
             return local_ttl_left(namespace, key)
@@ -128,10 +148,10 @@ class Reads:
         try:
             place = yield from namespace.generations.place(key)
             fetched: Fetched = yield Fetch(place)
+            return (yield from self._let_in(key, place, fetched, token, now, keep=keep))
         except RemoteError:
             namespace.counters.remote_errors += 1
             return self._stand_in(key)
-        return self._fill(key, place, fetched, token, now, keep=keep)
 
     def _fetch_many(self, keys: list[str], found: dict[str, Any]) -> Flow[None]:
         """Add to `found` what the remote tier, or failing that the stale local tier, has of `keys`."""
@@ -145,18 +165,33 @@ class Reads:
                 prefix = yield from namespace.generations.prefix()
                 places = [prefix + as_bytes(key) for key in asked]
                 replies: list[Fetched] = yield FetchMany(places)
+                unproven = []
+                for key, place, fetched in zip(asked, places, replies, strict=True):
+                    value = self._received(key, place, fetched, taken[key], now)
+                    if type(value) is Unproven:
+                        unproven.append(value)
+                    else:
+                        values[key] = value
+                if unproven:
+                    values |= yield from self._proven(unproven)
             except RemoteError:
                 namespace.counters.remote_errors += 1
-            else:
-                for key, place, fetched in zip(asked, places, replies, strict=True):
-                    values[key] = self._fill(key, place, fetched, taken[key], now)
         for key in keys:
             value = values[key] if key in values else self._stand_in(key)
             if value is not MISSING:
                 found[key] = value
 
-    def _fill(self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False) -> Any:
+    def _let_in(
+        self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False
+    ) -> Flow[Any]:
         """Install what the remote tier gave, if `token` still stands, and return it; MISSING where it had nothing."""
+        value = self._received(key, place, fetched, token, now, keep=keep)
+        if type(value) is Unproven:
+            value = (yield from self._proven([value]))[key]
+        return value
+
+    def _received(self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False) -> Any:
+        """Do as `_let_in`, but for an entry with tags, which is `Unproven` so far."""
         namespace = self._namespace
         store = namespace.store
         if fetched.data is None:
@@ -169,10 +204,58 @@ class Reads:
             namespace.counters.corrupt += 1
             namespace.counters.misses += 1
             return MISSING
+        left = NEVER if fetched.pttl == -1 else max(0, fetched.pttl) * MILLISECOND
+        if loaded.stamps:
+            return Unproven(key, loaded, token, now, left)
+        self._fill(key, loaded, token, now, left)
+        return loaded.value
+
+    def _proven(self, unproven: list[Unproven]) -> Flow[dict[str, Any]]:
+        """Install and return those entries whose tags haven't ended, MISSING (or the stand-in) for the others."""
+        namespace = self._namespace
+        values: dict[str, Any] = {}
+        # Noted first, looked at then: what ends a tag after the look finds the keys noted, and voids their tokens.
+        with namespace.tags.holding_each([(each.key, tuple(each.loaded.stamps)) for each in unproven]):
+            current = yield from namespace.versions.current(
+                [stamp for each in unproven for stamp in each.loaded.stamps.items()]
+            )
+            for each in unproven:
+                key, loaded, token, now, left = each
+                if self._ended_here(loaded.stamps):
+                    values[key] = self._stand_in(key)
+                elif all(current.get(tag) == version for tag, version in loaded.stamps.items()):
+                    self._fill(key, loaded, token, now, left)
+                    values[key] = loaded.value
+                else:
+                    self._drop_other(key, loaded, token)
+                    namespace.counters.misses += 1
+                    values[key] = MISSING
+        return values
+
+    def _is_valid(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
+        """Tell whether an entry with these stamps is valid: none of its tags has ended since."""
+        if not stamps:
+            return True
+        current = yield from self._namespace.versions.current(stamps.items())
+        return not self._ended_here(stamps) and all(current.get(tag) == version for tag, version in stamps.items())
+
+    def _ended_here(self, tags: Iterable[str]) -> bool:
+        """Tell whether a tag was ended here, and the remote tier may not know it yet."""
+        journal = self._namespace.journal
+        return bool(journal) and any(Tag(tag) in journal for tag in tags)
+
+    def _drop_other(self, key: str, loaded: Loaded, token: int) -> None:
+        """Drop the suspect of a key whose value there has ended, unless it is that very value, kept for outages."""
+        store = self._namespace.store
+        if store.op(key) not in (None, op_tag(loaded.op_id)) and store.token(key) == token:
+            store.discard(key)
+
+    def _fill(self, key: str, loaded: Loaded, token: int, now: int, left: int) -> None:
+        """Install a valid entry that has `left` ns to live, if `token` still stands."""
+        namespace = self._namespace
         namespace.counters.remote_hits += 1
-        left = NEVER if fetched.pttl == -1 else max(0, fetched.pttl) * _MILLISECOND
         if left:
-            store.install(
+            namespace.store.install(
                 key,
                 loaded.value,
                 token,
@@ -181,7 +264,6 @@ class Reads:
                 stale=namespace.stale_ttl,
                 encoded=loaded.payload,
             )
-        return loaded.value
 
 
 def local_ttl_left(namespace: Namespace, key: str) -> float | None:

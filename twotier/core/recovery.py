@@ -11,6 +11,7 @@ a pause when the other has had an answer.
 import logging
 import random
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from twotier.clock import NEVER
@@ -20,6 +21,7 @@ from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import milliseconds
 from twotier.core.missing import MISSING
+from twotier.core.tags import ANY_TAG, Tag
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Generation, Ping, Put, Remove, SetGeneration
@@ -139,20 +141,34 @@ class Recovery:
             namespace.store.bump_epoch()  # reads under the generation known here wouldn't see what is replayed
         prefix = namespace.generations.prefix_of(name)
         while batch := journal.peek(BATCH):
-            removed = [key for key, doubt in batch.items() if not self._put_again(prefix, key, doubt, probing)]
-            self._remove(prefix, "delete", [key for key in removed if not batch[key].kept], probing)
-            self._remove(prefix, "expire", [key for key in removed if batch[key].kept], probing)
+            self._end_tags([each.name for each in batch if isinstance(each, Tag)], probing)
+            keys = {key: doubt for key, doubt in batch.items() if not isinstance(key, Tag)}
+            removed = [key for key, doubt in keys.items() if not self._put_again(prefix, key, doubt, probing)]
+            self._remove(prefix, "delete", [key for key in removed if not keys[key].kept], probing)
+            self._remove(prefix, "expire", [key for key in removed if keys[key].kept], probing)
             journal.settle(batch)
 
     def _remove(self, prefix: bytes, kind: Kind, keys: list[str], probing: bool) -> None:
         if keys:
-            namespace, run = self._namespace, self._namespace.executor.run
-            removal = namespace.publication(kind, namespace.op_ids.next(), keys)
-            places, leases = [prefix + as_bytes(key) for key in keys], namespace.generations.leases(prefix, keys)
-            try:
-                run(Remove(places, removal, leases), probing=probing)
-            except NoMemoryError:
-                run(Withdraw([*places, *leases], removal), probing=probing)
+            places = [prefix + as_bytes(key) for key in keys]
+            self._unlink(places, self._namespace.generations.leases(prefix, keys), kind, keys, probing)
+
+    def _end_tags(self, tags: list[str], probing: bool) -> None:
+        if tags:
+            places = [self._namespace.versions.place(tag) for tag in (ANY_TAG, *tags)]
+            self._unlink(places, (), "tag", tags, probing)
+            self._namespace.end_tags(tags, NO_OP)  # what was let in meanwhile carries the versions that ended only now
+
+    def _unlink(
+        self, places: list[bytes], leases: Sequence[bytes], kind: Kind, names: list[str], probing: bool
+    ) -> None:
+        """Remove keys of the server and leases on them, and say of what kind that was, and which keys or tags."""
+        run = self._namespace.executor.run
+        removal = self._namespace.publication(kind, self._namespace.op_ids.next(), names)
+        try:
+            run(Remove(places, removal, leases), probing=probing)
+        except NoMemoryError:
+            run(Withdraw([*places, *leases], removal), probing=probing)
 
     def _put_again(self, prefix: bytes, key: str, doubt: Doubt, probing: bool) -> bool:
         """Put the value written in the outage, if that is asked for and nothing else was written there; tell whether.

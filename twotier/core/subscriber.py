@@ -32,37 +32,41 @@ class NamespaceSubscriber:
             if message is None:
                 namespace.counters.corrupt += 1
             elif message is LATER:
-                namespace.store.bump_epoch()  # of a process that was upgraded already
+                namespace.bump_epoch()  # of a process that was upgraded already
             elif message.kind == "clear":
                 # Gone, not only in doubt: an outage must not bring back what was cleared.
                 namespace.store.clear()
             else:
-                store = namespace.store
-                apply = store.demote if message.kind == "expire" else store.apply
-                applied = apply(message.keys, op_tag(message.op_id))
+                op = op_tag(message.op_id)
+                if message.kind == "tag":
+                    namespace.end_tags(message.keys, op)
+                elif message.kind == "expire":
+                    namespace.store.demote(message.keys, op)
+                else:
+                    namespace.store.apply(message.keys, op)
                 if message.sent_at:
                     namespace.counters.lag.add(wall_clock() - message.sent_at)
-                namespace.counters.invalidations_received += applied
+                namespace.counters.invalidations_received += len(message.keys)
 
     def confirmed(self) -> None:
         """Put everything in doubt: what was published before this moment may have been missed."""
-        self._namespace.store.bump_epoch()
+        self._namespace.bump_epoch()
         self._came_live = True
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
         """Extend the lease; a generation other than the one in use means that the namespace was cleared unheard."""
         namespace = self._namespace
         if generation is not NOT_ASKED and namespace.generations.contradicts(generation):
-            namespace.store.bump_epoch()
+            namespace.bump_epoch()
         self.proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
-        namespace.store.renew(lease_until)
+        namespace.renew(lease_until)
         if self._came_live:
             self._came_live = False
             namespace.recovery.hurry()
 
     def lost(self, reason: str) -> None:  # noqa: ARG002 - the listener has logged it
         """Put everything in doubt, at once."""
-        self._namespace.store.lose()
+        self._namespace.lose()
 
     def staleness(self, now: int) -> float:
         """Return the seconds since the last proof that every invalidation had arrived; inf before the first."""
@@ -85,9 +89,11 @@ class TrackingSubscriber(NamespaceSubscriber):
         """Drop what was changed."""
         namespace = self._namespace
         keys: list[str] = []
+        tags: list[str] = []
         for changed in payloads:
             if changed == EVERYTHING:
                 self._emptied = True
+                namespace.versions.store.clear()
                 namespace.store.clear()
             elif changed == self.generation_key:
                 if self._emptied:
@@ -97,6 +103,10 @@ class TrackingSubscriber(NamespaceSubscriber):
                 self._emptied = False
             elif (key := namespace.generations.key_in(changed)) is not None:
                 keys.append(key)
+            elif (tag := namespace.versions.tag_in(changed)) is not None:
+                tags.append(tag)
+        if tags:
+            namespace.end_tags(tags, NO_OP)
         namespace.counters.invalidations_received += namespace.store.apply(keys, NO_OP)
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:

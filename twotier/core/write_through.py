@@ -23,11 +23,12 @@ from twotier.core.drive import Flow
 from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes, checked, checked_many
 from twotier.core.leases import TwoTier
-from twotier.core.lifetimes import after, milliseconds
+from twotier.core.lifetimes import milliseconds
 from twotier.core.local_only import LocalOnly
 from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.overlaps import Overlaps
 from twotier.core.reads import CHUNK
+from twotier.core.writes import put_again_until
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
@@ -45,7 +46,7 @@ class LocalThrough(LocalOnly):
         self._writer: Final = writer
         self._overlaps = Overlaps()
 
-    def put_through(self, values: Mapping[str, Any], ttl: int) -> Flow[None]:
+    def put_through(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Write every value to the source, then here."""
         self._namespace.check_open()
         entries = _encoded(self._namespace, values)
@@ -53,7 +54,7 @@ class LocalThrough(LocalOnly):
             yield from _write(self._writer, entries, self._forget)
             with self._overlaps.settling() as alone:
                 for key, value, payload in entries:
-                    self._put(key, value, payload, ttl if alone(key) else 0, absent=False)
+                    self._put(key, value, payload, ttl if alone(key) else 0, absent=False, tags=tags)
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then here; return how many were here."""
@@ -77,13 +78,13 @@ class TwoTierThrough(TwoTier):
         self._writer: Final = writer
         self._overlaps = Overlaps()
 
-    def put_through(self, values: Mapping[str, Any], ttl: int) -> Flow[None]:
+    def put_through(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Write every value to the source, then to both tiers."""
         namespace = self._open()
         entries = _encoded(namespace, values)
         keys = [key for key, _, _ in entries]
         op_id = namespace.op_ids.next()
-        with self._overlaps.during(keys):
+        with self._overlaps.during(keys), namespace.tags.holding(keys, tags):
             prefix = yield from self._take_over(keys, op_id)
             try:
                 yield from _write(self._writer, entries, lambda keys: self._forget(keys, op_id))
@@ -93,10 +94,10 @@ class TwoTierThrough(TwoTier):
             if not ttl:
                 yield from self.delete_many(keys)
             elif prefix is None:
-                self._keep(entries, op_id, ttl, [namespace.store.op(key) or NO_OP for key in keys])
+                self._keep(entries, op_id, ttl, [namespace.store.op(key) or NO_OP for key in keys], tags)
             else:
                 for start in range(0, len(entries), CHUNK):
-                    yield from self._put_held(prefix, entries[start : start + CHUNK], op_id, ttl)
+                    yield from self._put_held(prefix, entries[start : start + CHUNK], op_id, ttl, tags)
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then from both tiers; return how many were there."""
@@ -133,7 +134,9 @@ class TwoTierThrough(TwoTier):
         except RemoteError:
             namespace.counters.remote_errors += 1
 
-    def _put_held(self, prefix: bytes, entries: list[Entry], op_id: bytes, ttl: int) -> Flow[None]:
+    def _put_held(
+        self, prefix: bytes, entries: list[Entry], op_id: bytes, ttl: int, tags: tuple[str, ...]
+    ) -> Flow[None]:
         """Put what nobody else has written since, and remove the rest."""
         namespace = self._namespace
         keys = [key for key, _, _ in entries]
@@ -141,18 +144,19 @@ class TwoTierThrough(TwoTier):
         noted = namespace.journal.noted(keys)
         tokens = [namespace.store.begin_write(key) for key in keys]
         now = namespace.clock.now()
-        items = []
-        for key, _, payload in entries:
-            place = prefix + as_bytes(key)
-            items.append((place, namespace.values.seal(place, op_id, payload), milliseconds(ttl)))
         publication = namespace.publication("set", op_id, keys)
         try:
+            stamps = yield from self._stamps(tags, ttl)
+            items = []
+            for key, _, payload in entries:
+                place = prefix + as_bytes(key)
+                items.append((place, namespace.values.seal(place, op_id, payload, stamps), milliseconds(ttl)))
             held, generation = yield PutHeld(
                 namespace.generations.leases(prefix, keys), op_id, items, publication, namespace.generations.key
             )
         except RemoteError:
             namespace.counters.remote_errors += 1
-            self._keep(entries, op_id, ttl, seen)
+            self._keep(entries, op_id, ttl, seen, tags)
             return
         if generation is None or namespace.generations.prefix_of(generation) != prefix:
             # Cleared meanwhile; under the new generation a load may have stored what it read before us.
@@ -168,11 +172,11 @@ class TwoTierThrough(TwoTier):
         if overtaken:
             yield from self.delete_many(overtaken)
 
-    def _keep(self, entries: list[Entry], op_id: bytes, ttl: int, seen: list[int]) -> None:
+    def _keep(self, entries: list[Entry], op_id: bytes, ttl: int, seen: list[int], tags: tuple[str, ...]) -> None:
         """Journal what may not have arrived; keep the values as suspects where no other write has overlapped ours."""
         namespace = self._namespace
         now = namespace.clock.now()
-        expires = after(now, ttl)
+        expires = put_again_until(now, ttl, tags)
         doubts = {}
         with self._overlaps.settling() as alone:
             for (key, value, payload), op in zip(entries, seen, strict=True):

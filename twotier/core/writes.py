@@ -10,7 +10,7 @@ tier keeps the new value as a suspect: served here, never taken for fresh. So do
 interrupted, in the middle.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twotier.clock import NEVER
@@ -19,9 +19,11 @@ from twotier.core.generation import new_name
 from twotier.core.journal import Doubt
 from twotier.core.keys import as_bytes, checked, checked_many
 from twotier.core.lifetimes import after, milliseconds
+from twotier.core.looking import Looking
 from twotier.core.missing import MISSING
 from twotier.core.namespace import TwoTierNamespace
-from twotier.core.reads import CHUNK, Reads
+from twotier.core.reads import CHUNK
+from twotier.core.tags import ANY_TAG, Tag
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import (
@@ -35,13 +37,16 @@ from twotier.remote.commands import (
     Remove,
     SetGeneration,
     TimeLeft,
+    Write,
 )
+from twotier.remote.looking import ExpireLooking, Looked
+from twotier.remote.stamps import pack_stamps
 
 
-class Writes(Reads):
+class Writes(Looking):
     """The writing flows beside the reading ones. Keys are checked by the caller; ttl in ns, NEVER for none."""
 
-    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False) -> Flow[bool]:
+    def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> Flow[bool]:
         """Put `value`; with `absent`, only where there is none. Tell whether it was put, as far as is known."""
         namespace = self._open()
         payload = namespace.values.encode(value)
@@ -50,30 +55,35 @@ class Writes(Reads):
         op_id = namespace.op_ids.next()
         noted = namespace.journal.noted((key,))
         seen = namespace.store.op(key)
-        token = namespace.store.begin_write(key)
-        now = namespace.clock.now()
-        publication = namespace.publication("set", op_id, (key,))
+        with namespace.tags.holding((key,), tags) as hold:
+            token = namespace.store.begin_write(key)
+            now = namespace.clock.now()
+            publication = namespace.publication("set", op_id, (key,))
+            stamps = b""
 
-        def make(prefix: bytes) -> Put:
-            place = prefix + as_bytes(key)
-            data = namespace.values.seal(place, op_id, payload)
-            voids = namespace.generations.leases(prefix, (key,))
-            return Put(place, data, milliseconds(ttl), absent, publication, voids)
+            def make(prefix: bytes) -> Put:
+                place = prefix + as_bytes(key)
+                data = namespace.values.seal(place, op_id, payload, stamps)
+                voids = namespace.generations.leases(prefix, (key,))
+                return Put(place, data, milliseconds(ttl), absent=False, publication=publication, voids=voids)
 
-        try:
-            put = yield from namespace.generations.write(make)
-        except BaseException as error:  # noqa: BLE001 - raised again by `_unless_failed`
-            if not absent:
-                namespace.doubt({key: Doubt(op_id, seen or NO_OP, after(now, ttl))})
-                self._keep_suspect(key, value, payload, op_id, ttl, now)
-            self._unless_failed(error)
-            return False
-        if put:
-            namespace.journal.settle(noted)
-            self._install(key, value, payload, token, op_id, ttl, now)
-        return put
+            try:
+                stamps = yield from self._stamps(tags, ttl)
+                put = yield from (self._add(key, make) if absent else namespace.generations.write(make))
+            except BaseException as error:  # noqa: BLE001 - raised again by `_unless_failed`
+                if not absent:
+                    namespace.doubt({key: Doubt(op_id, seen or NO_OP, put_again_until(now, ttl, tags))})
+                    self._keep_suspect(key, value, payload, op_id, ttl, now)
+                    hold.written()
+                self._unless_failed(error)
+                return False
+            if put:
+                namespace.journal.settle(noted)
+                self._install(key, value, payload, token, op_id, ttl, now)
+                hold.written()
+            return put
 
-    def set_many(self, values: Mapping[str, Any], ttl: int) -> Flow[None]:
+    def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Put every value; all are refused when one can't be stored."""
         namespace = self._open()
         encoded = [(checked(key), value, namespace.values.encode(value)) for key, value in values.items()]
@@ -81,7 +91,7 @@ class Writes(Reads):
             yield from self.delete_many([key for key, _, _ in encoded])
             return
         for start in range(0, len(encoded), CHUNK):
-            yield from self._set_chunk(encoded[start : start + CHUNK], ttl)
+            yield from self._set_chunk(encoded[start : start + CHUNK], ttl, tags)
 
     def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> Flow[int]:
         """Remove `keys`; return how many were there (while the remote tier is away: here).
@@ -94,6 +104,11 @@ class Writes(Reads):
             removed += yield from self._delete_chunk(wanted[start : start + CHUNK], kept=kept)
         return removed
 
+    def invalidate_tags(self, tags: Sequence[str]) -> Flow[None]:
+        """Expire every entry that carries any of `tags`, in every process; stale copies stay for outages."""
+        for start in range(0, len(tags), CHUNK):
+            yield from self._end_tags(tags[start : start + CHUNK])
+
     def touch(self, key: str, ttl: int) -> Flow[bool]:
         """Give `key` a new expiry; False if it isn't there, or the remote tier doesn't answer."""
         if ttl == 0:
@@ -102,10 +117,17 @@ class Writes(Reads):
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
         life = milliseconds(ttl)
+        # What is fresh here without tags is no entry that has ended: then its value needn't come along.
+        looks = key not in namespace.store or bool(namespace.tags.tags_of(key))
+
+        def make(prefix: bytes) -> Write[Any]:
+            place = prefix + as_bytes(key)
+            return ExpireLooking(place, life, publication) if looks else Expire(place, life, publication)
+
         try:
-            touched = yield from namespace.generations.write(
-                lambda prefix: Expire(prefix + as_bytes(key), life, publication)
-            )
+            touched: bool | Looked = yield from namespace.generations.write(make)
+            if isinstance(touched, Looked):
+                touched = touched.stood is not None and (yield from self._stays(key, touched.stood, ttl))
         except RemoteError:
             namespace.counters.remote_errors += 1
             return False
@@ -116,7 +138,7 @@ class Writes(Reads):
         """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None.
 
         Raises RemoteError while the remote tier doesn't answer, as a counter can't be guessed; TypeError where
-        something else than an integer of 64 bits stands, OverflowError where the sum isn't one.
+        something else than an integer of 64 bits stands, or one with tags, OverflowError where the sum isn't one.
         """
         namespace = self._open()
         op_id = namespace.op_ids.next()
@@ -129,12 +151,24 @@ class Writes(Reads):
             leases = namespace.generations.leases(prefix, (key,))
             return Increment(prefix + as_bytes(key), delta, life, create, publication, leases)
 
-        try:
-            value = yield from namespace.generations.write(make)
-        except NotAnInteger:
-            raise TypeError(f"the value of {key!r} is no integer of 64 bits") from None
-        except IntegerOverflow:
-            raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits") from None
+        def begin(prefix: bytes) -> Put:
+            leases = namespace.generations.leases(prefix, (key,))
+            return Put(prefix + as_bytes(key), b"%d" % delta, life, absent=False, publication=publication, voids=leases)
+
+        value: int | None = None
+        while value is None:
+            try:
+                value = yield from namespace.generations.write(make)
+            except NotAnInteger:
+                ended = yield from self._ended(key)
+                if ended is None:
+                    raise TypeError(f"the value of {key!r} is no integer of 64 bits, or has tags") from None
+                if create and (yield from self._replace(key, ended, begin)):
+                    value = delta
+            except IntegerOverflow:
+                raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits") from None
+            if not create:
+                break
         namespace.store.apply((key,), op_tag(op_id))
         return value
 
@@ -163,36 +197,41 @@ class Writes(Reads):
         yield from self.delete_many((key,))
         return True
 
-    def _set_chunk(self, entries: list[tuple[str, Any, bytes]], ttl: int) -> Flow[None]:
+    def _set_chunk(self, entries: list[tuple[str, Any, bytes]], ttl: int, tags: tuple[str, ...]) -> Flow[None]:
         namespace = self._namespace
         op_id = namespace.op_ids.next()
         keys = [key for key, _, _ in entries]
         noted = namespace.journal.noted(keys)
         seen = [namespace.store.op(key) or NO_OP for key in keys]
-        tokens = [namespace.store.begin_write(key) for key in keys]
-        now = namespace.clock.now()
-        publication = namespace.publication("set", op_id, keys)
+        with namespace.tags.holding(keys, tags) as hold:
+            tokens = [namespace.store.begin_write(key) for key in keys]
+            now = namespace.clock.now()
+            publication = namespace.publication("set", op_id, keys)
+            stamps = b""
 
-        def make(prefix: bytes) -> PutMany:
-            life = milliseconds(ttl)
-            items = []
-            for key, _, payload in entries:
-                place = prefix + as_bytes(key)
-                items.append((place, namespace.values.seal(place, op_id, payload), life))
-            return PutMany(items, publication, namespace.generations.leases(prefix, keys))
+            def make(prefix: bytes) -> PutMany:
+                life = milliseconds(ttl)
+                items = []
+                for key, _, payload in entries:
+                    place = prefix + as_bytes(key)
+                    items.append((place, namespace.values.seal(place, op_id, payload, stamps), life))
+                return PutMany(items, publication, namespace.generations.leases(prefix, keys))
 
-        try:
-            yield from namespace.generations.write(make)
-        except BaseException as error:  # noqa: BLE001 - as in `set`
-            expires = after(now, ttl)
-            namespace.doubt({entry[0]: Doubt(op_id, op, expires) for entry, op in zip(entries, seen, strict=True)})
-            for key, value, payload in entries:
-                self._keep_suspect(key, value, payload, op_id, ttl, now)
-            self._unless_failed(error)
-            return
-        namespace.journal.settle(noted)
-        for (key, value, payload), token in zip(entries, tokens, strict=True):
-            self._install(key, value, payload, token, op_id, ttl, now)
+            try:
+                stamps = yield from self._stamps(tags, ttl)
+                yield from namespace.generations.write(make)
+            except BaseException as error:  # noqa: BLE001 - as in `set`
+                again = put_again_until(now, ttl, tags)
+                namespace.doubt({entry[0]: Doubt(op_id, op, again) for entry, op in zip(entries, seen, strict=True)})
+                for key, value, payload in entries:
+                    self._keep_suspect(key, value, payload, op_id, ttl, now)
+                hold.written()
+                self._unless_failed(error)
+                return
+            namespace.journal.settle(noted)
+            for (key, value, payload), token in zip(entries, tokens, strict=True):
+                self._install(key, value, payload, token, op_id, ttl, now)
+            hold.written()
 
     def _delete_chunk(self, keys: list[str], *, kept: bool) -> Flow[int]:
         namespace = self._open()
@@ -229,6 +268,25 @@ class Writes(Reads):
             raise error
         self._namespace.counters.remote_errors += 1
 
+    def _end_tags(self, tags: Sequence[str]) -> Flow[None]:
+        namespace = self._open()
+        op_id = namespace.op_ids.next()
+        noted = namespace.journal.noted([Tag(tag) for tag in tags])
+        places = [namespace.versions.place(tag) for tag in (ANY_TAG, *tags)]
+        try:
+            yield Remove(places, namespace.publication("tag", op_id, tags))
+        except BaseException as error:  # noqa: BLE001 - as in `set`
+            namespace.doubt({Tag(tag): Doubt(op_id) for tag in tags})
+            namespace.end_tags(tags, op_tag(op_id))
+            self._unless_failed(error)
+        else:
+            namespace.end_tags(tags, op_tag(op_id))
+            namespace.journal.settle(noted)
+
+    def _stamps(self, tags: tuple[str, ...], ttl: int) -> Flow[bytes]:
+        """Return the stamps of an entry with `tags` that lives for `ttl`, packed; ask while its key is held."""
+        return pack_stamps((yield from self._namespace.versions.stamps(tags, ttl))) if tags else b""
+
     def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:
         """Put what the remote tier has now if the token stands, and void what readers took before the reply."""
         namespace = self._namespace
@@ -250,3 +308,8 @@ class Writes(Reads):
         namespace = self._namespace
         window = namespace.stale_ttl if ttl >= NEVER - namespace.stale_ttl else ttl + namespace.stale_ttl
         namespace.store.put(key, value, op=op_tag(op_id), expires=now, stale=window, encoded=payload)
+
+
+def put_again_until(now: int, ttl: int, tags: tuple[str, ...]) -> int:
+    """Return until when a value that may not have arrived may be put again; never, if its tags may have ended since."""
+    return 0 if tags else after(now, ttl)

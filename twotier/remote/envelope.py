@@ -92,6 +92,11 @@ def op_id_of(data: bytes) -> bytes | None:
     return data[_OP_ID] if data[:4] == _MAGIC and len(data) >= _HEADER.size else None
 
 
+def flags_of(data: bytes) -> int:
+    """Return the flags in the envelope `data`, unchecked; 0 where there is no envelope."""
+    return data[_FLAGS_AT] if data[:4] == _MAGIC and len(data) >= _HEADER.size else 0
+
+
 def _mac(keyed: "hashlib.blake2b", key: bytes, header: bytes, payload: bytes) -> bytes:
     mac = keyed.copy()
     mac.update(struct.pack(">I", len(key)) + key + header)

@@ -5,29 +5,35 @@ A raw integer is exactly what `str` gives of an int of 64 bits; it carries no op
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from twotier.clock import SECOND, SystemClock
 from twotier.errors import SerializationError
 from twotier.options import Options
 from twotier.remote.codecs import Codec, Pickle, RestrictedPickle
-from twotier.remote.envelope import ENVELOPE_BYTES, Envelope, Sealed
+from twotier.remote.envelope import ENVELOPE_BYTES, Envelope, Sealed, flags_of
+from twotier.remote.stamps import MOST_STAMPS_BYTES, NO_STAMPS, unpack_stamps
 
 _LOWEST: Final = -(1 << 63)
 _HIGHEST: Final = (1 << 63) - 1
 _LONGEST: Final = 20
 _DIGITS: Final = frozenset(b"-0123456789")
 _LOG_EVERY: Final = 60 * SECOND
+_TAGGED: Final = 0x40
+"""Flag of an envelope whose payload has stamps before it."""
 
 _log = logging.getLogger("twotier")
 
 
 class Loaded(NamedTuple):
-    """A value that was read: itself, the id of the write that made it (None: not known), and its encoded bytes."""
+    """A value that was read: itself, the write that made it (None: not known), its encoded bytes, and its stamps."""
 
     value: Any
     op_id: bytes | None
     payload: bytes
+    stamps: Mapping[str, bytes] = NO_STAMPS
+    """The tags that it carries, each with its version; see stamps.py."""
 
 
 class Values:
@@ -73,11 +79,24 @@ class Values:
             return value
         return self._codec.decode(payload)
 
-    def seal(self, key: bytes, op_id: bytes, payload: bytes) -> bytes:
-        """Return what to store under `key` for a payload of `encode`, as made by write `op_id`."""
+    def seal(self, key: bytes, op_id: bytes, payload: bytes, stamps: bytes = b"") -> bytes:
+        """Return what to store under `key` for a payload of `encode`, as made by write `op_id`.
+
+        `stamps`: those of a tagged entry, packed. A tagged integer has an envelope, and can't be counted up.
+        """
+        if stamps:
+            return self._envelope.seal(key, op_id, stamps + payload, self._codec.flag | _TAGGED)
         if payload[:1] in _FIRST:
             return payload
         return self._envelope.seal(key, op_id, payload, self._codec.flag)
+
+    def stamps(self, key: bytes, data: bytes) -> Mapping[str, bytes]:
+        """Return the stamps of what stands under `key` as `data`, whose value isn't looked at."""
+        if not is_tagged(data):
+            return NO_STAMPS
+        sealed = self._envelope.open(key, data)
+        unpacked = None if sealed is None else unpack_stamps(sealed.payload)
+        return NO_STAMPS if unpacked is None else unpacked[0]
 
     def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:
         """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""
@@ -92,11 +111,11 @@ class Values:
             number = _raw(data)
             if number is not None:
                 return Loaded(number, None, data)
-        elif len(data) <= self._most + ENVELOPE_BYTES:
+        elif len(data) <= self._most + ENVELOPE_BYTES + (MOST_STAMPS_BYTES if is_tagged(data) else 0):
             sealed = self._envelope.open(key, data)
-            if sealed is not None and sealed.flags == self._codec.flag:
+            if sealed is not None and sealed.flags & ~_TAGGED == self._codec.flag:
                 try:
-                    return Loaded(self._codec.decode(sealed.payload), sealed.op_id, sealed.payload)
+                    return self._opened(sealed)
                 except SerializationError as error:
                     self._complain(str(error))
                     return None
@@ -112,6 +131,17 @@ class Values:
         sealed = self._envelope.open(key, data)
         return sealed if sealed is not None and sealed.flags == self._codec.flag else None
 
+    def _opened(self, sealed: Sealed) -> Loaded:
+        if not sealed.flags & _TAGGED:
+            return Loaded(self._codec.decode(sealed.payload), sealed.op_id, sealed.payload)
+        unpacked = unpack_stamps(sealed.payload)
+        if unpacked is None:
+            raise SerializationError("the tags of a value are damaged")
+        stamps, payload = unpacked
+        if len(payload) > self._most:
+            raise SerializationError(f"the payload takes {len(payload)} bytes, and max_value_bytes is {self._most}")
+        return Loaded(self.decode(payload), sealed.op_id, payload, stamps)
+
     def _complain(self, reason: str) -> None:
         now = self._clock.now()
         if self._next_log is None or now >= self._next_log:
@@ -125,6 +155,11 @@ class Values:
 
 _FIRST: Final = frozenset(bytes([byte]) for byte in _DIGITS)
 """The first byte of a raw integer; no payload and no envelope begins like that."""
+
+
+def is_tagged(data: bytes) -> bool:
+    """Tell whether `data` looks like the envelope of a tagged value."""
+    return bool(flags_of(data) & _TAGGED)
 
 
 def _raw(data: bytes) -> int | None:

@@ -1,0 +1,75 @@
+"""Writes that also read what stands under their key, since that may be there and yet be over: an entry with tags."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from twotier.remote.commands import Expire, Publication, Put, Write
+from twotier.remote.refusals import OutOfStepError
+from twotier.resp import pack
+
+
+class Looked(NamedTuple):
+    """Whether a write did something, and what stood under its key before it (None: nothing)."""
+
+    done: bool
+    stood: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Write[Looked]):
+    """Write a value where there is none; tells whether it was written, and what stood there."""
+
+    key: bytes
+    data: bytes
+    ttl_ms: int | None
+    publication: Publication | None
+    voids: Sequence[bytes] = ()
+
+    def steps(self) -> list[bytes]:
+        """MGET, to which a key of another type is none, and SET NX."""
+        return [pack(b"MGET", self.key), *self._put.steps()]
+
+    @property
+    def count(self) -> int:
+        """Two."""
+        return 2
+
+    def outcome(self, results: list[Any]) -> Looked:
+        """Tell whether SET wrote, and what MGET found."""
+        return Looked(self._put.outcome(results[1:]), _found(results[0]))
+
+    @property
+    def _put(self) -> Put:
+        return Put(self.key, self.data, self.ttl_ms, absent=True, publication=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireLooking(Write[Looked]):
+    """Give a key a new life (ms), or with None one without end; tells what stands there, which may be nothing."""
+
+    key: bytes
+    ttl_ms: int | None
+    publication: Publication | None
+    voids: Sequence[bytes] = ()
+
+    def steps(self) -> list[bytes]:
+        """MGET, and the change."""
+        return [pack(b"MGET", self.key), Expire(self.key, self.ttl_ms, None).steps()[1]]
+
+    @property
+    def count(self) -> int:
+        """Two."""
+        return 2
+
+    def outcome(self, results: list[Any]) -> Looked:
+        """Tell what MGET found."""
+        stood = _found(results[0])
+        return Looked(stood is not None, stood)
+
+
+def _found(reply: Any) -> bytes | None:
+    if type(reply) is not list or len(reply) != 1 or type(reply[0]) not in (bytes, type(None)):
+        raise OutOfStepError("MGET")
+    found: bytes | None = reply[0]
+    return found

@@ -23,10 +23,9 @@ takes both, as an invalidation too many costs a miss and one too few a stale rea
 import enum
 import hmac
 import struct
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate, pairwise
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from twotier.opid import OP_ID_BYTES
 
@@ -40,13 +39,15 @@ MAC_BYTES: Final = 16
 
 _HEAD: Final = struct.Struct(f">BB{OP_ID_BYTES}sI")
 _SENT_AT: Final = struct.Struct(">Q")
+_LENGTH: Final = struct.Struct(">I")
+_ONE: Final = struct.Struct(f">BB{OP_ID_BYTES}sIQI")
+"""All before the text of a message's only key: most messages have one, and are made and read in half the time."""
 _SIGNED: Final = 0x80
 _OPS: Final[dict[Kind, int]] = {"set": 1, "delete": 2, "tag": 3, "clear": 4, "expire": 5}
 _KINDS: Final[dict[int, Kind]] = {op: kind for kind, op in _OPS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One write: what it did, its op id, and the keys it superseded (for "tag", the tags; for "clear", none)."""
 
     kind: Kind
@@ -85,10 +86,14 @@ class MessageCodec:
         """Return `message` as bytes; ValueError for an op id of the wrong size."""
         if len(message.op_id) != OP_ID_BYTES:
             raise ValueError(f"op_id must be {OP_ID_BYTES} bytes, got {len(message.op_id)}")
-        keys = [key.encode("utf-8", "surrogatepass") for key in message.keys]
         op = _OPS[message.kind] | (_SIGNED if self._macs else 0)
-        head = _HEAD.pack(VERSION, op, message.op_id, len(keys)) + _SENT_AT.pack(message.sent_at)
-        body = b"".join((head, struct.pack(f">{len(keys)}I", *map(len, keys)), *keys))
+        keys = [key.encode("utf-8", "surrogatepass") for key in message.keys]
+        if len(keys) == 1:
+            (key,) = keys
+            body = _ONE.pack(VERSION, op, message.op_id, 1, message.sent_at, len(key)) + key
+        else:
+            head = _HEAD.pack(VERSION, op, message.op_id, len(keys)) + _SENT_AT.pack(message.sent_at)
+            body = b"".join((head, struct.pack(f">{len(keys)}I", *map(len, keys)), *keys))
         return body + _mac(self._macs[0], body) if self._macs else body
 
     def decode(self, payload: bytes) -> Message | Later | None:
@@ -113,7 +118,7 @@ class MessageCodec:
             if start > end:
                 return None
             (sent_at,) = _SENT_AT.unpack_from(payload, _HEAD.size)
-        keys = _split(payload, start, count, end)
+        keys = _only(payload, start, end) if count == 1 else _split(payload, start, count, end)
         return None if keys is None else Message(kind, op_id, keys, sent_at)
 
     def _genuine(self, payload: bytes, end: int) -> bool:
@@ -122,6 +127,17 @@ class MessageCodec:
             return True
         body, mac = payload[:end], payload[end:]
         return any(hmac.compare_digest(_mac(keyed, body), mac) for keyed in self._macs)
+
+
+def _only(payload: bytes, start: int, end: int) -> tuple[str, ...] | None:
+    """Return the only key, as `_split` would."""
+    text = start + _LENGTH.size
+    if text > end or text + _LENGTH.unpack_from(payload, start)[0] != end:
+        return None
+    try:
+        return (payload[text:end].decode("utf-8", "surrogatepass"),)
+    except UnicodeDecodeError:
+        return None
 
 
 def _split(payload: bytes, start: int, count: int, end: int) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet install --no
 # What a changed installation depends on; Python sources are used in place.
 SOURCES := pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxi _speedups/*.pxd _speedups/*.h)
 # The suites that use the local tier through its contract: they run on the Python twin as well.
-TWIN_SUITES := $(wildcard tests/core tests/cache tests/patterns tests/decorators tests/django)
+TWIN_SUITES := $(wildcard tests/core tests/cache $(addprefix tests/patterns/test_write_,through.py behind.py) tests/decorators tests/django)
 # What depends most on the server.
 REDIS_SUITES := tests/remote tests/cache/test_tracking.py tests/cache/test_two_tier.py
 

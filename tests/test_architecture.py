@@ -21,7 +21,7 @@ LAYERS = (
     {"twotier.local", "twotier._speedups", "twotier.remote", "twotier.coherence.message"},
     {"twotier.coherence"},
     {"twotier.core"},
-    {"twotier.cache", "twotier.aio", "twotier.decorators", "twotier.write_behind"},
+    {"twotier.cache", "twotier.aio", "twotier.decorators", "twotier.write_behind", "twotier.async_write_behind"},
     {"twotier"},
     {"twotier.django", "twotier.observe", "twotier.cli", "twotier.testing"},
 )

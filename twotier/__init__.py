@@ -1,6 +1,7 @@
 """twotier: a compiled in-process cache in front of Redis or Valkey, coherent, serving through outages."""
 
 from twotier.aio import AsyncCache
+from twotier.async_write_behind import AsyncWriteBehind
 from twotier.cache import Cache
 from twotier.core.behind.reports import DeadLetter, WriteBehindStats
 from twotier.core.behind.settings import WriteBehindOptions
@@ -23,6 +24,7 @@ from twotier.writer import Writer
 __all__ = [
     "DEFAULT_TTL",
     "AsyncCache",
+    "AsyncWriteBehind",
     "BacklogFull",
     "Cache",
     "ConfigurationError",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from twotier.core.behind.drainer import Drainer
     from twotier.core.behind.reports import DeadLetter, WriteBehindStats
     from twotier.core.behind.settings import WriteBehindOptions, WriteBehindOptionsDict
     from twotier.core.drive import Flow
@@ -100,24 +101,29 @@ class WriteBehind:
             return
         with self._lock:
             if self._drainer is None and not self._closed:
-                self._drainer = threading.Thread(target=self._drain, name="twotier-write-behind", daemon=True)
-                keeper = threading.Thread(target=self._keep, name="twotier-write-behind-lease", daemon=True)
+                drainer = self._calls.new_drainer()
+                self._drainer = threading.Thread(
+                    target=self._drain, args=(drainer,), name="twotier-write-behind", daemon=True
+                )
+                keeper = threading.Thread(
+                    target=self._keep, args=(drainer,), name="twotier-write-behind-lease", daemon=True
+                )
                 self._drainer.start()
                 keeper.start()
 
-    def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL) -> None:
-        """Put `value` for `ttl` seconds, and have it written to the source.
+    def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
+        """Put `value` for `ttl` seconds, with `tags`, and have it written to the source.
 
         With a ttl of 0 it goes to the source alone. Raises SerializationError for what the codec can't take,
         BacklogFull when too much is waiting already, and RemoteError while the server doesn't answer: then nothing was
         written, or (RemoteTimeout, RemoteUnavailable) it isn't known whether both the cache and the stream have it, or
         neither.
         """
-        self._write(self._calls.set(key, value, ttl))
+        self._write(self._calls.set(key, value, ttl, tags))
 
-    def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL) -> None:
+    def set_many(self, values: Mapping[str, Any], ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
         """Put every value of a mapping; as `set`. Up to 500 keys are one transaction."""
-        self._write(self._calls.set_many(values, ttl))
+        self._write(self._calls.set_many(values, ttl, tags))
 
     def delete(self, key: str) -> bool:
         """Remove `key`, and have it deleted at the source; tell whether the cache had it. Raises as `set`."""
@@ -187,8 +193,8 @@ class WriteBehind:
     def _run(self, flow: Flow[R]) -> R:
         return drive(flow, self._namespace.executor, self._namespace.background)
 
-    def _drain(self) -> None:
-        drainer, stop, wake = self._calls.drainer, self._stop, self._wake
+    def _drain(self, drainer: Drainer) -> None:
+        stop, wake = self._stop, self._wake
         try:
             while not stop.is_set() and not self._namespace.closed:
                 try:
@@ -202,8 +208,8 @@ class WriteBehind:
         finally:
             self._ended.set()
 
-    def _keep(self) -> None:
+    def _keep(self, drainer: Drainer) -> None:
         """Renew the lease while the other thread drains, however long the writer takes."""
-        drainer, ended = self._calls.drainer, self._ended
+        ended = self._ended
         while not ended.wait(self.options.drain_lease / 3):
             self._run(drainer.renew())

@@ -1,11 +1,13 @@
 """Sources to write to, and caches and write-behinds that write to them."""
 
+import asyncio
 import threading
 
 import pytest
+from loops import Awaited
 from waiting import PATIENT, live, wait_for
 
-from twotier import Cache, WriteBehind
+from twotier import AsyncWriteBehind, Cache, WriteBehind
 
 
 class Source:
@@ -54,24 +56,62 @@ def make(server, namespace):
         cache.close()
 
 
+@pytest.fixture(params=["Cache", "AsyncCache"])
+def called(request):
+    """What a cache that writes through is called through, and the writer that this takes."""
+    if request.param == "Cache":
+        return lambda cache: cache, lambda writer: writer
+    loop = request.getfixturevalue("asyncio")
+    return lambda cache: Awaited(cache.aio, loop), OffTheLoop
+
+
 @pytest.fixture(params=["local-only", "two-tier", "two-tier-cold"])
-def through(request, namespace, make, source):
-    """A cache that writes through to the source, in each mode; "cold" holds nothing locally."""
+def through(request, namespace, make, source, called):
+    """A cache that writes through to the source, in each mode and through each face; "cold" holds nothing locally."""
+    face, writer = called
     if request.param == "local-only":
-        with Cache(namespace=namespace, writer=source) as cache:
-            yield cache
+        with Cache(namespace=namespace, writer=writer(source)) as cache:
+            yield face(cache)
     else:
-        yield make(writer=source, **({"local_ttl": 0.001} if request.param == "two-tier-cold" else {}))
+        cold = {"local_ttl": 0.001} if request.param == "two-tier-cold" else {}
+        yield face(make(writer=writer(source), **cold))
+
+
+class OffTheLoop:
+    """A writer whose methods are coroutines, and run those of another on a thread, where they may block."""
+
+    def __init__(self, writer):
+        self._writer = writer
+
+    async def write(self, values):
+        """Put rows."""
+        await asyncio.to_thread(self._writer.write, values)
+
+    async def delete(self, keys):
+        """Remove rows."""
+        await asyncio.to_thread(self._writer.delete, keys)
 
 
 @pytest.fixture
-def behind(source):
+def face():
+    """The kind of write-behind that `behind` makes; files whose tests hold for both have it by both names."""
+    return "WriteBehind"
+
+
+@pytest.fixture
+def behind(request, source, face):
     """Makes write-behinds to the source, closed at the end; their failures are tried again soon."""
     made = []
 
-    def make(cache, writer=source, **settings) -> WriteBehind:
-        soon = {"first_backoff": 0.002, "max_backoff": 0.01, "max_attempts": 3, "drain_lease": 5.0}
-        one = WriteBehind(cache, writer, **{**soon, **settings})
+    def make(cache, writer=source, **settings) -> WriteBehind | Awaited:
+        settings = {"first_backoff": 0.002, "max_backoff": 0.01, "max_attempts": 3, "drain_lease": 5.0} | settings
+        if face == "WriteBehind":
+            one = WriteBehind(cache, writer, **settings)
+        else:
+            one = Awaited(
+                AsyncWriteBehind(cache.aio, OffTheLoop(writer), **settings), request.getfixturevalue("asyncio")
+            )
+            one.start()
         made.append(one)
         return one
 

@@ -3,7 +3,11 @@
 import pytest
 import redis
 
-from twotier import ConfigurationError
+
+@pytest.fixture(params=["WriteBehind", "AsyncWriteBehind"])
+def face(request):
+    """Both faces: what these tests say holds for either."""
+    return request.param
 
 
 class SourceDownError(Exception):
@@ -142,23 +146,3 @@ def test_an_entry_signed_with_another_secret_is_foreign(make, source, behind):
     drainer.flush(20)
     assert source.rows == {"key": 1}
     assert drainer.stats().dead == 1
-
-
-def test_an_asynchronous_writer_is_refused(make, behind, source):
-    """One whose methods are coroutines is refused at once, one that returns an awaitable fails like any other."""
-
-    class Asynchronous:
-        async def write(self, values):
-            """Do nothing."""
-
-        delete = write
-
-    cache = make()
-    with pytest.raises(ConfigurationError, match="writer must have synchronous methods"):
-        behind(cache, Asynchronous())
-    source.write = lambda values: Asynchronous().write(values)
-    writes = behind(cache)
-    writes.set("key", 1)
-    writes.flush(20)
-    (letter,) = writes.dead_letters()
-    assert letter.error.startswith("TypeError: a loader or writer of a synchronous cache must return its result")

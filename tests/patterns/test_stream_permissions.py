@@ -13,6 +13,12 @@ from twotier import Cache
 ACL = ROOT / "docs" / "acl.conf"
 
 
+@pytest.fixture(params=["WriteBehind", "AsyncWriteBehind"])
+def face(request):
+    """Both faces: what these tests say holds for either."""
+    return request.param
+
+
 @pytest.fixture
 def users(own_server, namespace):
     """A URL for each shipped user, for this test's namespace; and a connection of the administrator."""

@@ -31,6 +31,12 @@ def fail():
     raise SourceDownError("no")
 
 
+@pytest.fixture(params=["WriteBehind", "AsyncWriteBehind"])
+def face(request):
+    """Both faces: what these tests say holds for either."""
+    return request.param
+
+
 def test_a_write_is_in_the_cache_at_once_and_at_the_source_after(cache, source, behind):
     """Values, deletes and their order arrive; what was written is read from the cache meanwhile."""
     going = threading.Event()
@@ -89,6 +95,26 @@ def test_without_life_a_value_goes_to_the_source_alone(cache, source, behind):
     assert cache.get("key") is None
     writes.flush(20)
     assert source.rows == {"key": 2}
+
+
+def test_what_is_written_behind_can_have_tags(cache, source, behind):
+    """Values reach the source as ever, stay in the cache when they have, and expire there with their tags."""
+    writes = behind(cache, drain=False)
+    writes.set("key", [1], tags=["x"])
+    writes.set_many({"a": 1, "b": 2}, tags=["x", "y"])
+    writes.set("c", 3)
+    expected = {"key": [1], "a": 1, "b": 2, "c": 3}
+    assert cache.get_many(expected) == expected
+    behind(cache).flush(20)
+    assert source.rows == expected
+    assert cache.get_many(expected) == expected
+    cache.invalidate_tag("y")
+    assert cache.get_many(expected) == {"key": [1], "c": 3}
+    writes.set("key", [2])
+    cache.invalidate_tag("x")
+    assert cache.get_many(expected) == {"key": [2], "c": 3}
+    with pytest.raises(ValueError, match="a tag must not be empty"):
+        writes.set("key", 3, tags=[""])
 
 
 def test_what_cannot_be_cached_is_not_written(cache, source, behind):
@@ -303,7 +329,7 @@ def test_what_write_behind_cannot_do_is_said(make, source, server, behind):
     writes.close()
     with pytest.raises(TwoTierError, match="closed"):
         writes.set("key", 1)
-    assert "WriteBehind of" in repr(writes)
+    assert "WriteBehind of" in repr(getattr(writes, "_cache", writes))
 
 
 def test_the_keyword_form_of_the_options_is_the_options():

@@ -274,18 +274,6 @@ def test_an_interrupted_write_is_taken_for_neither(make, source):
     assert cache.get_many(["key", "other"]) == {}
 
 
-def test_an_asynchronous_writer_is_refused(through, source):
-    """A coroutine that nobody here would wait for is a TypeError, and changes nothing."""
-
-    async def write(values):
-        source.rows.update(values)
-
-    source.write = write
-    with pytest.raises(TypeError, match="must return its result, got an awaitable"):
-        through.set("key", 1)
-    assert (source.rows, through.get("key")) == ({}, None)
-
-
 @pytest.mark.parametrize("writer", [print, object(), dict])
 def test_a_writer_has_two_methods(writer):
     """What can't write and delete is refused when the cache is made."""

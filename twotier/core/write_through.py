@@ -14,7 +14,8 @@ While the remote tier is away there are no leases: the key is journaled as alway
 unless another write of the key in this process has overlapped (`overlaps.py`), as without a remote tier.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from twotier.clock import SECOND
@@ -50,8 +51,9 @@ class LocalThrough(LocalOnly):
         """Write every value to the source, then here."""
         self._namespace.check_open()
         entries = _encoded(self._namespace, values)
-        with self._overlaps.during([key for key, _, _ in entries]):
-            yield from _write(self._writer, entries, self._forget)
+        keys = [key for key, _, _ in entries]
+        with self._overlaps.during(keys), _unless_stopped(lambda: self._forget(keys)):
+            yield from _write(self._writer, entries)
             with self._overlaps.settling() as alone:
                 for key, value, payload in entries:
                     self._put(key, value, payload, ttl if alone(key) else 0, absent=False, tags=tags)
@@ -60,8 +62,8 @@ class LocalThrough(LocalOnly):
         """Remove keys from the source, then here; return how many were here."""
         self._namespace.check_open()
         wanted = checked_many(keys)
-        with self._overlaps.during(wanted):
-            yield from _delete(self._writer, wanted, self._forget)
+        with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted)):
+            yield from _delete(self._writer, wanted)
             return (yield from self.delete_many(wanted))
 
     def _forget(self, keys: list[str]) -> None:
@@ -84,10 +86,11 @@ class TwoTierThrough(TwoTier):
         entries = _encoded(namespace, values)
         keys = [key for key, _, _ in entries]
         op_id = namespace.op_ids.next()
-        with self._overlaps.during(keys), namespace.tags.holding(keys, tags):
+        stopped = _unless_stopped(lambda: self._forget(keys, op_id))
+        with self._overlaps.during(keys), namespace.tags.holding(keys, tags), stopped:
             prefix = yield from self._take_over(keys, op_id)
             try:
-                yield from _write(self._writer, entries, lambda keys: self._forget(keys, op_id))
+                yield from _write(self._writer, entries)
             except Exception:
                 yield from self._release(prefix, keys, op_id)
                 raise
@@ -104,8 +107,8 @@ class TwoTierThrough(TwoTier):
         namespace = self._open()
         wanted = checked_many(keys)
         op_id = namespace.op_ids.next()
-        with self._overlaps.during(wanted):
-            yield from _delete(self._writer, wanted, lambda keys: self._forget(keys, op_id))
+        with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted, op_id)):
+            yield from _delete(self._writer, wanted)
             # Whatever was written or loaded between the source's delete and this one goes too.
             return (yield from self.delete_many(wanted))
 
@@ -199,23 +202,24 @@ def _encoded(namespace: Namespace, values: Mapping[str, Any]) -> list[Entry]:
     return [(checked(key), value, namespace.values.encode(value)) for key, value in values.items()]
 
 
-def _write(writer: Writer, entries: list[Entry], forget: Callable[[list[str]], object]) -> Flow[None]:
+def _write(writer: Writer, entries: list[Entry]) -> Flow[None]:
     values = {key: value for key, value, _ in entries}
-    return _asked(lambda: writer.write(values), list(values), forget)
+    if values:
+        yield Load(lambda: writer.write(values))
 
 
-def _delete(writer: Writer, keys: list[str], forget: Callable[[list[str]], object]) -> Flow[None]:
-    return _asked(lambda: writer.delete(list(keys)), keys, forget)
+def _delete(writer: Writer, keys: list[str]) -> Flow[None]:
+    if keys:
+        yield Load(lambda: writer.delete(list(keys)))
 
 
-def _asked(question: Callable[[], Any], keys: list[str], forget: Callable[[list[str]], object]) -> Flow[None]:
-    """Ask the source about `keys`, if any; when it is interrupted, with an outcome unknown, `forget` them."""
-    if not keys:
-        return
+@contextlib.contextmanager
+def _unless_stopped(forget: Callable[[], object]) -> Iterator[None]:
+    """Call `forget` when a write is stopped from outside: nobody knows how far it got, and the keys are to leave."""
     try:
-        yield Load(question)
+        yield
     except Exception:
         raise
     except BaseException:
-        forget(keys)
+        forget()
         raise

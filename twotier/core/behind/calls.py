@@ -12,6 +12,7 @@ from twotier.core.behind.settings import WriteBehindOptions, WriteBehindOptionsD
 from twotier.core.calls import Calls
 from twotier.core.drive import Flow
 from twotier.core.namespace import TwoTierNamespace
+from twotier.core.tags import checked_tags
 from twotier.errors import ConfigurationError, RemoteError
 from twotier.options import Ttl
 from twotier.writer import Writer, is_writer
@@ -48,15 +49,20 @@ class WriteBehindCalls:
     def after_fork(self) -> None:
         """Make what belongs to one process."""
         self.queue = WriteQueue(self.namespace, self.options, self._entries)
+        self.drainer = self.new_drainer()
+
+    def new_drainer(self) -> Drainer:
+        """Return a drainer that begins anew, for each thread or task that drains: a stopped one left off anywhere."""
         self.drainer = Drainer(self.namespace, self._writer, self.options, self._entries, self.queue.counters)
+        return self.drainer
 
-    def set(self, key: str, value: Any, ttl: Ttl) -> Flow[None]:
+    def set(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str]) -> Flow[None]:
         """Put `value`."""
-        return self.queue.put({key: value}, self._calls.life(ttl))
+        return self.queue.put({key: value}, self._calls.life(ttl), checked_tags(tags))
 
-    def set_many(self, values: Mapping[str, Any], ttl: Ttl) -> Flow[None]:
+    def set_many(self, values: Mapping[str, Any], ttl: Ttl, tags: Iterable[str]) -> Flow[None]:
         """Put every value of a mapping."""
-        return self.queue.put(values, self._calls.life(ttl))
+        return self.queue.put(values, self._calls.life(ttl), checked_tags(tags))
 
     def delete(self, key: str) -> Flow[bool]:
         """Remove `key`; tell whether the cache had it."""

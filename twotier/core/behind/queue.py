@@ -12,6 +12,7 @@ Nothing is journaled when the outcome is unknown: either the cache and the strea
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from twotier.clock import SECOND
@@ -49,12 +50,12 @@ class WriteQueue(Writes):
         """The backlog when it was last heard of."""
         self.counters = DrainCounters()
 
-    def put(self, values: Mapping[str, Any], ttl: int) -> Flow[None]:
+    def put(self, values: Mapping[str, Any], ttl: int, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Put every value; all are refused when one can't be stored."""
         namespace = self._open()
         encoded = [(checked(key), value, namespace.values.encode(value)) for key, value in values.items()]
         for start in range(0, len(encoded), self._chunk):
-            yield from self._put_chunk(encoded[start : start + self._chunk], ttl)
+            yield from self._put_chunk(encoded[start : start + self._chunk], ttl, tags)
 
     def remove(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys; return how many the cache had."""
@@ -64,7 +65,7 @@ class WriteQueue(Writes):
             chunk = wanted[start : start + self._chunk]
             op_id = self._namespace.op_ids.next()
             entries = [self._entries.remove(key, op_id) for key in chunk]
-            appended, _ = yield from self._append(chunk, op_id, entries, {}, None)
+            appended, _ = yield from self._append(chunk, op_id, entries)
             self._namespace.store.apply(chunk, op_tag(op_id))
             removed += appended.removed
         return removed
@@ -116,30 +117,33 @@ class WriteQueue(Writes):
             removed += yield Discard(self._entries.dead, ids[start : start + CHUNK])
         return removed
 
-    def _put_chunk(self, encoded: list[tuple[str, Any, bytes]], ttl: int) -> Flow[None]:
+    def _put_chunk(self, encoded: list[tuple[str, Any, bytes]], ttl: int, tags: tuple[str, ...]) -> Flow[None]:
         namespace = self._namespace
         op_id = namespace.op_ids.next()
         keys = [key for key, _, _ in encoded]
         entries = [self._entries.put(key, op_id, payload) for key, _, payload in encoded]
         if not ttl:
-            yield from self._append(keys, op_id, entries, {}, None)
+            yield from self._append(keys, op_id, entries)
             namespace.store.apply(keys, op_tag(op_id))
             return
         now = namespace.clock.now()
         payloads = {key: payload for key, _, payload in encoded}
-        _, tokens = yield from self._append(keys, op_id, entries, payloads, milliseconds(ttl))
-        for (key, value, payload), token in zip(encoded, tokens, strict=True):
-            self._install(key, value, payload, token, op_id, ttl, now)
+        with namespace.tags.holding(keys, tags) as hold:
+            _, tokens = yield from self._append(keys, op_id, entries, payloads, ttl, tags)
+            for (key, value, payload), token in zip(encoded, tokens, strict=True):
+                self._install(key, value, payload, token, op_id, ttl, now)
+            hold.written()
 
     def _append(
         self,
         keys: list[str],
         op_id: bytes,
         entries: list[list[bytes]],
-        payloads: Mapping[str, bytes],
-        life: int | None,
+        payloads: Mapping[str, bytes] = MappingProxyType({}),
+        ttl: int = 0,
+        tags: tuple[str, ...] = (),
     ) -> Flow[tuple[Appended, list[int]]]:
-        """Append entries about `keys`: those that have a payload are put for `life` (ms), the others removed.
+        """Append entries about `keys`: those that have a payload are put for `ttl`, with `tags`, the others removed.
 
         Returns what came of it, and the tokens that were taken for the local tier.
         """
@@ -150,13 +154,14 @@ class WriteQueue(Writes):
         tokens = [namespace.store.begin_write(key) for key in keys]
         publication = namespace.publication("set" if payloads else "delete", op_id, keys)
         hold = max(1, round(namespace.options.load_lease * 1000))
+        life, stamps = milliseconds(ttl), b""
 
         def make(prefix: bytes) -> Append:
             items, removed = [], []
             for key in keys:
                 place = prefix + as_bytes(key)
                 if key in payloads:
-                    items.append((place, namespace.values.seal(place, op_id, payloads[key]), life))
+                    items.append((place, namespace.values.seal(place, op_id, payloads[key], stamps), life))
                 else:
                     removed.append(place)
             marks = [(mark, MARK_MS) for mark in marks_on(prefix, keys)]
@@ -164,6 +169,7 @@ class WriteQueue(Writes):
             return Append(items, removed, names.stream, names.dead, entries, op_id, marks + leases, publication)
 
         try:
+            stamps = yield from self._stamps(tags, ttl)
             appended = yield from namespace.generations.write(make)
         except RemoteError as error:
             namespace.counters.remote_errors += 1

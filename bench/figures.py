@@ -5,17 +5,19 @@ take turns (see `interleaved`); "half of the rounds" says how far their ratios l
 on this machine, and the peer's client is redis-py with hiredis.
 """
 
+import asyncio
 import functools
 import importlib.util
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
 import cachetools
 import redis
+import redis.asyncio
 from contenders import IN_PROCESS, LOCAL_KEYS, MISSING_LOCALLY, REMOTE, REMOTE_KEYS, TWO_TIERS, Contender, Maker
 from interleaved import Candidate, Timings, each, interleave
 
@@ -64,6 +66,47 @@ def local_hits(stack: ExitStack, url: str) -> list[list[str]]:
         Figure(f"{lru}.get", lru, peer, 1.2).row(timings),
         Figure("Cache.get, local hit", cache, peer, 1.4).row(timings),
     ]
+
+
+def awaited_hits(stack: ExitStack, url: str) -> list[list[str]]:
+    """Return the figure of `await get` beside `get`, both hits of one local tier."""
+    ours, peer = "await get", "Cache.get"
+    contender = _filled(stack, {peer: TWO_TIERS["Cache"]}, url, LOCAL_KEYS)[peer]
+    stack.enter_context(contender.hitting("local"))
+    runs = {ours: _awaiting(_loop(stack), contender.cache.aio.get, LOCAL_KEYS), peer: each(contender.get, LOCAL_KEYS)}
+    candidates = [Candidate(name, run, len(LOCAL_KEYS)) for name, run in runs.items()]
+    return [Figure("AsyncCache.get, local hit", ours, peer, 5.0).row(interleave(candidates, LOCAL_ROUNDS, warm=True))]
+
+
+def awaited_remote_hits(stack: ExitStack, url: str, way: str) -> list[list[str]]:
+    """Return the figure of an awaited hit on the server at `url`."""
+    ours, peer = "await get", "redis.asyncio GET"
+    contender = _filled(stack, {ours: MISSING_LOCALLY["Cache"]}, url, REMOTE_KEYS)[ours]
+    loop, client = _loop(stack), redis.asyncio.Redis.from_url(url)
+    stack.callback(lambda: loop.run_until_complete(client.aclose()))
+    stack.enter_context(contender.hitting("remote"))
+    gets = {ours: contender.cache.aio.get, peer: client.get}
+    candidates = [Candidate(name, _awaiting(loop, get, REMOTE_KEYS), len(REMOTE_KEYS)) for name, get in gets.items()]
+    timings = interleave(candidates, REMOTE_ROUNDS)
+    return [Figure(f"AsyncCache.get, remote hit, {way}", ours, peer, 1.3).row(timings)]
+
+
+def _loop(stack: ExitStack) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    stack.callback(loop.close)
+    return loop
+
+
+def _awaiting(
+    loop: asyncio.AbstractEventLoop, call: Callable[[str], Awaitable[object]], keys: list[str]
+) -> Callable[[], None]:
+    """Return a run of `loop` that awaits one call a key, one after the other."""
+
+    async def calls() -> None:
+        for key in keys:
+            await call(key)
+
+    return lambda: loop.run_until_complete(calls())
 
 
 def django_hits(stack: ExitStack, url: str) -> list[list[str]]:
@@ -160,10 +203,10 @@ def main() -> None:
     )
     rows = [HEAD]
     with EmbeddedServer(tcp=True) as server:
-        for measure_hits in (local_hits, cached_hits, django_hits):
+        for measure_hits in (local_hits, awaited_hits, cached_hits, django_hits):
             with ExitStack() as stack:
                 rows += measure_hits(stack, server.url)
-        for measure in (remote_hits, sets):
+        for measure in (remote_hits, awaited_remote_hits, sets):
             for way, url in (("unix socket", server.url), ("TCP", server.tcp_url)):
                 with ExitStack() as stack:
                     rows += measure(stack, url, way)

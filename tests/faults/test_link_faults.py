@@ -85,7 +85,7 @@ def test_a_hundred_client_kills(scene):
             scene.peer.set("hot", number)
             began = time.monotonic()
             while (found := scene.cache.get("hot")) != number:
-                assert found in {number - 1, None} or found == ["value"]
+                assert found in (number - 1, None, ["value"])
                 assert time.monotonic() - began <= BOUND
             ages.append(time.monotonic() - began)
             wait_for(lambda: recovered(scene.cache) and recovered(scene.peer), "recovered")

@@ -153,3 +153,34 @@ def test_a_cancelled_write_leaves_no_older_value(make, loop, call):
     wait_for(lambda: cache.health().journal == 0, "the write is settled")
     wait_for(lambda: other.get("key") is None, "the others have heard of it")
     assert cache.get("key") is None
+
+
+@pytest.mark.parametrize("holder", ["pool", "flights", "gate", "journal", "recovery"])
+def test_a_coroutine_may_be_closed_anywhere(make, holder):
+    """The garbage collector closes abandoned calls wherever it happens to run, also where a lock of ours is held."""
+    cache, local = make(max_connections=1), Cache()
+    namespace = cache._namespace
+    pool = namespace.topology.pool()
+    locks = {"pool": pool, "journal": namespace.journal, "recovery": namespace.recovery}
+    locks |= {"flights": local._namespace.flights, "gate": local._namespace.load_gate}
+
+    async def scene():
+        loading = local.aio.get_or_set("key", asyncio.Event().wait)
+        loading.send(None)
+        held = pool.take(time.monotonic() + PATIENCE)
+        waiting = [cache.aio.get_or_set("key", lambda: 1), cache.aio.set("key", 2), cache.aio.delete("key")]
+        for call in waiting:
+            call.send(None)
+        pool.give(held)
+        sent = cache.aio.set("key", 3)
+        sent.send(None)
+        with locks[holder]._lock:
+            for call in (*waiting, sent, loading):
+                call.close()
+
+    asyncio.run(asyncio.wait_for(scene(), PATIENCE))
+    wait_for(lambda: cache.health().journal == 0, "what was abandoned is settled")
+    cache.set("key", "after")
+    assert cache.get_or_set("key", lambda: 1) == "after"
+    assert local.get_or_set("key", lambda: "loaded") == "loaded"
+    local.close()

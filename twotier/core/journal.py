@@ -37,7 +37,7 @@ class Journal:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an abandoned coroutine may be closed, and its write noted, anywhere
         self._doubts: dict[str | Tag, Doubt] = {}
         self.overflows = 0
 

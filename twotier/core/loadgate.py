@@ -20,7 +20,7 @@ class LoadGate:
     __slots__ = ("_free", "_lock", "_queue")
 
     def __init__(self, limit: int) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an abandoned coroutine may be closed, and give its place back, anywhere
         self._free = limit
         self._queue: deque[Future[None]] = deque()
 

@@ -48,7 +48,7 @@ class Recovery:
 
     def __init__(self, namespace: "TwoTierNamespace") -> None:
         self._namespace = namespace
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as the journal's
         self._thread: threading.Thread | None = None
         self._closing = False
         self._woken = threading.Event()

@@ -7,9 +7,9 @@ import threading
 import pytest
 from forking import in_child
 from loops import LoopThread
-from waiting import PATIENCE, PATIENT
+from waiting import PATIENCE, PATIENT, wait_for
 
-from twotier import AsyncCache, Cache, TwoTierError
+from twotier import AsyncCache, Cache, RemoteError, TwoTierError
 
 LOOPS = ["asyncio", "uvloop"]
 VALUES = [None, (), (1, 2), ("a", (3,)), 5, "text", [1], {"a": [2]}]
@@ -210,6 +210,33 @@ def test_a_loader_that_asks_for_its_own_key_is_told(cache, loop):
         with pytest.raises(TwoTierError, match="wait for itself"):
             loop.run(cache.aio.get_or_set("key", loader))
     assert loop.run(cache.aio.get_or_set("key", lambda: "fine")) == "fine"
+
+
+def test_an_outage_is_served_through(own_server, make, loop):
+    """Reads and writes go on while the server is away, only counters raise, and everything is back after it."""
+    cache = make(own_server.url)
+    aio = cache.aio
+
+    async def away():
+        assert await aio.get("key") == "value"
+        assert await aio.get_many(["key", "nothing"]) == {"key": "value"}
+        await aio.set("key", "written")
+        await aio.set_many({"other": 1})
+        assert await aio.delete("gone") is True
+        assert await aio.get_many(["key", "other", "gone"]) == {"key": "written", "other": 1}
+        assert await aio.add("added", 1) is False
+        assert await aio.get_or_set("loaded", lambda: asyncio.sleep(0, "loaded")) == "loaded"
+        with pytest.raises(RemoteError):
+            await aio.incr("count")
+
+    loop.run(aio.set_many({"key": "value", "gone": "value"}))
+    own_server.kill()
+    loop.run(away())
+    wait_for(lambda: cache.health().breaker == "open", "the breaker has heard of it")
+    own_server.start()
+    wait_for(lambda: cache.health().breaker == "closed" and not cache.health().journal, "all is made good")
+    loop.run(aio.set("key", "after"))
+    assert make(own_server.url).get("key") == "after"
 
 
 def test_each_run_of_a_program_has_its_own_loop(make):

@@ -1,10 +1,12 @@
 """TLS on a real server: verified unless told otherwise, on the data path and the link alike, and after a reconnect."""
 
+import asyncio
+
 import pytest
 import redis
 from waiting import PATIENT, live, wait_for
 
-from twotier import Cache, ConfigurationError, RemoteUnavailable
+from twotier import AsyncCache, Cache, ConfigurationError, RemoteUnavailable
 
 EAGER = {**PATIENT, "connect": "eager"}
 
@@ -89,3 +91,28 @@ def test_tls_files_fit_the_target():
         Cache("rediss://localhost?ssl_ca_certs=/other.pem", ssl_ca_certs="/ca.pem")
     with pytest.raises(ConfigurationError, match="ssl_keyfile"):
         Cache("rediss://localhost", ssl_keyfile="/key.pem")
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_event_loops_speak_tls(tls_server, certificates, namespace, kind, request):
+    """Tasks at once, values larger than any buffer, and cancelled trips, over TLS."""
+    loop, server = request.getfixturevalue(kind), tls_server()
+    settings = {"namespace": namespace, "ssl_ca_certs": certificates.ca_crt, "local_ttl": 0.001, "max_connections": 3}
+
+    async def one(cache, number):
+        value = [number] * (1 + number % 2 * 700_000)
+        await cache.set(f"key {number}", value)
+        assert await cache.get(f"key {number}") == value
+
+    async def scene():
+        async with AsyncCache(f"rediss://127.0.0.1:{server.tls_port}/0", **settings, **EAGER) as cache:
+            tasks = [asyncio.create_task(one(cache, number)) for number in range(24)]
+            await asyncio.sleep(0.02)
+            for task in tasks[::3]:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert not [result for result in results if isinstance(result, Exception)]
+            for number in range(6):
+                await one(cache, number)
+
+    loop.run(scene())

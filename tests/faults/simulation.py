@@ -9,16 +9,18 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from simulated_process import KEYS, Call, Process, SourceError
+from simulated_process import KEYS, OURS, Call, Process, SourceError
 from simulated_server import Request, SimulatedServer
 
 from twotier.clock import NEVER, SECOND, ManualClock
 from twotier.core.commands import Load, Pause, Wait
 from twotier.core.keys import as_bytes
 from twotier.core.loading import get_or_set
+from twotier.core.tags import Tag
 from twotier.errors import RemoteError, RemoteTimeout
 
 SOURCED = KEYS[-1]
+TAG = "tag"
 LONGEST = 30
 """Steps that a flow may take to its end, but for waiting."""
 
@@ -48,6 +50,8 @@ class World:
         self.loaded: dict[str, int] = {}
         """How often the key had been superseded when each value was loaded."""
         self.written = 0
+        self.tagged: set[str] = set()
+        """Values that were set under `TAG`."""
 
     def start(self, number: int, kind: str, key: str) -> None:
         """Begin an operation in a process."""
@@ -59,12 +63,14 @@ class World:
                 self.check_own(number, key, found)
                 return
         self.written += 1
-        write = f"value {self.written}" if kind == "set" else None
+        write = f"value {self.written}" if kind in {"set", "tag"} else None
+        if kind == "tag":
+            self.tagged.add(str(write))
         if kind == "update":
             self.source += 1
         call = Call(process, self._flow(process, kind, key, write))
         call.number, call.kind, call.write = number, kind, write
-        call.keys = KEYS if kind == "clear" else (key,)
+        call.keys = {"clear": KEYS, "end": OURS}.get(kind, (key,))
         call.floor = self.acknowledged.get((number, key), 0)
         call.begun = {each: len(self.history[each]) - 1 for each in call.keys}
         call.version, call.told = self.source, self.told.get(number, 0)
@@ -73,16 +79,19 @@ class World:
         self._note(call)
 
     def _flow(self, process: Process, kind: str, key: str, write: str | None) -> Any:
+        tiers = process.tiers
         match kind:
             case "get":
-                return process.tiers.get(key)
-            case "set":
-                return process.tiers.set(key, write, NEVER)
-            case "delete" | "update":
-                return process.tiers.delete_many((key,))
+                return tiers.get(key)
+            case "set" | "tag":
+                return tiers.set(key, write, NEVER, tags=(TAG,) if kind == "tag" else ())
+            case "delete" | "update" | "invalidate":
+                return tiers.delete_many((key,), kept=kind == "invalidate")
+            case "end":
+                return tiers.invalidate_tags((TAG,))
             case "clear":
-                return process.tiers.clear()
-        return get_or_set(process.tiers, process.namespace, key, lambda: self._read_source(key), NEVER)
+                return tiers.clear()
+        return get_or_set(tiers, process.namespace, key, lambda: self._read_source(key), NEVER)
 
     def _read_source(self, key: str) -> str:
         """Be the loader: a value that no other load has given."""
@@ -178,22 +187,28 @@ class World:
     def record(self) -> None:
         """Note what the server holds now; check I8: what was loaded before a write isn't stored after it."""
         for key in KEYS:
-            value = self.current(key)
+            value, stands = self.current(key), self.current(key, ended=True)
+            if stands in self.tagged and stands != value and all(stands != held for _, held in self.history[key]):
+                self.history[key].append((self.clock.now(), stands))  # it had ended when it arrived: there for no time
             if self.history[key][-1][1] != value:
                 self.history[key].append((self.clock.now(), value))
                 if value in self.loaded:
                     writes = self.server.superseded[as_bytes(key)] - self.loaded[value] - 1
                     assert not writes, f"{value!r} was stored under {key!r} after {writes} later writes"
 
-    def current(self, key: str) -> Any:
-        """Return what the server holds under a key, None for nothing."""
+    def current(self, key: str, *, ended: bool = False) -> Any:
+        """Return what the server holds under a key, None for nothing, or (unless asked for) what its tag has ended."""
         namespace = self.processes[0].namespace
         name = self.server.data.get(namespace.generations.key)
         if name is None:
             return None
         place = namespace.generations.prefix_of(name) + as_bytes(key)
         data = self.server.data.get(place)
-        return None if data is None else namespace.values.load(place, data).value
+        if data is None:
+            return None
+        loaded = namespace.values.load(place, data)
+        stands = {tag: self.server.data.get(namespace.versions.place(tag)) for tag in loaded.stamps}
+        return loaded.value if ended or stands == loaded.stamps else None
 
     def check_fresh(self) -> None:
         """Check that nothing is fresh without a link, and I3: it was on the server at some moment within the bound."""
@@ -269,7 +284,21 @@ class World:
                 self._check_read(call)
             return
         for key in call.keys:
-            self._note_write(call, key)
+            if call.kind == "end":
+                self._note_end(call, key)
+            else:
+                self._note_write(call, key)
+
+    def _note_end(self, call: Call, key: str) -> None:
+        """Note where in the history the end of the tag is, or that it is in doubt."""
+        held, begun = [value for _, value in self.history[key]], call.begun[key]
+        if Tag(TAG) in call.process.namespace.journal:
+            if held[-1] in self.tagged:
+                self.doubts.append((key, None, len(held)))
+        elif held[begun] in self.tagged:
+            assert len(held) > begun + 1, f"the end of a tag was acknowledged, and {held[-1]!r} still stands"
+            place = self.acknowledged.get((call.number, key), 0)
+            self.acknowledged[call.number, key] = max(place, begun + 1)
 
     def _check_read(self, call: Call) -> None:
         """Check I5 of a read, and that a load is no older than what its process has told of the source."""

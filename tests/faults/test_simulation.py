@@ -18,6 +18,8 @@ from simulation import SOURCED, World
 
 from twotier.core.generation import Generations
 from twotier.core.namespace import TwoTierNamespace
+from twotier.core.tag_versions import TagVersions
+from twotier.core.tags import UNHELD, TagIndex
 from twotier.remote.conditional import IfUnchanged, PutLeased
 from twotier.remote.fenced import Fenced
 
@@ -65,7 +67,23 @@ class Faults(RuleBasedStateMachine):
         """Change the source and begin to delete what is cached of it, or begin a clear."""
         self.world.start(number, kind, SOURCED)
 
-    @rule(number=numbers, kind=st.sampled_from(["get", "load", "set", "set", "delete"]), key=st.sampled_from(OURS))
+    @rule(number=numbers, kind=st.sampled_from(["tag", "end", "end", "invalidate"]), key=st.sampled_from(OURS))
+    def expire(self, number, kind, key):
+        """Begin to set under a tag, to end it, or to expire a key."""
+        self.world.start(number, kind, key)
+
+    @rule(number=numbers, key=st.sampled_from(OURS))
+    def share(self, number, key):
+        """A key is set under a tag, and read by all processes."""
+        self.world.operate(number, "tag", key)
+        for each in range(len(self.world.processes)):
+            self.world.operate(each, "get", key)
+
+    @rule(
+        number=numbers,
+        kind=st.sampled_from(["get", "load", "set", "set", "delete", "tag", "end", "invalidate"]),
+        key=st.sampled_from(OURS),
+    )
     def operate(self, number, kind, key):
         """An operation takes place, from its beginning to its end if it waits for no other."""
         self.world.operate(number, kind, key)
@@ -213,6 +231,9 @@ MISTAKES = {
     "writes leave leases alone": (Generations, "leases", lambda *_: []),
     "a write doesn't look at the generation": (Generations, "write", unfenced),
     "a child keeps epoch and lease": (TwoTierNamespace, "after_fork", keep_lease),
+    "the end of a tag finds no local keys": (TagIndex, "keys_of", lambda *_: []),
+    "known versions outlive their tags": (TagVersions, "forget", lambda *_: None),
+    "what is read is not noted under its tags": (TagIndex, "holding_each", lambda *_: UNHELD),
 }
 
 

@@ -23,7 +23,17 @@ _numbers = itertools.count()
 
 def pytest_addoption(parser):
     """Take `--deep`."""
-    parser.addoption("--deep", action="store_true", help="explore the protocol in larger bounds, too (tests/model)")
+    parser.addoption(
+        "--deep", action="store_true", help="what takes minutes, too: tests/model in larger bounds, twenty failovers"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes minutes unless `--deep` asks for it."""
+    if not config.getoption("--deep"):
+        for item in items:
+            if item.get_closest_marker("deep"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: --deep"))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from twotier.errors import (
     RemoteTimeout,
     RemoteUnavailable,
     SerializationError,
+    TooFewReplicas,
     TwoTierError,
 )
 from twotier.local.localcache import LocalCache
@@ -38,6 +39,7 @@ __all__ = [
     "RemoteUnavailable",
     "SerializationError",
     "Stats",
+    "TooFewReplicas",
     "TwoTierError",
     "WriteBehind",
     "WriteBehindOptions",

@@ -216,4 +216,4 @@ class AsyncCache(AsyncFront):
         return f"<twotier.AsyncCache {self.options.namespace!r} on {self._namespace.label}>"
 
     def _run(self, flow: Flow[R]) -> Coroutine[Any, Any, R]:
-        return async_drive(flow, self._namespace.async_executor, self._namespace.tasks)
+        return async_drive(self._calls.acknowledged(flow), self._namespace.async_executor, self._namespace.tasks)

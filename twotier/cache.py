@@ -249,4 +249,4 @@ class Cache(Front):
         return f"<twotier.Cache {self.options.namespace!r} on {self._namespace.label}>"
 
     def _run(self, flow: Flow[R]) -> R:
-        return drive(flow, self._namespace.executor, self._namespace.background)
+        return drive(self._calls.acknowledged(flow), self._namespace.executor, self._namespace.background)

@@ -25,6 +25,10 @@ class RemoteUnavailable(RemoteError):  # noqa: N818 - the field's name
     """The remote tier can't be reached, or the circuit breaker is open; a write may or may not have arrived."""
 
 
+class TooFewReplicas(RemoteError):  # noqa: N818 - the field's name
+    """Fewer replicas than `wait_replicas` had a write in time; the primary has it, and a failover may lose it."""
+
+
 class LoaderError(TwoTierError):
     """Several loaders failed in one call; `__cause__` is an ExceptionGroup of what they raised."""
 

@@ -18,7 +18,7 @@ MAX_KEY_BYTES: Final = 64 << 10
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-_SECRET: Final = frozenset({"secret", "password", "credentials"})
+_SECRET: Final = frozenset({"secret", "password", "credentials", "sentinel_password"})
 """Options that no repr shows."""
 
 
@@ -65,6 +65,12 @@ class OptionsDict(TypedDict, total=False):
     ssl_ca_certs: str | None
     ssl_certfile: str | None
     ssl_keyfile: str | None
+    service: str | None
+    sentinel_username: str | None
+    sentinel_password: str | None
+    replica_fallback: bool
+    wait_replicas: int
+    too_few_replicas: Literal["count", "raise"]
     allow: Sequence[type]
     secret: str | bytes | Sequence[str | bytes] | None
     max_value_bytes: int
@@ -176,6 +182,26 @@ class Options:
     ssl_keyfile: str | None = None
     """File with the key of `ssl_certfile`, unless it is in there."""
 
+    service: str | None = None
+    """What the sentinels of a `redis.Sentinel` watch; a URL names it in its path."""
+
+    sentinel_username: str | None = None
+    """User name for the sentinels."""
+
+    sentinel_password: str | None = None
+    """Password for the sentinels."""
+
+    replica_fallback: bool = False
+    """While the primary is away, ask a replica for what the local tier doesn't have, and give it out as stale. Needs
+    sentinels."""
+
+    wait_replicas: int = 0
+    """Replicas that a write waits for, in its own trip and for up to half of `timeout`; loaded values don't wait."""
+
+    too_few_replicas: Literal["count", "raise"] = "count"
+    """What becomes of a write that fewer replicas have in time: "count" it in `Stats.few_replicas`, or "raise"
+    TooFewReplicas as well. The primary has it either way."""
+
     allow: Sequence[type] = ()
     """Types, beside the built-in value types, that the restricted codec may rebuild."""
 
@@ -217,6 +243,7 @@ class Options:
             ("replay", ("delete", "set")),
             ("protocol", (2, 3)),
             ("connect", ("lazy", "eager")),
+            ("too_few_replicas", ("count", "raise")),
         ):
             _expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
         for name in ("weigher", "on_removal"):
@@ -250,9 +277,12 @@ class Options:
 
     def _check_access(self) -> None:
         """Check who we are to the server; what could be a secret isn't shown."""
-        for name in ("username", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        words = ("username", "password", "service", "sentinel_username", "sentinel_password")
+        for name in (*words, "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
             given = getattr(self, name)
             _expect(given is None or (isinstance(given, str) and given != ""), name, _kind(given), "None or a str")
+        _expect(_is_int(self.wait_replicas, 0), "wait_replicas", self.wait_replicas, "an int >= 0")
+        _expect(isinstance(self.replica_fallback, bool), "replica_fallback", self.replica_fallback, "a bool")
         given = self.credentials
         _expect(
             given is None or callable(given) or callable(getattr(given, "get_credentials", None)),

@@ -40,6 +40,10 @@ class Stats:
     """Commands that the remote tier refused, or didn't answer in time."""
     corrupt: int = 0
     """Remote values that were foreign, truncated, or failed their check; each was read as a miss."""
+    few_replicas: int = 0
+    """Calls whose writes fewer replicas had in time than `wait_replicas` asks for."""
+    replica_reads: int = 0
+    """Reads answered by a replica while the primary was away (`replica_fallback`); counted in `stale_served` too."""
     entries: int = 0
     """Local entries now."""
     bytes: int = 0

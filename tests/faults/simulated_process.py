@@ -29,6 +29,12 @@ class NoTopology:
     def pool(self) -> None:
         """Return nothing: the simulation carries requests itself."""
 
+    def replica_pool(self) -> None:
+        """Return nothing, as above."""
+
+    def on_change(self, _concerned: object) -> None:
+        """Do nothing: it stays the one server."""
+
     def after_fork(self) -> None:
         """Do nothing: no connection is inherited."""
 

@@ -5,14 +5,6 @@ import pytest
 _counted = pytest.StashKey[list[tuple[str, int, int]]]()
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave out the larger bounds unless `--deep` asks for them."""
-    if not config.getoption("--deep"):
-        for item in items:
-            if item.get_closest_marker("deep"):
-                item.add_marker(pytest.mark.skip(reason="takes 8 minutes: --deep"))
-
-
 @pytest.fixture
 def record_state_count(request):
     """Record the size of an exploration under the test's name."""

@@ -71,8 +71,12 @@ def test_a_client_lends_address_and_credentials(server, remotes):
 
 
 def test_a_client_of_many_servers_is_refused():
-    """A client whose pool asks Sentinel isn't taken for one of a single server."""
-    client = redis.Sentinel([("h", 1)]).master_for("m")
+    """A client whose pool goes its own ways isn't taken for one of a single server."""
+
+    class Elsewhere(redis.ConnectionPool):
+        pass
+
+    client = redis.Redis(connection_pool=Elsewhere())
     with pytest.raises(ConfigurationError, match="one server"):
         connect(client, Options())
 

@@ -26,54 +26,18 @@ Within one chunk messages come before other events: an invalidation may be appli
 """
 
 from collections import deque
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
-from twotier.clock import SECOND, Clock
+from twotier.clock import NEVER, SECOND, Clock
+from twotier.coherence.attached import Awaited, Channel, Command, Member
 from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
 from twotier.coherence.subscriber import EVERYTHING, NOT_ASKED, NotAsked, Subscriber
 from twotier.resp import ErrorReply, ProtocolError, Push, Reader, pack
 
 State = Literal["down", "sync", "live"]
-_Command = Literal[b"ROLE", b"GET", b"PING", b"SUBSCRIBE", b"UNSUBSCRIBE", b"TRACKING"]
 
 RESP2: Final = 2
-
-
-class _Channel:
-    """A channel that is wanted, and who wants it."""
-
-    __slots__ = ("asked", "members", "retry_at", "subscribed")
-
-    def __init__(self) -> None:
-        self.members: list[_Member] = []
-        self.asked = False
-        """SUBSCRIBE is under way."""
-        self.subscribed = False
-        self.retry_at = 0
-        """When to ask again after a refusal (ns)."""
-
-
-class _Member:
-    """One subscriber, for as long as it is attached."""
-
-    __slots__ = ("confirmed_at", "lease_until", "subscriber")
-
-    def __init__(self, subscriber: Subscriber) -> None:
-        self.subscriber = subscriber
-        self.confirmed_at: int | None = None
-        self.lease_until = 0
-
-
-class _Awaited(NamedTuple):
-    """A question that waits for its answer."""
-
-    command: _Command
-    name: bytes
-    """The key, nonce or channel."""
-    asked_at: int
-    members: list[_Member]
-    """Whom the answer renews."""
-    channel: _Channel | None = None
 
 
 class _BrokenError(Exception):
@@ -83,22 +47,30 @@ class _BrokenError(Exception):
 class Link:
     """The state machine of one listener; see the head of this file. Only the listener's thread may use it.
 
-    Times are ns on `clock`; `max_staleness` is in seconds.
+    Times are ns on `clock`; `max_staleness` is in seconds. `vouched_at` gives the latest instant at which the server
+    was known to be the right one: no lease runs from later, and past `max_staleness` the connection ends.
     """
 
     def __init__(
-        self, clock: Clock, *, max_staleness: float, protocol: Literal[2, 3] = 3, tracking: bool = False
+        self,
+        clock: Clock,
+        *,
+        max_staleness: float,
+        protocol: Literal[2, 3] = 3,
+        tracking: bool = False,
+        vouched_at: Callable[[], int] = lambda: NEVER,
     ) -> None:
         self._clock = clock
+        self._vouched_at = vouched_at
         self._protocol: Final = protocol
         self._tracking: Final = tracking
         self._staleness: Final = round(max_staleness * SECOND)
         self._interval: Final = self._staleness * 2 // 5
         self._patience: Final = min(SECOND, self._staleness // 2)
-        self._members: dict[Subscriber, _Member] = {}
-        self._channels: dict[bytes, _Channel] = {}
+        self._members: dict[Subscriber, Member] = {}
+        self._channels: dict[bytes, Channel] = {}
         self._reader = Reader()
-        self._awaited: deque[_Awaited] = deque()
+        self._awaited: deque[Awaited] = deque()
         self._outgoing = bytearray()
         self._tracked: set[bytes] = set()
         """Prefixes that the server tracks for this connection."""
@@ -117,8 +89,8 @@ class Link:
         """Begin to serve `subscriber`, up or down."""
         if subscriber in self._members:
             return
-        member = self._members[subscriber] = _Member(subscriber)
-        channel = self._channels.setdefault(subscriber.channel, _Channel())
+        member = self._members[subscriber] = Member(subscriber)
+        channel = self._channels.setdefault(subscriber.channel, Channel())
         channel.members.append(member)
         if channel.subscribed:
             self._next_exchange = self._clock.now()
@@ -195,6 +167,8 @@ class Link:
     def tick(self) -> list[Event]:
         """Do what is due; call it after `receive`, `attach`, and at `wake_at`."""
         now = self._clock.now()
+        if self.up and self._vouched_at() <= now - self._staleness:
+            return self.disconnect("nobody vouches for the server any more")
         if self._awaited and now >= self._awaited[0].asked_at + self._patience:
             command = self._awaited[0].command.decode()
             return self.disconnect(f"no answer to {command} within {self._patience / SECOND:g} s")
@@ -232,17 +206,17 @@ class Link:
 
     def _ask(
         self,
-        command: _Command,
+        command: Command,
         name: bytes = b"",
-        members: list[_Member] | None = None,
-        channel: _Channel | None = None,
+        members: list[Member] | None = None,
+        channel: Channel | None = None,
         asked_at: int = 0,
     ) -> None:
         words = (b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX") if command == b"TRACKING" else (command,)
         self._outgoing += pack(*words, name) if name else pack(*words)
-        self._awaited.append(_Awaited(command, name, asked_at or self._clock.now(), members or [], channel))
+        self._awaited.append(Awaited(command, name, asked_at or self._clock.now(), members or [], channel))
 
-    def _subscribe(self, name: bytes, channel: _Channel) -> None:
+    def _subscribe(self, name: bytes, channel: Channel) -> None:
         channel.asked = True
         if not self._tracking:
             self._ask(b"SUBSCRIBE", name, channel=channel)
@@ -251,14 +225,14 @@ class Link:
         elif not any(question.command == b"TRACKING" and question.name == name for question in self._awaited):
             self._ask(b"TRACKING", name)
 
-    def _subscribed(self, channel: _Channel) -> None:
+    def _subscribed(self, channel: Channel) -> None:
         channel.asked, channel.subscribed, self._next_exchange = False, True, self._clock.now()
 
     def _exchange(self, now: int) -> list[Event]:
         """Ask for the proof that all confirmed subscribers have heard everything, and try again what was refused."""
         self._next_exchange = now + self._interval
         events: list[Event] = []
-        everyone: list[_Member] = []
+        everyone: list[Member] = []
         for name, channel in self._channels.items():
             if not channel.subscribed:
                 if not channel.asked and now >= channel.retry_at:
@@ -279,8 +253,8 @@ class Link:
             self._ask_generations(everyone, now)
         return events
 
-    def _ask_generations(self, members: list[_Member], asked_at: int) -> None:
-        by_key: dict[bytes, list[_Member]] = {}
+    def _ask_generations(self, members: list[Member], asked_at: int) -> None:
+        by_key: dict[bytes, list[Member]] = {}
         for member in members:
             by_key.setdefault(member.subscriber.generation_key, []).append(member)
         for key, together in by_key.items():
@@ -367,7 +341,7 @@ class Link:
         elif question.channel is channel:
             self._subscribed(channel)
 
-    def _not_subscribed(self, question: _Awaited, refused: str) -> list[Event]:
+    def _not_subscribed(self, question: Awaited, refused: str) -> list[Event]:
         """Take the refusal of a subscription: an exchange a second later tries it again."""
         channel = self._channels.get(question.name)
         if channel is None or not (self._tracking or channel is question.channel):
@@ -376,16 +350,16 @@ class Link:
         channel.retry_at = question.asked_at + SECOND
         return [Refused(member.subscriber, f"the subscription was refused: {refused}") for member in channel.members]
 
-    def _renew(self, question: _Awaited, generation: bytes | NotAsked | None) -> list[Event]:
+    def _renew(self, question: Awaited, generation: bytes | NotAsked | None) -> list[Event]:
         """Extend the lease of those who asked `question`."""
-        lease_until = question.asked_at + self._staleness
+        lease_until = min(question.asked_at, self._vouched_at()) + self._staleness
         events: list[Event] = []
         for member in self._current(question):
             member.lease_until = lease_until
             events.append(Renewed(member.subscriber, lease_until, generation))
         return events
 
-    def _current(self, question: _Awaited) -> list[_Member]:
+    def _current(self, question: Awaited) -> list[Member]:
         """Return those who asked `question`, are still there, and haven't been lost since."""
         return [
             member
@@ -395,6 +369,6 @@ class Link:
             and member.confirmed_at <= question.asked_at
         ]
 
-    def _lose(self, member: _Member, reason: str) -> list[Event]:
+    def _lose(self, member: Member, reason: str) -> list[Event]:
         confirmed, member.confirmed_at, member.lease_until = member.confirmed_at, None, 0
         return [] if confirmed is None else [Lost(member.subscriber, reason)]

@@ -18,15 +18,15 @@ from typing import Final, Literal
 
 from redis.connection import AbstractConnection
 
-from twotier.clock import SECOND, Clock
+from twotier.clock import NEVER, SECOND, Clock
 from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
 from twotier.coherence.link import Link, State
 from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
-from twotier.coherence.transport import Transport, Waker, abandon, wait
 from twotier.errors import RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.connecting import connect_failure
+from twotier.remote.transport import Transport, Waker, abandon, wait
 
 __all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
 
@@ -41,6 +41,7 @@ that the thread doesn't contend for the interpreter with the callers at every si
 class Listener:
     """Listens for the invalidations of many subscribers over one connection that `connect` makes, unconnected.
 
+    `vouched_at` tells of a connection that `connect` made up to when its server is known to be the right one (ns).
     `chance` returns numbers in [0, 1). Every method may be called from any thread, the listener's own included.
     """
 
@@ -50,9 +51,11 @@ class Listener:
         clock: Clock,
         options: Options,
         *,
+        vouched_at: Callable[[AbstractConnection], int] = lambda _: NEVER,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._connect = connect
+        self._vouched_at = vouched_at
         self._clock = clock
         self._max_staleness = options.max_staleness
         self._protocol: Literal[2, 3] = options.protocol
@@ -72,7 +75,11 @@ class Listener:
         self._waker: Waker | None = None
         self._connection: AbstractConnection | None = None
         self._link = Link(
-            self._clock, max_staleness=self._max_staleness, protocol=self._protocol, tracking=self._tracking
+            self._clock,
+            max_staleness=self._max_staleness,
+            protocol=self._protocol,
+            tracking=self._tracking,
+            vouched_at=self._vouched,
         )
         self._served: dict[Subscriber, None] = {}
         """Whom the link serves."""
@@ -154,6 +161,10 @@ class Listener:
         return self._lock
 
     # The thread
+
+    def _vouched(self) -> int:
+        """Return the latest instant at which the server was known to be the right one."""
+        return 0 if self._connection is None else self._vouched_at(self._connection)
 
     def _run(self, waker: Waker) -> None:
         try:

@@ -4,8 +4,9 @@ The faces (sync and async) hold one `Calls` and do no more than drive its flows.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from twotier.core.acknowledgement import Acknowledgements
 from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked
 from twotier.core.leases import TwoTier
@@ -19,11 +20,13 @@ from twotier.errors import TwoTierError
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
 from twotier.remote.topology import Target, connect
 
+R = TypeVar("R")
+
 
 class Calls:
     """The calls of one cache, in two tiers or (without a target) in the local one alone."""
 
-    __slots__ = ("_through", "namespace", "options", "tiers", "ttl_default")
+    __slots__ = ("_acknowledgements", "_through", "namespace", "options", "tiers", "ttl_default")
 
     def __init__(self, target: Target | None, options: Options | None, settings: OptionsDict) -> None:
         if options is not None and settings:
@@ -47,7 +50,14 @@ class Calls:
                 self.tiers = self._through = TwoTierThrough(two_tiers, writer)
             if self.options.connect == "eager":
                 two_tiers.reach()
+        self._acknowledgements: Acknowledgements | None = None
+        if self.options.wait_replicas:
+            self._acknowledgements = Acknowledgements(self.options, self.namespace.counters)
         self.ttl_default = ttl_ns(self.options.ttl)
+
+    def acknowledged(self, flow: Flow[R]) -> Flow[R]:
+        """Return `flow`, whose writes wait for replicas if options ask for it."""
+        return flow if self._acknowledgements is None else self._acknowledgements.of(flow)
 
     def get(self, key: str) -> Flow[Any]:
         """Return the value that the local tier missed under `key`, or MISSING."""

@@ -18,6 +18,7 @@ class Counters:
         "audit_mismatches",
         "audited",
         "corrupt",
+        "few_replicas",
         "invalidations_received",
         "invalidations_sent",
         "lag",
@@ -26,6 +27,7 @@ class Counters:
         "misses",
         "remote_errors",
         "remote_hits",
+        "replica_reads",
         "stale_age",
         "stale_served",
     )
@@ -37,6 +39,7 @@ class Counters:
     audit_mismatches: int
     audited: int
     corrupt: int
+    few_replicas: int
     invalidations_received: int
     invalidations_sent: int
     lag: Recorder
@@ -45,5 +48,6 @@ class Counters:
     misses: int
     remote_errors: int
     remote_hits: int
+    replica_reads: int
     stale_age: Recorder
     stale_served: int

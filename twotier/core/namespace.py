@@ -14,6 +14,7 @@ from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
 from twotier.core.background import Background
 from twotier.core.counters import Counters
+from twotier.core.fallback import ReplicaFallback
 from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
 from twotier.core.journal import Doubt, Journal
@@ -135,6 +136,8 @@ class Namespace:
             invalidations_received=ours.invalidations_received,
             remote_errors=ours.remote_errors,
             corrupt=ours.corrupt,
+            few_replicas=ours.few_replicas,
+            replica_reads=ours.replica_reads,
             audited=ours.audited,
             audit_mismatches=ours.audit_mismatches,
             entries=local["entries"],
@@ -173,7 +176,10 @@ class TwoTierNamespace(Namespace):
         self._starting = threading.Lock()
         self._listener: Listener | None = None
         self._audit: Audit | None = None
+        self.fallback = ReplicaFallback(self) if options.replica_fallback else None
+        """Asks replicas while the primary is away."""
         self._make_process_parts()
+        topology.on_change(self._primary_changed)
 
     def end_tags(self, tags: Sequence[str], op: int) -> None:
         """Forget the versions of `tags`, which write `op` has ended, and expire the local entries that carry them."""
@@ -244,8 +250,18 @@ class TwoTierNamespace(Namespace):
         if self._listener is not None:
             self._listener.hurry()
 
+    def _primary_changed(self) -> None:
+        """Put everything in doubt before anything is read from the new primary, and have it used at once."""
+        if self._linked:
+            self.store.lose()
+        else:
+            self.store.bump_epoch()
+        if self._listener is not None:
+            self._listener.wake()
+        self.recovery.hurry()
+
     def _make_listener(self) -> Listener:
-        return Listener(self.topology.link_connection, self.clock, self.options)
+        return Listener(self.topology.link_connection, self.clock, self.options, vouched_at=self.topology.vouched_at)
 
     def after_fork(self) -> None:
         """In a forked child: a new identity, no link, connections of our own, an empty journal (DESIGN step 10)."""

@@ -46,6 +46,10 @@ class Reads:
 
         A suspect that the remote tier doesn't have leaves, unless it is to be kept for one who loads the key now.
         """
+        reading, fallback = self._get(key, keep=keep), self._namespace.fallback
+        return reading if fallback is None else fallback.get(key, reading)
+
+    def _get(self, key: str, *, keep: bool) -> Flow[Any]:
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
@@ -58,6 +62,13 @@ class Reads:
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         """Return what either tier has of `keys`, in their order."""
+        fallback = self._namespace.fallback
+        if fallback is None:
+            return self._get_many(keys)
+        wanted = checked_many(keys)
+        return fallback.get_many(wanted, self._get_many(wanted))
+
+    def _get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()

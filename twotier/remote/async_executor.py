@@ -16,6 +16,7 @@ from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.edge import Call, Edge
 from twotier.remote.pool import Pool
+from twotier.remote.replicas import OnReplica
 
 R = TypeVar("R")
 Event: TypeAlias = Literal["read", "write"]
@@ -27,10 +28,13 @@ class AsyncExecutor:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
 
-    async def run(self, command: Command[R] | Conditional[R], *, probing: bool = False) -> R:
+    async def run(self, command: Command[R] | Conditional[R] | OnReplica[R], *, probing: bool = False) -> R:
         """Run `command` and return its result; see `Call` for `probing` and for what is raised."""
-        with Call(self._edge, probing) as call:
-            call.channel = channel = await _take(self._edge.pool, call.deadline)
+        edge = self._edge
+        if isinstance(command, OnReplica):
+            edge, command = edge.of_replicas(), command.read
+        with Call(edge, probing) as call:
+            call.channel = channel = await _take(edge.pool, call.deadline)
             if isinstance(command, Conditional):
                 call.watch()
                 command = call.decide(command, await _exchange(channel, command.wire, command.replies, call.deadline))

@@ -43,11 +43,13 @@ class Channel:
         "_timeout",
         "_trip",
         "_wanted",
+        "era",
         "socket",
     )
 
-    def __init__(self, connection: Any, timeout: float) -> None:
+    def __init__(self, connection: Any, timeout: float, era: int = 0) -> None:
         self._connection = connection
+        self.era = era
         self.socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public name for it
         self._timeout = self._patience = timeout
         self.socket.settimeout(timeout)

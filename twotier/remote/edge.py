@@ -19,6 +19,7 @@ from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.pool import Pool, PoolTimeout
 from twotier.remote.refusals import IntegerOverflow, NotAnInteger, StaleConnectionError
+from twotier.remote.replicas import Rest
 from twotier.remote.topology import Topology
 from twotier.resp import ProtocolError
 
@@ -37,10 +38,14 @@ class Edge:
     `breaker` hears of every outage and of every answer; while it isn't closed, calls fail at once.
     """
 
-    def __init__(self, topology: Topology, options: Options, breaker: Breaker) -> None:
-        self.pool: Final[Pool] = topology.pool()
+    def __init__(self, topology: Topology, options: Options, breaker: Breaker | Rest, pool: Pool | None = None) -> None:
+        self.pool: Final[Pool] = pool or topology.pool()
+        self._replicas: Edge | None = None
+        if pool is None and (replicas := topology.replica_pool()) is not None:
+            self._replicas = Edge(topology, options, Rest(), replicas)
         self.breaker: Final = breaker
         self.timeout = options.timeout
+        self._topology = topology
         self._label = topology.label
         self._next_log = 0.0
 
@@ -55,6 +60,16 @@ class Edge:
         if isinstance(error, (ProtocolError, EchoError)):
             return RemoteUnavailable(f"{where} sent what isn't a reply to us ({type(error).__name__})")
         return error
+
+    def of_replicas(self) -> "Edge":
+        """Return the edge of the replicas."""
+        if self._replicas is None:
+            raise RemoteUnavailable(f"{self._label} has no replicas to read from")
+        return self._replicas
+
+    def distrust(self) -> None:
+        """Have the topology look whether the server is still the right one."""
+        self._topology.distrust()
 
     def log_refusal(self, error: RemoteError) -> None:
         """Say once a minute what the server refuses; a counter of another type is its caller's to tell."""
@@ -127,6 +142,8 @@ class Call:
             self._edge.pool.give(channel)
         else:
             self._edge.pool.drop(channel)
+        if isinstance(meaning, StaleConnectionError):
+            self._edge.distrust()
         if isinstance(meaning, RemoteError):
             self._edge.log_refusal(meaning)
 

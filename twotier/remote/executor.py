@@ -5,6 +5,7 @@ from typing import TypeVar
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.edge import Call, Edge
+from twotier.remote.replicas import OnReplica
 
 R = TypeVar("R")
 
@@ -15,10 +16,13 @@ class Executor:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
 
-    def run(self, command: Command[R] | Conditional[R], *, probing: bool = False) -> R:
+    def run(self, command: Command[R] | Conditional[R] | OnReplica[R], *, probing: bool = False) -> R:
         """Run `command` and return its result; see `Call` for `probing` and for what is raised."""
-        with Call(self._edge, probing) as call:
-            call.channel = channel = self._edge.pool.take(call.deadline)
+        edge = self._edge
+        if isinstance(command, OnReplica):
+            edge, command = edge.of_replicas(), command.read
+        with Call(edge, probing) as call:
+            call.channel = channel = edge.pool.take(call.deadline)
             if isinstance(command, Conditional):
                 call.watch()
                 command = call.decide(command, channel.exchange(command.wire, command.replies, call.deadline))

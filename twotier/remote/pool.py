@@ -41,6 +41,8 @@ class Pool:
         self._timeout = options.timeout
         self._most = options.max_connections
         self._closed = False
+        self._era = 0
+        """Raised when what was connected to so far is of no use any more."""
         self._refused: tuple[float, str] | None = None
         self._next_log = 0.0
         self._reset()
@@ -77,7 +79,7 @@ class Pool:
                 channel = self._idle.pop()
             except IndexError:
                 return None
-            if channel.quiet():
+            if channel.era == self._era and channel.quiet():
                 return channel
             self.drop(channel)
 
@@ -133,6 +135,13 @@ class Pool:
             self._wake_one()
         channel.close()
 
+    def renew(self) -> None:
+        """Use nothing any more that was connected to so far: it leads to a server that isn't the one now."""
+        with self._lock:
+            self._era += 1
+            self._refused = None
+        self._drain()
+
     def close(self) -> None:
         """Close every connection: idle ones now, others when they are given back."""
         self._closed = True
@@ -184,7 +193,7 @@ class Pool:
                 channel = self._idle.pop()
             except IndexError:
                 break  # `idle` takes without the lock
-            if channel.quiet():
+            if channel.era == self._era and channel.quiet():
                 return channel
             self._channels.discard(channel)
             channel.close()
@@ -211,10 +220,10 @@ class Pool:
         return attempt
 
     def _run(self, attempt: "_Attempt") -> None:
-        connection, channel, failure = self._connection(), None, None
+        connection, channel, failure, era = self._connection(), None, None, self._era
         try:
             connection.connect()
-            channel = Channel(connection, self._timeout)
+            channel = Channel(connection, self._timeout, era)
         except BaseException as error:  # noqa: BLE001 - the caller hears of whatever it was
             failure = connect_failure(self._label, error)
             connection.disconnect()

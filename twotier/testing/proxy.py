@@ -156,6 +156,7 @@ class _Pair:
         self._commands: Reader | None = Reader()
         """Reads the client's commands until they tell its kind."""
         self.kind: Kind | None = None
+        self._verifies = False
         self._severed = False
         self._passed = 0
         """Bytes that have gone to the client since its kind was known."""
@@ -255,6 +256,12 @@ class _Pair:
         for command in commands:
             words = [word.upper() for word in command[:2]]
             tracking = words == [b"CLIENT", b"TRACKING"]
+            if words[0] == b"INFO":  # both kinds verify the server behind sentinels: INFO, then ROLE
+                self._verifies = True
+                continue
+            if words[0] == b"ROLE" and self._verifies:
+                self._verifies = False
+                continue
             if words[0] in _HANDSHAKE and not tracking:
                 continue
             self.kind = "link" if tracking or words[0] in _LINK else "data"

@@ -1,6 +1,7 @@
-"""The link's socket without waiting: redis-py opens it and does the handshake, then it is read and written here.
+"""A socket without waiting, for the link and for talks with sentinels.
 
-redis-py's own reading isn't used on the link: it blocks, and it reconnects without telling.
+redis-py opens it and does the handshake, then it is read and written here. redis-py's own reading isn't used: it
+blocks, and it reconnects without telling.
 """
 
 import math
@@ -52,14 +53,14 @@ class Waker:
 
 
 class Transport:
-    """One open connection of the link. OSError out of any method means that it is broken."""
+    """One open connection. OSError out of any method means that it is broken."""
 
-    __slots__ = ("_connection", "_drained", "_full", "_socket", "_unsent")
+    __slots__ = ("_drained", "_full", "_socket", "_unsent", "connection")
 
     def __init__(self, connection: AbstractConnection) -> None:
         """Open `connection`, which blocks for as long as its own timeouts allow, and take its socket."""
         connection.connect()  # type: ignore[no-untyped-call]
-        self._connection = connection
+        self.connection = connection
         taken: socket.socket | None = connection._sock  # noqa: SLF001 - no public way to it
         if taken is None:
             raise ConnectionError("redis-py opened no socket")
@@ -69,6 +70,11 @@ class Transport:
         self._full: Final = 0 if isinstance(taken, ssl.SSLSocket) else CHUNK
         self._unsent = b""
         self._drained = True
+
+    @property
+    def interest(self) -> tuple[int, int]:
+        """What to wait for: the descriptor, and poll events."""
+        return self._socket.fileno(), select.POLLIN | (select.POLLOUT if self._unsent else 0)
 
     def send(self, data: bytes) -> None:
         """Send `data` after what is still unsent, as far as that goes without waiting; `wait` does the rest."""
@@ -98,13 +104,12 @@ class Transport:
 
     def wait(self, waker: Waker, seconds: float) -> None:
         """Wait until something can be read or sent, `waker` calls, or `seconds` are over."""
-        interest = select.POLLIN | (select.POLLOUT if self._unsent else 0)
-        wait((self._socket.fileno(), interest), waker=waker, seconds=seconds if self._drained else 0.0)
+        wait(self.interest, waker=waker, seconds=seconds if self._drained else 0.0)
         self.send(b"")
 
     def close(self) -> None:
         """End the connection."""
-        self._connection.disconnect()  # type: ignore[no-untyped-call]
+        self.connection.disconnect()  # type: ignore[no-untyped-call]
 
 
 def wait(*watched: tuple[int, int], waker: Waker, seconds: float) -> None:

@@ -1,0 +1,79 @@
+"""Reads from a replica while the primary is away: what the local tier doesn't have, given out as stale.
+
+Nothing of it enters the local tier: a replica may lag, and no invalidation tells by how much. It is asked only for keys
+that aren't in the journal, since what was written here meanwhile counts, and under the generation that it knows itself.
+What it gives is what a failover to it would give.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from twotier.core.drive import Flow
+from twotier.core.keys import as_bytes
+from twotier.core.missing import MISSING
+from twotier.errors import RemoteError
+from twotier.remote.commands import Fetched, FetchMany
+from twotier.remote.replicas import OnReplica, ReadGeneration
+
+if TYPE_CHECKING:
+    from twotier.core.namespace import TwoTierNamespace
+
+
+class ReplicaFallback:
+    """The fallback of one namespace."""
+
+    def __init__(self, namespace: "TwoTierNamespace") -> None:
+        self._namespace = namespace
+
+    def get(self, key: str, reading: Flow[Any]) -> Flow[Any]:
+        """Return what `reading` gives, or what a replica has where that is nothing because the primary is away."""
+        errors = self._namespace.counters.remote_errors
+        found = yield from reading
+        if found is MISSING and self._is_away(errors):
+            found = (yield from self._read([key])).get(key, MISSING)
+        return found
+
+    def get_many(self, keys: Sequence[str], reading: Flow[dict[str, Any]]) -> Flow[dict[str, Any]]:
+        """Return what `reading` gives, completed by what a replica has, in the order of `keys`."""
+        errors = self._namespace.counters.remote_errors
+        found = yield from reading
+        if len(found) < len(keys) and self._is_away(errors):
+            found |= yield from self._read([key for key in keys if key not in found])
+            found = {key: found[key] for key in keys if key in found}
+        return found
+
+    def _is_away(self, errors: int) -> bool:
+        """Tell whether the primary can't be asked, or couldn't just now: `errors` were counted before."""
+        namespace = self._namespace
+        if namespace.options.on_outage == "miss":
+            return False
+        return namespace.breaker.state != "closed" or namespace.counters.remote_errors > errors
+
+    def _read(self, keys: list[str]) -> Flow[dict[str, Any]]:
+        namespace = self._namespace
+        counters = namespace.counters
+        values: dict[str, Any] = {}
+        wanted = [key for key in keys if key not in namespace.journal]
+        if not wanted:
+            return {}
+        try:
+            name: bytes | None = yield OnReplica(ReadGeneration(namespace.generations.key))
+            if name is None:
+                return {}
+            prefix = namespace.generations.prefix_of(name)
+            places = [prefix + as_bytes(key) for key in wanted]
+            replies: list[Fetched] = yield OnReplica(FetchMany(places))
+        except RemoteError:
+            return {}
+        for key, place, fetched in zip(wanted, places, replies, strict=True):
+            if fetched.data is None:
+                continue
+            loaded = namespace.values.load(place, fetched.data)
+            if loaded is None:
+                counters.corrupt += 1
+                continue
+            values[key] = loaded.value
+            counters.misses -= 1  # it was counted as one
+            counters.replica_reads += 1
+            namespace.served_stale()
+        return values

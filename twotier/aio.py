@@ -68,7 +68,7 @@ class AsyncCache(AsyncFront):
     def from_url(cls, url: str, **settings: Unpack[OptionsDict]) -> Self:
         """Return a cache whose remote tier is at `url`, as `Cache.from_url` does."""
         if not isinstance(url, str):
-            raise ConfigurationError(f"url must be a str, got a {type(url).__name__}")
+            raise ConfigurationError(f"url must be a str, got {type(url).__name__}")
         return cls(url, **settings)
 
     # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
@@ -134,7 +134,7 @@ class AsyncCache(AsyncFront):
 
     async def decr(self, key: str, delta: int = 1, ttl: Ttl = DEFAULT_TTL, *, create: bool = True) -> int:
         """Subtract `delta` from the integer under `key`; as `incr`."""
-        return await self.incr(key, -delta, ttl, create=create)
+        return await self._run(self._calls.decr(key, delta, ttl, create=create))
 
     async def contains(self, key: str) -> bool:
         """Tell whether `key` is there: `key in cache`, awaited."""

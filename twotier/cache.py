@@ -66,7 +66,7 @@ class Cache(Front):
         42
         """
         if not isinstance(url, str):
-            raise ConfigurationError(f"url must be a str, got a {type(url).__name__}")
+            raise ConfigurationError(f"url must be a str, got {type(url).__name__}")
         return cls(url, **settings)
 
     @cached_property
@@ -177,7 +177,7 @@ class Cache(Front):
 
     def decr(self, key: str, delta: int = 1, ttl: Ttl = DEFAULT_TTL, *, create: bool = True) -> int:
         """Subtract `delta` from the integer under `key`; as `incr`."""
-        return self.incr(key, -delta, ttl, create=create)
+        return self._run(self._calls.decr(key, delta, ttl, create=create))
 
     def __contains__(self, key: str) -> bool:
         return self._run(self._calls.contains(key))

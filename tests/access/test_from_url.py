@@ -36,7 +36,7 @@ def test_what_cannot_work_is_told_at_once(url, says):
 
 def test_only_a_url(server):
     """What isn't a str is named by its type."""
-    with pytest.raises(ConfigurationError, match="url must be a str, got a NoneType"):
+    with pytest.raises(ConfigurationError, match="url must be a str, got NoneType"):
         Cache.from_url(None)
     with pytest.raises(ConfigurationError, match="connect must be one of"):
         Cache.from_url(server.url, connect="now")

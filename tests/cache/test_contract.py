@@ -243,6 +243,23 @@ def test_a_lone_str_is_not_keys(cache):
         cache.get_many("key")
     with pytest.raises(TypeError, match="iterable of str"):
         cache.delete_many("key")
+    with pytest.raises(TypeError, match="keys must be an iterable of str, got one bytes"):
+        cache.get_many(b"key")
+
+
+@pytest.mark.parametrize("given", [None, 5])
+def test_what_is_no_iterable_is_not_keys(cache, given):
+    """The error names the argument and what was given."""
+    for call in (cache.get_many, cache.delete_many, cache.invalidate_many):
+        with pytest.raises(TypeError, match=f"keys must be an iterable of str, got {type(given).__name__}: {given}"):
+            call(given)
+
+
+@pytest.mark.parametrize("given", [None, [("key", 1)], "key"])
+def test_what_is_no_mapping_is_not_values(cache, given):
+    """`set_many` takes a mapping; the error names the argument and what was given."""
+    with pytest.raises(TypeError, match=f"values must be a mapping of str to values, got {type(given).__name__}"):
+        cache.set_many(given)
 
 
 @pytest.mark.parametrize("key", ["a b\n", "é", "\ud800", "a:b", "x" * 10_000])
@@ -306,10 +323,16 @@ def test_incr_of_what_exists_only(cache):
 
 
 def test_incr_by_no_int(cache):
-    """A delta must be an int."""
-    for delta in (1.5, "1", True):
-        with pytest.raises(TypeError, match="delta must be an int"):
-            cache.incr("count", delta)
+    """A delta must be an int of 64 bits; the error tells it as it was given."""
+    for call in (cache.incr, cache.decr):
+        for delta in (1.5, "1", True, None):
+            with pytest.raises(TypeError, match=f"delta must be an int, got {delta!r}"):
+                call("count", delta)
+        with pytest.raises(OverflowError, match=f"delta must be an int of 64 bits, got {1 << 63}"):
+            call("count", 1 << 63)
+    with pytest.raises(OverflowError, match=f"an opposite of 64 bits, got {-1 << 63}"):
+        cache.decr("count", -1 << 63)
+    assert "count" not in cache
 
 
 def test_clear_leaves_other_namespaces(cache, server):
@@ -373,3 +396,9 @@ def test_options_and_settings_exclude_each_other():
     """Giving both leaves open which wins."""
     with pytest.raises(TypeError, match="either options or keyword"):
         Cache(options=Options(), ttl=1)
+
+
+def test_options_are_an_options():
+    """A dict of fields in the place of options is refused, and not looked at later."""
+    with pytest.raises(TypeError, match=r"options must be an Options, got dict: \{'ttl': 1\}"):
+        Cache(None, {"ttl": 1})

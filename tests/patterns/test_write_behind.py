@@ -322,6 +322,8 @@ def test_what_write_behind_cannot_do_is_said(make, source, server, behind):
             WriteBehind(cache, source, **{name: given})
     with pytest.raises(TypeError, match="either options or keyword settings"):
         WriteBehind(cache, source, WriteBehindOptions(), batch_size=1)
+    with pytest.raises(TypeError, match="options must be a WriteBehindOptions, got dict"):
+        WriteBehind(cache, source, {"batch_size": 1})
     writes = behind(cache)
     with pytest.raises(ValueError, match="count must be"):
         writes.dead_letters(0)

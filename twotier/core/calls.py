@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from twotier.core.acknowledgement import Acknowledgements
 from twotier.core.drive import Flow
-from twotier.core.keys import INT64, checked
+from twotier.core.keys import INT64, checked, checked_mapping
 from twotier.core.leases import TwoTier
 from twotier.core.loading import get_or_set
 from twotier.core.local_only import LocalOnly
@@ -31,6 +31,8 @@ class Calls:
     def __init__(self, target: Target | None, options: Options | None, settings: OptionsDict) -> None:
         if options is not None and settings:
             raise TypeError(f"give either options or keyword settings, not both; got options and {sorted(settings)}")
+        if options is not None and not isinstance(options, Options):
+            raise TypeError(f"options must be an Options, got {type(options).__name__}: {options!r:.100}")
         self.options = options or Options(**settings)
         self.namespace: Namespace
         self.tiers: TwoTier | LocalOnly
@@ -81,9 +83,8 @@ class Calls:
 
     def set_many(self, values: Mapping[str, Any], ttl: Ttl, tags: Iterable[str] = ()) -> Flow[None]:
         """Put every value of a mapping."""
-        if self._through is not None:
-            return self._through.put_through(values, self.life(ttl), tags=checked_tags(tags))
-        return self.tiers.set_many(values, self.life(ttl), tags=checked_tags(tags))
+        put = self.tiers.set_many if self._through is None else self._through.put_through
+        return put(checked_mapping(values), self.life(ttl), tags=checked_tags(tags))
 
     def add(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str] = ()) -> Flow[bool]:
         """Put `value` unless `key` is there; tell whether it was put."""
@@ -123,10 +124,16 @@ class Calls:
     def incr(self, key: str, delta: int, ttl: Ttl, *, create: bool) -> Flow[int]:
         """Add `delta` to the integer under `key`, and return the sum."""
         self._refuse_through("incr")
-        if not isinstance(delta, int) or isinstance(delta, bool):
-            raise TypeError(f"delta must be an int, got {delta!r}")
-        if delta not in INT64:
-            raise OverflowError(f"delta must be an int of 64 bits, got {delta}")
+        return self._added(key, _checked_delta(delta), ttl, create=create)
+
+    def decr(self, key: str, delta: int, ttl: Ttl, *, create: bool) -> Flow[int]:
+        """Subtract `delta` from the integer under `key`, and return the difference."""
+        self._refuse_through("decr")
+        return self._added(key, -_checked_delta(delta), ttl, create=create)
+
+    def _added(self, key: str, delta: int, ttl: Ttl, *, create: bool) -> Flow[int]:
+        if delta not in INT64:  # the least integer has no opposite
+            raise OverflowError(f"delta must have an opposite of 64 bits, got {-delta}")
         value = yield from self.tiers.incr(checked(key), delta, self.life(ttl), create=create)
         if value is None:
             raise KeyError(key)
@@ -154,3 +161,11 @@ class Calls:
             raise TwoTierError(
                 f"{call} can't write through to the source (writer=): do it there, then set the key or invalidate it"
             )
+
+
+def _checked_delta(delta: int) -> int:
+    if not isinstance(delta, int) or isinstance(delta, bool):
+        raise TypeError(f"delta must be an int, got {delta!r}")
+    if delta not in INT64:
+        raise OverflowError(f"delta must be an int of 64 bits, got {delta}")
+    return delta

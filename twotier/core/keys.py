@@ -1,7 +1,7 @@
 """Keys: what a caller may pass, and the name that each gets on the server: `{namespace}:{generation}:{key}`."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from twotier.options import MAX_KEY_BYTES
 
@@ -30,9 +30,20 @@ def checked(key: str) -> str:
 
 def checked_many(keys: Iterable[str]) -> list[str]:
     """Return the distinct keys in the order given, each checked; a lone str is a TypeError, being its letters."""
-    if isinstance(keys, str):
-        raise TypeError(f"keys must be an iterable of str, got one str: {keys[:100]!r}")
-    return list(dict.fromkeys(map(checked, keys)))
+    if isinstance(keys, str | bytes):
+        raise TypeError(f"keys must be an iterable of str, got one {type(keys).__name__}: {keys[:100]!r}")
+    try:
+        each = iter(keys)
+    except TypeError:
+        raise TypeError(f"keys must be an iterable of str, got {type(keys).__name__}: {keys!r:.100}") from None
+    return list(dict.fromkeys(map(checked, each)))
+
+
+def checked_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `values`, or raise TypeError if it is no mapping; its keys are for `checked`."""
+    if type(values) is not dict and not isinstance(values, Mapping):
+        raise TypeError(f"values must be a mapping of str to values, got {type(values).__name__}: {values!r:.100}")
+    return values
 
 
 def as_bytes(key: str) -> bytes:

@@ -11,6 +11,7 @@ from twotier.core.behind.reports import DeadLetter, WriteBehindStats
 from twotier.core.behind.settings import WriteBehindOptions, WriteBehindOptionsDict
 from twotier.core.calls import Calls
 from twotier.core.drive import Flow
+from twotier.core.keys import checked_mapping
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.tags import checked_tags
 from twotier.errors import ConfigurationError, RemoteError
@@ -28,6 +29,8 @@ class WriteBehindCalls:
     ) -> None:
         if options is not None and settings:
             raise TypeError(f"give either options or keyword settings, not both; got options and {sorted(settings)}")
+        if options is not None and not isinstance(options, WriteBehindOptions):
+            raise TypeError(f"options must be a WriteBehindOptions, got {type(options).__name__}: {options!r:.100}")
         if not is_writer(writer):
             raise ConfigurationError(
                 f"writer must be an object with the methods write and delete (see Writer), got {writer!r}"
@@ -62,7 +65,7 @@ class WriteBehindCalls:
 
     def set_many(self, values: Mapping[str, Any], ttl: Ttl, tags: Iterable[str]) -> Flow[None]:
         """Put every value of a mapping."""
-        return self.queue.put(values, self._calls.life(ttl), checked_tags(tags))
+        return self.queue.put(checked_mapping(values), self._calls.life(ttl), checked_tags(tags))
 
     def delete(self, key: str) -> Flow[bool]:
         """Remove `key`; tell whether the cache had it."""

@@ -9,8 +9,11 @@ from project import ROOT, modules, written_files
 
 LAYERS = (
     {
+        "twotier.checking",
         "twotier.errors",
         "twotier.clock",
+        "twotier.load_policy",
+        "twotier.notfound",
         "twotier.options",
         "twotier.stats",
         "twotier.histogram",

@@ -5,10 +5,13 @@ from twotier.async_write_behind import AsyncWriteBehind
 from twotier.cache import Cache
 from twotier.core.behind.reports import DeadLetter, WriteBehindStats
 from twotier.core.behind.settings import WriteBehindOptions
+from twotier.core.loading.context import LoadContext
 from twotier.errors import (
     BacklogFull,
     ConfigurationError,
     LoaderError,
+    LoadShed,
+    LoadTimeout,
     RemoteError,
     RemoteTimeout,
     RemoteUnavailable,
@@ -16,7 +19,9 @@ from twotier.errors import (
     TooFewReplicas,
     TwoTierError,
 )
+from twotier.load_policy import LoadPolicy
 from twotier.local.localcache import LocalCache
+from twotier.notfound import NOT_FOUND
 from twotier.options import DEFAULT_TTL, Options
 from twotier.stats import Health, Stats
 from twotier.write_behind import WriteBehind
@@ -24,6 +29,7 @@ from twotier.writer import Writer
 
 __all__ = [
     "DEFAULT_TTL",
+    "NOT_FOUND",
     "AsyncCache",
     "AsyncWriteBehind",
     "BacklogFull",
@@ -31,6 +37,10 @@ __all__ = [
     "ConfigurationError",
     "DeadLetter",
     "Health",
+    "LoadContext",
+    "LoadPolicy",
+    "LoadShed",
+    "LoadTimeout",
     "LoaderError",
     "LocalCache",
     "Options",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from twotier.core.drive import Flow
+    from twotier.core.loading.context import LoadContext
+    from twotier.load_policy import LoadPolicyDict
     from twotier.remote.topology import Target
     from twotier.stats import Health, Stats
 
@@ -62,6 +64,7 @@ class AsyncCache(AsyncFront):
         self.options = calls.options
         self._namespace = calls.namespace
         self._peek = calls.namespace.store.get
+        self._early = calls.options.early_refresh is not None
         super().__init__(calls.namespace.store)
 
     @classmethod
@@ -148,10 +151,34 @@ class AsyncCache(AsyncFront):
         await self._run(self._calls.clear())
 
     @overload
-    async def get_or_set(self, key: str, loader: Callable[[], Awaitable[R]], ttl: Ttl = DEFAULT_TTL) -> R: ...
+    async def get_or_set(
+        self,
+        key: str,
+        loader: Callable[[], Awaitable[R]] | Callable[[LoadContext], Awaitable[R]],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> R: ...
     @overload
-    async def get_or_set(self, key: str, loader: Callable[[], R], ttl: Ttl = DEFAULT_TTL) -> R: ...
-    async def get_or_set(self, key: str, loader: Callable[[], Any], ttl: Ttl = DEFAULT_TTL) -> Any:
+    async def get_or_set(
+        self,
+        key: str,
+        loader: Callable[[], R] | Callable[[LoadContext], R],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> R: ...
+    async def get_or_set(
+        self,
+        key: str,
+        loader: Callable[..., Any],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> Any:
         """Return the value under `key`; without one, call `loader`, and store what it returns for `ttl` seconds.
 
         What `loader` returns is awaited if it can be; a loader that isn't a coroutine function runs on the loop's
@@ -166,7 +193,9 @@ class AsyncCache(AsyncFront):
         """
         found = self._peek(key, MISSING)
         if found is MISSING:
-            found = await self._run(self._calls.get_or_set(key, loader, ttl))
+            found = await self._run(self._calls.get_or_set(key, loader, ttl, tags, policy))
+        elif (self._early or policy) and self._calls.is_due(key, policy):
+            await self._run(self._calls.refresh_ahead(key, loader, ttl, tags, policy))
         return found
 
     def cached(self, ttl: Ttl = DEFAULT_TTL, key: str | None = None, *, ignore: Iterable[str] = ()) -> AsyncDecorator:
@@ -184,6 +213,70 @@ class AsyncCache(AsyncFront):
         ({'id': 7}, {'id': 7}, CacheInfo(hits=1, misses=1, local_hits=1))
         """
         return AsyncDecorator(self, self._namespace.store, ttl, key, ignore)
+
+    @overload
+    async def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        loader: Callable[[list[str]], Awaitable[Mapping[str, R]]],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> dict[str, R]: ...
+    @overload
+    async def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        loader: Callable[[list[str]], Mapping[str, R]],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> dict[str, R]: ...
+    async def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        loader: Callable[[list[str]], Any],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> dict[str, Any]:
+        """Return the values under `keys`, those missing loaded in one call of `loader`. See `Cache.get_or_set_many`."""
+        return await self._run(self._calls.get_or_set_many(keys, loader, ttl, tags, policy))
+
+    @overload
+    async def refresh(
+        self,
+        key: str,
+        loader: Callable[[], Awaitable[R]] | Callable[[LoadContext], Awaitable[R]],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> R: ...
+    @overload
+    async def refresh(
+        self,
+        key: str,
+        loader: Callable[[], R] | Callable[[LoadContext], R],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> R: ...
+    async def refresh(
+        self,
+        key: str,
+        loader: Callable[..., Any],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> Any:
+        """Call `loader` now, whatever is there, and replace the value in both tiers. See `Cache.refresh`."""
+        return await self._run(self._calls.refresh(key, loader, ttl, tags, policy))
 
     def resize(self, maxsize: int) -> None:
         """Hold at most `maxsize` entries in the local tier from now on; what is over leaves by the policy."""

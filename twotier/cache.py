@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from twotier.core.drive import Flow
+    from twotier.core.loading.context import LoadContext
+    from twotier.load_policy import LoadPolicyDict
     from twotier.remote.topology import Target
     from twotier.stats import Health, Stats
 
@@ -51,6 +53,7 @@ class Cache(Front):
         self.options = calls.options
         self._namespace, self._tiers = calls.namespace, calls.tiers
         self._peek = calls.namespace.store.get
+        self._early = calls.options.early_refresh is not None
         super().__init__(calls.namespace.store)
 
     @classmethod
@@ -186,12 +189,24 @@ class Cache(Front):
         """Remove every entry of this namespace, in every process; other namespaces and other users' keys stay."""
         self._run(self._calls.clear())
 
-    def get_or_set(self, key: str, loader: Callable[[], R], ttl: Ttl = DEFAULT_TTL) -> R:
+    def get_or_set(
+        self,
+        key: str,
+        loader: Callable[[], R] | Callable[[LoadContext], R],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> R:
         """Return the value under `key`; without one, call `loader`, and store what it returns for `ttl` seconds.
 
         Of the threads that miss one key at once, one calls its loader, and the others get a copy of the result. What
         the loader raises is raised in all of them, and nothing is stored. When `key` is written or invalidated while
         the loader runs, its result is returned but not stored.
+
+        A loader that takes an argument gets a `LoadContext`. One that returns NOT_FOUND has NOT_FOUND returned, and
+        nothing stored, but remembered for `negative_ttl`. `policy`: settings of this load in place of the cache's (see
+        `LoadPolicy`). Raises LoadTimeout past `hard_timeout`, LoadShed where `when_busy="shed"` refuses.
 
         >>> with Cache() as cache:
         ...     cache.get_or_set("page", lambda: "made once"), cache.get_or_set("page", lambda: "not made again")
@@ -199,7 +214,9 @@ class Cache(Front):
         """
         found = self._peek(key, MISSING)
         if found is MISSING:
-            found = self._run(self._calls.get_or_set(key, loader, ttl))
+            found = self._run(self._calls.get_or_set(key, loader, ttl, tags, policy))
+        elif (self._early or policy) and self._calls.is_due(key, policy):
+            self._run(self._calls.refresh_ahead(key, loader, ttl, tags, policy))
         return found  # type: ignore[no-any-return]
 
     def cached(self, ttl: Ttl = DEFAULT_TTL, key: str | None = None, *, ignore: Iterable[str] = ()) -> Decorator:
@@ -220,6 +237,51 @@ class Cache(Front):
         ({'id': 7}, {'id': 7}, CacheInfo(hits=1, misses=1, local_hits=1), {'id': 7})
         """
         return Decorator(self, self._namespace.store, ttl, key, ignore)
+
+    def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        loader: Callable[[list[str]], Mapping[str, R]],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> dict[str, R]:
+        """Return the values under `keys`, in their order; `loader` is called once, with a list of those missing.
+
+        It returns a mapping. Keys that it leaves out (or maps to NOT_FOUND) are left out here, and remembered to be
+        absent for `negative_ttl`; what it returns beside the keys it was asked for is ignored, as no lease has kept
+        watch over it. Keys that others are loading are waited for. What a loader raises is raised; a LoaderError, where
+        the loaders of several callers have failed. Otherwise as `get_or_set`.
+
+        >>> with Cache() as cache:
+        ...     cache.set("a", 1)
+        ...     cache.get_or_set_many(["a", "b"], lambda missing: {key: key.upper() for key in missing})
+        {'a': 1, 'b': 'B'}
+        """
+        return self._run(self._calls.get_or_set_many(keys, loader, ttl, tags, policy))
+
+    def refresh(
+        self,
+        key: str,
+        loader: Callable[[], R] | Callable[[LoadContext], R],
+        ttl: Ttl = DEFAULT_TTL,
+        *,
+        tags: Iterable[str] = (),
+        **policy: Unpack[LoadPolicyDict],
+    ) -> R:
+        """Call `loader` now, whatever is there, and replace the value in both tiers; return the new one.
+
+        A load of `key` that is under way already, here or in another process, is joined. A write or a delete of the key
+        while the loader runs wins, as in `get_or_set`. When the loader returns NOT_FOUND, the value leaves. Stale
+        copies are not served in place of the result: `soft_timeout` and `stale_on_error` don't apply.
+
+        >>> with Cache() as cache:
+        ...     cache.set("page", "old")
+        ...     cache.refresh("page", lambda: "new"), cache.get("page")
+        ('new', 'new')
+        """
+        return self._run(self._calls.refresh(key, loader, ttl, tags, policy))  # type: ignore[no-any-return]
 
     def resize(self, maxsize: int) -> None:
         """Hold at most `maxsize` entries in the local tier from now on; what is over leaves by the policy."""

@@ -35,3 +35,11 @@ class LoaderError(TwoTierError):
 
 class BacklogFull(TwoTierError):  # noqa: N818 - as queue.Full
     """A write-behind has `max_backlog` writes waiting, and none got through within `max_wait`; nothing was written."""
+
+
+class LoadTimeout(TwoTierError, TimeoutError):  # noqa: N818 - the field's name, as above
+    """A loader took longer than `hard_timeout`; it goes on, and what it returns is stored."""
+
+
+class LoadShed(TwoTierError):  # noqa: N818 - the field's name
+    """As many loaders run as `max_concurrent_loads` allows, and `when_busy="shed"` says not to wait."""

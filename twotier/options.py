@@ -5,10 +5,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal, Protocol, TypedDict
+from typing import Any, Final, Literal, Protocol
 
+from twotier.checking import expect, is_int, is_seconds
 from twotier.clock import NEVER, SECOND, Clock
-from twotier.errors import ConfigurationError
+from twotier.load_policy import LoadPolicy, LoadPolicyDict
 from twotier.writer import Writer, is_writer
 
 Policy = Literal["lru", "lfu", "adaptive"]
@@ -34,7 +35,7 @@ CredentialSource = CredentialProvider | Callable[[], str | tuple[str] | tuple[st
 """What `Options.credentials` takes."""
 
 
-class OptionsDict(TypedDict, total=False):
+class OptionsDict(LoadPolicyDict, total=False):
     """The fields of `Options` as keyword arguments (a test holds the two equal)."""
 
     namespace: str
@@ -81,8 +82,10 @@ class OptionsDict(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(LoadPolicy):
     """Settings of a `Cache`; seconds and bytes throughout. A bad one raises ConfigurationError and is named.
+
+    The fields of `LoadPolicy` are settings too: how every load goes that doesn't say otherwise.
 
     >>> Options(namespace="shop", ttl=60).ttl
     60
@@ -154,7 +157,7 @@ class Options:
     """Longest that other processes wait for one that loads a key (s); a load that takes longer isn't stored."""
 
     max_concurrent_loads: int = 32
-    """Most loaders that run at once in this process; callers over it get the stale copy, or queue without one."""
+    """Most loaders that run at once in this process; `when_busy` says what becomes of callers over it."""
 
     protocol: Literal[2, 3] = 3
     """RESP version spoken to the server."""
@@ -226,15 +229,14 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check every field, and those that must fit each other."""
-        _expect(
+        LoadPolicy.__post_init__(self)
+        expect(
             isinstance(self.namespace, str) and _NAMESPACE.fullmatch(self.namespace) is not None,
             "namespace", self.namespace, "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit",
         )  # fmt: skip
         for name in ("maxsize", "max_value_bytes", "max_connections", "max_journal", "max_concurrent_loads"):
-            _expect(_is_int(getattr(self, name), 1), name, getattr(self, name), "an int >= 1")
-        _expect(
-            self.max_bytes is None or _is_int(self.max_bytes, 1), "max_bytes", self.max_bytes, "None or an int >= 1"
-        )
+            expect(is_int(getattr(self, name), 1), name, getattr(self, name), "an int >= 1")
+        expect(self.max_bytes is None or is_int(self.max_bytes, 1), "max_bytes", self.max_bytes, "None or an int >= 1")
         for name, choices in (
             ("policy", ("lru", "lfu", "adaptive")),
             ("copy", ("auto", "never", "check")),
@@ -245,34 +247,35 @@ class Options:
             ("connect", ("lazy", "eager")),
             ("too_few_replicas", ("count", "raise")),
         ):
-            _expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
+            expect(getattr(self, name) in choices, name, getattr(self, name), f"one of {choices}")
         for name in ("weigher", "on_removal"):
             given = getattr(self, name)
-            _expect(given is None or callable(given), name, given, "None or a callable")
-        _expect(
+            expect(given is None or callable(given), name, given, "None or a callable")
+        expect(
             self.writer is None or is_writer(self.writer),
             "writer", self.writer, "None or an object with the methods write and delete (see Writer)",
         )  # fmt: skip
-        _expect(
+        expect(
             self.coherence != "tracking" or self.protocol == 3,  # noqa: PLR2004 - the version that has pushes
             "protocol", self.protocol, 'with coherence="tracking" 3',
         )  # fmt: skip
         for name in ("max_staleness", "timeout", "connect_timeout", "load_lease"):
-            _expect(_is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
+            expect(is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
         for name in ("ttl", "local_ttl", "audit_interval"):
             given = getattr(self, name)
-            _expect(given is None or _is_seconds(given, 0.001), name, given, "None or seconds >= 0.001")
-        _expect(_is_seconds(self.stale_ttl, 0), "stale_ttl", self.stale_ttl, "seconds >= 0")
-        _expect(_is_seconds(self.jitter, 0) and self.jitter < 1, "jitter", self.jitter, "a share >= 0 and < 1")
-        _expect(
+            expect(given is None or is_seconds(given, 0.001), name, given, "None or seconds >= 0.001")
+        expect(is_seconds(self.stale_ttl, 0), "stale_ttl", self.stale_ttl, "seconds >= 0")
+        self.check_held(self)
+        expect(is_seconds(self.jitter, 0) and self.jitter < 1, "jitter", self.jitter, "a share >= 0 and < 1")
+        expect(
             self.max_staleness >= 4 * self.timeout,
             "max_staleness", self.max_staleness, f"at least four times timeout ({self.timeout}), so that one slow "
             "reply doesn't end the lease",
         )  # fmt: skip
-        _expect(
+        expect(
             all(isinstance(kind, type) for kind in self.allow), "allow", self.allow, "a sequence of types",
         )  # fmt: skip
-        _expect(bool(self.secret) or self.secret is None, "secret", "an empty value", "None, a key, or several keys")
+        expect(bool(self.secret) or self.secret is None, "secret", "an empty value", "None, a key, or several keys")
         self._check_access()
 
     def _check_access(self) -> None:
@@ -280,30 +283,39 @@ class Options:
         words = ("username", "password", "service", "sentinel_username", "sentinel_password")
         for name in (*words, "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
             given = getattr(self, name)
-            _expect(given is None or (isinstance(given, str) and given != ""), name, _kind(given), "None or a str")
-        _expect(_is_int(self.wait_replicas, 0), "wait_replicas", self.wait_replicas, "an int >= 0")
-        _expect(isinstance(self.replica_fallback, bool), "replica_fallback", self.replica_fallback, "a bool")
+            expect(given is None or (isinstance(given, str) and given != ""), name, _kind(given), "None or a str")
+        expect(is_int(self.wait_replicas, 0), "wait_replicas", self.wait_replicas, "an int >= 0")
+        expect(isinstance(self.replica_fallback, bool), "replica_fallback", self.replica_fallback, "a bool")
         given = self.credentials
-        _expect(
+        expect(
             given is None or callable(given) or callable(getattr(given, "get_credentials", None)),
             "credentials", _kind(given), "None, a callable, or an object with get_credentials()",
         )  # fmt: skip
-        _expect(
+        expect(
             given is None or (self.username is None and self.password is None),
             "credentials", _kind(given), "None where username or password is given",
         )  # fmt: skip
-        _expect(
+        expect(
             self.ssl_keyfile is None or self.ssl_certfile is not None,
             "ssl_keyfile", self.ssl_keyfile, "None without ssl_certfile",
         )  # fmt: skip
 
     def __repr__(self) -> str:
         """Show every setting but the secrets."""
-        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        ordered = sorted(fields(self), key=lambda field: field.name in LoadPolicy.__dataclass_fields__)
+        settings = {field.name: getattr(self, field.name) for field in ordered}
         shown = ", ".join(
             f"{name}={'***' if name in _SECRET and value else repr(value)}" for name, value in settings.items()
         )
         return f"Options({shown})"
+
+    def check_held(self, policy: LoadPolicy) -> None:
+        """Raise ConfigurationError where `policy` would serve stale copies for longer than they are held."""
+        window = policy.stale_while_revalidate
+        expect(
+            window is None or window <= self.stale_ttl,
+            "stale_while_revalidate", window, f"at most stale_ttl ({self.stale_ttl}), for which stale copies are held",
+        )  # fmt: skip
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
@@ -343,18 +355,5 @@ def ttl_ns(ttl: float | None, name: str = "ttl") -> int:
     return min(round(ttl * SECOND), NEVER) if ttl < NEVER / SECOND else NEVER
 
 
-def _expect(holds: bool, name: str, given: object, expected: str) -> None:
-    if not holds:
-        raise ConfigurationError(f"{name} must be {expected}, got {given!r}")
-
-
 def _kind(given: object) -> str:
     return "an empty str" if given == "" else f"a {type(given).__name__}"
-
-
-def _is_int(given: Any, least: int) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool) and given >= least
-
-
-def _is_seconds(given: Any, least: float) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= least

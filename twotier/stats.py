@@ -27,7 +27,19 @@ class Stats:
     load_errors: int = 0
     """Loader calls that raised."""
     stale_served: int = 0
-    """Reads answered with a suspect, since the remote tier was away."""
+    """Reads answered with a stale copy: since the remote tier was away, or the load policy says so."""
+    stale_while_revalidating: int = 0
+    """Those of them answered within `stale_while_revalidate`, while the key was loaded again."""
+    stale_on_error: int = 0
+    """Those of them answered since a loader had raised (`stale_on_error`)."""
+    early_refreshes: int = 0
+    """Loads begun before the entry had expired (`early_refresh`)."""
+    negative_hits: int = 0
+    """Reads answered by the knowledge that there is nothing (`negative_ttl`); they are misses, too."""
+    loads_shed: int = 0
+    """Calls that were refused, as too many loaders ran (`when_busy="shed"`)."""
+    load_timeouts: int = 0
+    """Times that a caller waited for a loader no longer (`soft_timeout`, `hard_timeout`)."""
     evictions: int = 0
     """Local entries that left for want of room."""
     expirations: int = 0

@@ -71,16 +71,18 @@ def test_places_come_back():
 def test_a_place_that_is_no_longer_wanted_is_passed_on():
     """Leaving the queue, or after one's turn has come, loses no place."""
     gate = LoadGate(1)
-    assert gate.enter() is None
+    holder = gate.enter()
     first, second, third = gate.enter(), gate.enter(), gate.enter()
-    gate.leave(second)
-    gate.leave(None)
-    assert first.done()
-    assert not third.done()
-    gate.leave(first)
-    assert third.done()
-    gate.leave(third)
-    assert gate.enter() is None
+    second.leave()
+    holder.leave()
+    holder.leave()
+    assert first.turn.done()
+    assert not third.turn.done()
+    first.leave()
+    assert third.turn.done()
+    assert gate.enter_at_once() is None
+    third.leave()
+    assert gate.enter().turn is None
 
 
 def test_after_an_empty_restart_stale_copies_stand_in_for_loads_over_the_cap(own_server, namespace):

@@ -7,14 +7,18 @@ import pytest
 from twotier.clock import NEVER
 from twotier.coherence.message import Message
 from twotier.core.leases import TwoTier
+from twotier.core.loading.bulk import Loads
+from twotier.core.loading.terms import Terms
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteTimeout
+from twotier.load_policy import LoadPolicy
 from twotier.opid import op_tag
 from twotier.options import Options
 from twotier.remote.commands import Fetch, Fetched, Generation, Put, Remove, SetGeneration
-from twotier.remote.conditional import PutLeased, PutUnchanged, TakeLease, Taken
+from twotier.remote.conditional import IfStands, PutUnchanged
 from twotier.remote.envelope import op_id_of
 from twotier.remote.fenced import Done, Fenced
+from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases, Taken
 from twotier.remote.looking import Add, Looked
 from twotier.remote.tagging import MakeVersions, ReadVersions, Version
 from twotier.remote.topology import connect
@@ -70,12 +74,30 @@ class Server:
             self.values.setdefault(key, candidate)
         return self._readversions(command)
 
-    def _takelease(self, command: TakeLease) -> Taken:
-        taken = self.values.setdefault(command.lease, command.token) == command.token
-        return Taken(taken, self.run(Fetch(command.key)))
+    def _takeleases(self, command: TakeLeases) -> list[Taken]:
+        return [self._take(key, lease, command.token) for key, lease in command.places]
 
-    def _putleased(self, command: PutLeased) -> bool:
-        return self.values.get(command.watched) == command.token and self.run(command.put)
+    def _take(self, key: bytes, lease: bytes, token: bytes) -> Taken:
+        taken = lease not in self.values
+        holder = self.run(Fetch(lease))
+        self.values.setdefault(lease, token)
+        return Taken(taken, self.run(Fetch(key)), holder)
+
+    def _ifstands(self, command: IfStands) -> bool:
+        return self.values.get(command.watched) == command.expected and self.run(command.write)
+
+    def _settleleases(self, command: SettleLeases) -> list[bool]:
+        held = [self.values.get(lease) == command.token for lease in command.leases]
+        for lease, put, holds in zip(command.leases, command.puts, held, strict=True):
+            if holds and put is not None:
+                self.run(put)
+            if holds and not isinstance(put, PutAbsence):
+                self._drop((lease,))
+        return held
+
+    def _putabsence(self, command: PutAbsence) -> None:
+        self.values[command.lease] = command.absence
+        self._drop(command.removes)
 
     def _drop(self, keys: Iterable[bytes]) -> int:
         return sum(self.values.pop(key, None) is not None for key in keys)
@@ -110,6 +132,18 @@ class Call:
         self._go(lambda: self._flow.send(value))
         return self
 
+    def raised(self, error: BaseException) -> "Call":
+        """Let the loader raise `error`."""
+        self._go(lambda: self._flow.throw(error))
+        return self
+
+    def to(self, kind: type) -> "Call":
+        """Let everything take place up to a request of a kind, which is under way then."""
+        while not isinstance(self.request, kind):
+            self.take_place().reply()
+            assert not self.ended, f"it ended without {kind.__name__}"
+        return self
+
     def end(self):
         """Let everything else take place, and return the result."""
         while not self.ended:
@@ -135,6 +169,7 @@ class Process:
         self.store = self.namespace.store
         self.namespace.renew(NEVER)
         self.tiers = TwoTier(self.namespace)
+        self.loads = Loads(self.tiers, self.namespace)
         self._server = server
 
     def call(self, flow) -> Call:
@@ -165,6 +200,14 @@ class Process:
     def invalidate(self, key="key") -> Call:
         """Begin to expire."""
         return self.call(self.tiers.delete_many((key,), kept=True))
+
+    def load(self, key="key", ttl=NEVER, **policy) -> Call:
+        """Begin to load what the local tier has missed; the loader's result is the test's to give."""
+        return self.call(self.loads.get_or_set(key, lambda: None, Terms(LoadPolicy(**policy), ttl)))
+
+    def refresh(self, key="key", ttl=NEVER, **policy) -> Call:
+        """Begin to load anew."""
+        return self.call(self.loads.refresh(key, lambda: None, Terms(LoadPolicy(**policy), ttl)))
 
     def clear(self) -> Call:
         """Begin to clear the namespace."""

@@ -62,9 +62,7 @@ def test_load_leaves_a_later_doubt_in_the_journal(make_process):
     """Nor does a load that could be stored because that delete never arrived."""
     one, other = make_process(), make_process()
     one.clear().end()
-    load = one.call(one.tiers.load("key", lambda: None, 10**9, wait=True))
-    load.take_place().reply().take_place().reply()
-    assert isinstance(load.request, Load)
+    load = one.load(ttl=10**9).to(Load)
     one.delete().fail()
     load.load("old").take_place().reply()
     assert load.ended
@@ -119,8 +117,7 @@ def test_overtaken_load_is_no_suspect(make_process):
     """What was loaded before a delete, and couldn't be stored, isn't kept for an outage."""
     one = make_process()
     one.clear().end()
-    load = one.call(one.tiers.load("key", lambda: None, 10**9, wait=True))
-    load.take_place().reply().take_place().reply()
+    load = one.load(ttl=10**9).to(Load)
     one.delete().end()
     load.load("old").fail()
     assert load.ended

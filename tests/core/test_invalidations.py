@@ -1,6 +1,5 @@
 """Expiring a key, on the real flows: whatever was under way, the invalidation wins."""
 
-from twotier.clock import NEVER
 from twotier.core.commands import Load
 from twotier.core.missing import MISSING
 
@@ -41,11 +40,10 @@ def test_a_load_that_was_overtaken_by_an_expiry_is_stored_nowhere(make_process):
     """What a loader read before an invalidation, here or elsewhere, reaches neither tier."""
     one, other = begun(make_process()), begun(make_process())
     for who in (one, other):
-        load = one.call(one.tiers.load("key", lambda: None, NEVER, wait=True)).take_place().reply()
-        assert isinstance(load.request, Load)
+        load = one.load().to(Load)
         who.invalidate().end()
         load.load("old").end()
-        assert load.result[0] == "old"
+        assert load.result == "old"
         assert "key" not in one.store
         assert other.get().end() is MISSING
 

@@ -109,10 +109,10 @@ def test_a_loader_and_what_it_awaits_are_part_of_its_load():
 def test_a_flow_that_is_thrown_away_abandons_its_flight():
     """A leader whose flow is closed, as when an event loop ends, leaves nobody hanging, and no place taken."""
     with Cache(max_concurrent_loads=1) as cache:
-        flow = cache._calls.get_or_set("key", lambda: 1, 10)
+        flow = cache._calls.get_or_set("key", lambda: 1, 10, (), {})
         command = next(flow)
         assert isinstance(command, Load)
-        follower = cache._calls.get_or_set("key", lambda: 2, 10)
+        follower = cache._calls.get_or_set("key", lambda: 2, 10, (), {})
         assert isinstance(next(follower), Wait)
         flow.close()
         command = follower.send(ABANDONED)
@@ -120,4 +120,4 @@ def test_a_flow_that_is_thrown_away_abandons_its_flight():
         with pytest.raises(StopIteration) as end:
             follower.send(2)
         assert end.value.value == 2
-        assert drive(cache._calls.get_or_set("other", lambda: 3, 10), None, cache._namespace.background) == 3
+        assert drive(cache._calls.get_or_set("other", lambda: 3, 10, (), {}), None, cache._namespace.background) == 3

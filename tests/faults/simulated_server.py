@@ -1,7 +1,7 @@
 """A server without I/O: runs requests when it is told to, with WATCH and lives, and publishes to the links."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twotier.clock import ManualClock
@@ -22,8 +22,8 @@ class Request:
 
     def __init__(self, command: Any) -> None:
         self.command = command
-        self.watched: tuple[bytes, int] | None = None
-        """The key that the connection watches, and how often it had been changed when it was read."""
+        self.watched: dict[bytes, int] = {}
+        """The keys that the connection watches, and how often each had been changed when it was read."""
         self.replies: list[Any] | None = None
         """What the server has answered to the last trip."""
 
@@ -33,7 +33,8 @@ class Request:
         if not isinstance(self.command, Conditional):
             self.replies = replies
             return
-        self.watched = self.command.watched, server.changes[self.command.watched]
+        watch = Reader().feed(self.command.wire)[0]
+        self.watched = {key: server.changes[key] for key in watch[1:]}
         self.command = self.command.decide(replies)
 
     def result(self) -> Any:
@@ -55,8 +56,8 @@ class SimulatedServer:
         self.links: list[FakeServer] = []
         self._ends: dict[bytes, int] = {}
 
-    def run(self, wire: bytes, watched: tuple[bytes, int] | None = None) -> list[Any]:
-        """Run every command of a trip, and return the replies; with `watched`, EXEC takes place if it is unchanged."""
+    def run(self, wire: bytes, watched: Mapping[bytes, int] | None = None) -> list[Any]:
+        """Run every command of a trip, and return the replies; EXEC takes place if `watched` are unchanged."""
         self._expire()
         replies: list[Any] = []
         queued: list[list[bytes]] | None = None
@@ -76,10 +77,10 @@ class SimulatedServer:
                 replies.append(self._one(*command))
         return replies
 
-    def _exec(self, queued: list[list[bytes]], watched: tuple[bytes, int] | None, refused: bool) -> Any:
+    def _exec(self, queued: list[list[bytes]], watched: Mapping[bytes, int] | None, refused: bool) -> Any:
         if refused:
             return ErrorReply("EXECABORT Transaction discarded because of previous errors.")
-        if watched is not None and self.changes[watched[0]] != watched[1]:
+        if any(self.changes[key] != count for key, count in (watched or {}).items()):
             return None
         return [self._one(*each) for each in queued]
 

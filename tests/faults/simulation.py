@@ -15,9 +15,11 @@ from simulated_server import Request, SimulatedServer
 from twotier.clock import NEVER, SECOND, ManualClock
 from twotier.core.commands import Load, Pause, Wait
 from twotier.core.keys import as_bytes
-from twotier.core.loading import get_or_set
+from twotier.core.loading.bulk import Loads
+from twotier.core.loading.terms import Terms
 from twotier.core.tags import Tag
 from twotier.errors import RemoteError, RemoteTimeout
+from twotier.load_policy import LoadPolicy
 
 SOURCED = KEYS[-1]
 TAG = "tag"
@@ -91,7 +93,8 @@ class World:
                 return tiers.invalidate_tags((TAG,))
             case "clear":
                 return tiers.clear()
-        return get_or_set(tiers, process.namespace, key, lambda: self._read_source(key), NEVER)
+        loads = Loads(tiers, process.namespace)
+        return loads.get_or_set(key, lambda: self._read_source(key), Terms(LoadPolicy(), NEVER))
 
     def _read_source(self, key: str) -> str:
         """Be the loader: a value that no other load has given."""

@@ -20,8 +20,8 @@ from twotier.core.generation import Generations
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.tag_versions import TagVersions
 from twotier.core.tags import UNHELD, TagIndex
-from twotier.remote.conditional import IfUnchanged, PutLeased
 from twotier.remote.fenced import Fenced
+from twotier.remote.leasing import SettleLeases
 
 MOST = 4
 """Processes at once."""
@@ -227,7 +227,11 @@ def keep_identity(namespace):
 
 after_fork = TwoTierNamespace.after_fork
 MISTAKES = {
-    "a load is stored although its lease is gone": (PutLeased, "second", lambda self, _: IfUnchanged(self.put)),
+    "a load is stored although its lease is gone": (
+        SettleLeases,
+        "second",
+        lambda self, held, second=SettleLeases.second: second(self, [True] * len(held)),
+    ),
     "writes leave leases alone": (Generations, "leases", lambda *_: []),
     "a write doesn't look at the generation": (Generations, "write", unfenced),
     "a child keeps epoch and lease": (TwoTierNamespace, "after_fork", keep_lease),

@@ -3,8 +3,10 @@
 import pytest
 
 from twotier.coherence.message import Message, MessageCodec
+from twotier.options import Options
 from twotier.remote.envelope import Envelope, Sealed
 from twotier.remote.stamps import pack_stamps, unpack_stamps
+from twotier.remote.values import Values
 
 OP_ID = bytes(range(16))
 HEX = OP_ID.hex()
@@ -26,6 +28,12 @@ CHECK, MAC = "ce7cccadc3a94cf5", "04da6df9529c451168252fc1f6fd2a41"
 ENVELOPES = {
     "v1, unsigned": ((), f"f274740101{HEX}{CHECK}{b'payload'.hex()}"),
     "v1, signed": (SECRETS, f"f274740181{HEX}{CHECK}{MAC}{b'payload'.hex()}"),
+}
+
+LEASE_CHECK = "58fafd6296aba17c"
+ABSENCES = {
+    "v1, unsigned": (None, f"f274740120{HEX}{LEASE_CHECK}"),
+    "v1, signed": ("secret", f"f2747401a0{HEX}{LEASE_CHECK}a6b3657c5f81b156017c2289e184dd8b"),
 }
 
 
@@ -78,3 +86,14 @@ def test_envelopes_of_tagged_values(secrets, expected):
     opened = envelope.open(b"key", sealed)
     assert opened == Sealed(OP_ID, 0x41, stamps + b"payload")
     assert unpack_stamps(opened.payload) == ({"a": bytes(range(8)), "é": bytes(range(8, 16))}, b"payload")
+
+
+@pytest.mark.parametrize(("secret", "expected"), ABSENCES.values(), ids=ABSENCES)
+def test_absences(secret, expected):
+    """What says that there is nothing has the very bytes that other processes expect; it stands in a lease's place."""
+    values = Values(Options(namespace="ns", secret=secret))
+    assert values.absence(b"ns:g!key", OP_ID).hex() == expected
+    assert values.is_absence(b"ns:g!key", bytes.fromhex(expected))
+    assert not values.is_absence(b"ns:g!other", bytes.fromhex(expected))
+    assert not values.is_absence(b"ns:g!key", OP_ID)
+    assert values.load(b"ns:g!key", bytes.fromhex(expected)) is None

@@ -10,13 +10,15 @@ from twotier.core.acknowledgement import Acknowledgements
 from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_mapping
 from twotier.core.leases import TwoTier
-from twotier.core.loading import get_or_set
+from twotier.core.loading.bulk import Loads
+from twotier.core.loading.terms import Policies, Terms
 from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.tags import checked_tags, distinct_tags
 from twotier.core.write_through import LocalThrough, TwoTierThrough
 from twotier.errors import TwoTierError
+from twotier.load_policy import LoadPolicyDict
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
 from twotier.remote.topology import Target, connect
 
@@ -26,7 +28,16 @@ R = TypeVar("R")
 class Calls:
     """The calls of one cache, in two tiers or (without a target) in the local one alone."""
 
-    __slots__ = ("_acknowledgements", "_through", "namespace", "options", "tiers", "ttl_default")
+    __slots__ = (
+        "_acknowledgements",
+        "_loads",
+        "_policies",
+        "_through",
+        "namespace",
+        "options",
+        "tiers",
+        "ttl_default",
+    )
 
     def __init__(self, target: Target | None, options: Options | None, settings: OptionsDict) -> None:
         if options is not None and settings:
@@ -56,6 +67,8 @@ class Calls:
         if self.options.wait_replicas:
             self._acknowledgements = Acknowledgements(self.options, self.namespace.counters)
         self.ttl_default = ttl_ns(self.options.ttl)
+        self._policies = Policies(self.options)
+        self._loads = Loads(self.tiers, self.namespace)
 
     def acknowledged(self, flow: Flow[R]) -> Flow[R]:
         """Return `flow`, whose writes wait for replicas if options ask for it."""
@@ -147,9 +160,42 @@ class Calls:
         """Remove every entry of the namespace."""
         return self.tiers.clear()
 
-    def get_or_set(self, key: str, loader: Callable[[], Any], ttl: Ttl) -> Flow[Any]:
+    def get_or_set(
+        self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
+    ) -> Flow[Any]:
         """Return the value under `key`, which the local tier missed, or what `loader` returns."""
-        return get_or_set(self.tiers, self.namespace, checked(key), loader, self.life(ttl))
+        return self._loads.get_or_set(checked(key), loader, self._terms(ttl, tags, policy))
+
+    def get_or_set_many(
+        self,
+        keys: Iterable[str],
+        loader: Callable[[list[str]], Mapping[str, Any]],
+        ttl: Ttl,
+        tags: Iterable[str],
+        policy: LoadPolicyDict,
+    ) -> Flow[dict[str, Any]]:
+        """Return the values under `keys`, those that are missing loaded by one call of `loader`."""
+        return self._loads.get_or_set_many(keys, loader, self._terms(ttl, tags, policy))
+
+    def refresh(
+        self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
+    ) -> Flow[Any]:
+        """Load `key` now, whatever is there."""
+        return self._loads.refresh(checked(key), loader, self._terms(ttl, tags, policy))
+
+    def is_due(self, key: str, policy: LoadPolicyDict) -> bool:
+        """Draw whether `key`, which the local tier has, is to be loaded again ahead of its expiry."""
+        beta = self._policies.of(policy).early_refresh
+        return beta is not None and self.namespace.durations.is_due(key, beta)
+
+    def refresh_ahead(
+        self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
+    ) -> Flow[None]:
+        """Load `key`, which is due, in the background."""
+        return self._loads.refresh_ahead(checked(key), loader, self._terms(ttl, tags, policy))
+
+    def _terms(self, ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict) -> Terms:
+        return Terms(self._policies.of(policy), self.life(ttl), checked_tags(tags))
 
     def life(self, ttl: Ttl) -> int:
         """Return a caller's ttl in ns; DEFAULT_TTL is the cache's own."""

@@ -18,18 +18,24 @@ class Counters:
         "audit_mismatches",
         "audited",
         "corrupt",
+        "early_refreshes",
         "few_replicas",
         "invalidations_received",
         "invalidations_sent",
         "lag",
         "load_errors",
+        "load_timeouts",
         "loads",
+        "loads_shed",
         "misses",
+        "negative_hits",
         "remote_errors",
         "remote_hits",
         "replica_reads",
         "stale_age",
+        "stale_on_error",
         "stale_served",
+        "stale_while_revalidating",
     )
 
     def __init__(self) -> None:
@@ -39,15 +45,21 @@ class Counters:
     audit_mismatches: int
     audited: int
     corrupt: int
+    early_refreshes: int
     few_replicas: int
     invalidations_received: int
     invalidations_sent: int
     lag: Recorder
     load_errors: int
+    load_timeouts: int
     loads: int
+    loads_shed: int
     misses: int
+    negative_hits: int
     remote_errors: int
     remote_hits: int
     replica_reads: int
     stale_age: Recorder
+    stale_on_error: int
     stale_served: int
+    stale_while_revalidating: int

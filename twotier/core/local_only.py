@@ -7,15 +7,19 @@ remotely is refused here as well: a cache that gains a server later must not beg
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
-from twotier.core.commands import Load
+from twotier.clock import SECOND
 from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_many
+from twotier.core.leases import LoadKeys, Others
 from twotier.core.lifetimes import after
+from twotier.core.loading.sources import Made
+from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
 from twotier.core.reads import local_ttl_left
+from twotier.core.tags import Hold
 from twotier.opid import NO_OP
 
 P = ParamSpec("P")
@@ -39,12 +43,18 @@ class LocalOnly:
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
         self._counting = threading.Lock()
+        self._stale_ttl: Final = round(namespace.options.stale_ttl * SECOND)
+        self._stale: Final = self._stale_ttl if namespace.options.keeps_stale else 0
+        """How long entries are held past their expiry (ns), where their load doesn't say otherwise."""
 
     @_flow
-    def get(self, key: str, *, keep: bool = False) -> Any:  # noqa: ARG002 - it was missed already
+    def get(self, key: str, *, keep: bool = False) -> Any:  # noqa: ARG002 - nothing is dropped here
         """Return MISSING: what the local tier missed isn't anywhere."""
         self._namespace.check_open()
-        self._namespace.counters.misses += 1
+        if self._namespace.absences.holds(key):
+            self._namespace.found_absent()
+        else:
+            self._namespace.counters.misses += 1
         return MISSING
 
     @_flow
@@ -105,7 +115,7 @@ class LocalOnly:
         self._namespace.check_open()
         if ttl == 0:
             return self._namespace.store.discard(key)
-        return self._namespace.store.touch(key, expires=self._expiry(ttl))
+        return self._namespace.store.touch(key, expires=self._expiry(ttl), stale=self._stale)
 
     @_flow
     def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> int | None:
@@ -129,31 +139,67 @@ class LocalOnly:
                     raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
                 with self._namespace.tags.holding((key,), ()) as hold:
                     # A write in between voids the token: then it is counted up from what was written.
-                    if store.install(key, value + delta, token, expires=expires) or store.token(key) == token:
+                    added = store.install(key, value + delta, token, expires=expires, stale=self._stale)
+                    if added or store.token(key) == token:
                         hold.written()
                         return value + delta
 
+    @_flow
+    def fetch_many(self, missed: list[str], found: dict[str, Any], *, keep: bool = False) -> None:  # noqa: ARG002 - nowhere to look
+        """Add nothing to `found`: what the local tier missed isn't anywhere."""
+        self._namespace.check_open()
+        self._namespace.counters.misses += len(missed)
+
     def load(
         self,
-        key: str,
-        loader: Callable[[], Any],
-        ttl: int,
+        keys: Sequence[str],
+        load: LoadKeys,
+        tell: Callable[[Mapping[str, Made]], None],
+        terms: Terms,
         *,
-        wait: bool,  # noqa: ARG002 - there are no other processes to wait for
-    ) -> Flow[tuple[Any, bytes]]:
-        """Return what `loader` makes, and its encoding; it is put unless the key was written meanwhile."""
+        others: Others = "wait",  # noqa: ARG002 - there are no other processes
+        anew: bool = False,
+    ) -> Flow[None]:
+        """Load keys, and `tell` what came of each; it is put unless the key was written meanwhile."""
         namespace = self._namespace
-        token = namespace.store.token(key)
-        namespace.counters.loads += 1
-        value = yield Load(loader)
-        payload = namespace.values.encode(value)
-        if ttl:
-            namespace.store.install(key, value, token, expires=self._expiry(ttl), encoded=payload)
-        return value, payload
+        namespace.check_open()
+        with namespace.tags.holding(keys, terms.noted) as hold:
+            tokens = {key: namespace.store.token(key) for key in keys}
+            made = yield from load(keys, self.held)
+            if terms.may_add_tags and isinstance(hold, Hold):
+                hold.add(tuple({tag for each in made.values() for tag in each.tags}))
+            kept = [self._keep(key, each, tokens[key], anew=anew) for key, each in made.items()]
+            if all(kept):
+                hold.written()
+        tell(made)
 
-    def spare(self, key: str) -> Any:  # noqa: ARG002 - nothing is held in doubt here
-        """Return MISSING: there are no suspects without a remote tier."""
-        return MISSING
+    def _keep(self, key: str, made: Made, token: int, *, anew: bool) -> bool:
+        """Keep what was loaded, if `token` stands; tell whether the value was put."""
+        namespace, store, expires = self._namespace, self._namespace.store, self._expiry(made.ttl)
+        if made.ttl and made.payload:
+            stale = self._stale_ttl if made.keeps_stale else self._stale
+            return store.install(key, made.value, token, expires=expires, stale=stale, encoded=made.payload)
+        if store.token(key) == token:
+            if anew:
+                store.discard(key)
+            if made.ttl:
+                namespace.absences.remember(key, store.token(key), expires)
+        return False
+
+    def spare(self, key: str) -> Any:
+        """Return the stale copy of `key`, for one who would have to wait for a load; MISSING without one."""
+        value = self.held(key)
+        if value is not MISSING:
+            self._namespace.served_stale()
+        return value
+
+    def held(self, key: str) -> Any:
+        """Return what is still held under `key`; counts nothing."""
+        return self._namespace.store.suspect(key, MISSING)
+
+    def lapsed(self, key: str, window: int) -> Any:
+        """Return the value under `key` that expired at most `window` ns ago; MISSING without one."""
+        return self._namespace.store.lapsed(key, window, MISSING)
 
     @_flow
     def clear(self) -> None:
@@ -169,10 +215,10 @@ class LocalOnly:
                 store.discard(key)
             return not (absent and there)
         with self._namespace.tags.holding((key,), tags) as hold:
-            if absent and not store.add(key, value, expires=self._expiry(ttl), encoded=payload):
+            if absent and not store.add(key, value, expires=self._expiry(ttl), stale=self._stale, encoded=payload):
                 return False
             if not absent:
-                store.put(key, value, expires=self._expiry(ttl), encoded=payload)
+                store.put(key, value, expires=self._expiry(ttl), stale=self._stale, encoded=payload)
             hold.written()
             return True
 

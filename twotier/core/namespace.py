@@ -9,6 +9,7 @@ from typing import Final
 from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
 from twotier.coherence.listener import Listener
 from twotier.coherence.message import Kind, Message, MessageCodec
+from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
@@ -19,6 +20,9 @@ from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
 from twotier.core.journal import Doubt, Journal
 from twotier.core.loadgate import LoadGate
+from twotier.core.loading.absences import Absences
+from twotier.core.loading.ahead import Durations
+from twotier.core.loading.attempts import Attempts
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
@@ -54,7 +58,7 @@ class Namespace:
         self.clock = options.clock or SystemClock()
         self.values = Values(options)
         self.counters = Counters()
-        self._make_loading_parts()
+        self.log = OccasionalLog(self.clock)
         self.closed = False
         self.store = Store(
             options.maxsize,
@@ -68,6 +72,7 @@ class Namespace:
             on_removal=options.on_removal,
         )
         self.tags = TagIndex(self.store)
+        self._make_loading_parts()
         self._swept = False
         self.store.renew(NEVER)
         reset_on_fork(self)
@@ -103,6 +108,9 @@ class Namespace:
         self.load_gate = LoadGate(self.options.max_concurrent_loads)
         self.background = Background(self.options.max_concurrent_loads)
         self.tasks = Tasks()
+        self.attempts = Attempts(self.clock)
+        self.absences = Absences(self.store, self.clock)
+        self.durations = Durations(self.store, self.clock, capped=self.options.local_ttl is not None)
 
     def close(self) -> None:
         """Give everything back; later calls do nothing."""
@@ -111,6 +119,15 @@ class Namespace:
         self.tasks.close()
         self.store.lose()
         self.store.clear()
+
+    def served_stale(self) -> None:
+        """Count a stale copy that is served."""
+        self.counters.stale_served += 1
+
+    def found_absent(self) -> None:
+        """Count a read of a key that is known to be absent."""
+        self.counters.misses += 1
+        self.counters.negative_hits += 1
 
     def health(self) -> Health:
         """Return the state now."""
@@ -130,6 +147,12 @@ class Namespace:
             loads=ours.loads,
             load_errors=ours.load_errors,
             stale_served=stale,
+            stale_while_revalidating=ours.stale_while_revalidating,
+            stale_on_error=ours.stale_on_error,
+            early_refreshes=ours.early_refreshes,
+            negative_hits=ours.negative_hits,
+            loads_shed=ours.loads_shed,
+            load_timeouts=ours.load_timeouts,
             evictions=local["evictions"],
             expirations=local["expirations"],
             invalidations_sent=ours.invalidations_sent,
@@ -304,8 +327,8 @@ class TwoTierNamespace(Namespace):
         return Publication(self.channel, self.messages.encode(message))
 
     def served_stale(self) -> None:
-        """Count a suspect that is served, and its age."""
-        self.counters.stale_served += 1
+        """Count a stale copy that is served, and its age."""
+        super().served_stale()
         age = self.subscriber.staleness(self.clock.now())
         if math.isfinite(age):
             self.counters.stale_age.add(round(age * 1_000_000))

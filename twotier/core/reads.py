@@ -53,6 +53,9 @@ class Reads:
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
+        if namespace.absences.holds(key):
+            namespace.found_absent()
+            return MISSING
         token = namespace.store.token(key)
         if self._in_doubt(key):
             return self._stand_in(key)
@@ -76,11 +79,22 @@ class Reads:
         found = namespace.store.get_many(wanted)
         if len(found) == len(wanted):
             return found
-        missed = [key for key in wanted if key not in found]
-        for start in range(0, len(missed), CHUNK):
-            yield from self._fetch_many(missed[start : start + CHUNK], found)
-        namespace.counters.misses += len(wanted) - len(found)
+        yield from self.fetch_many([key for key in wanted if key not in found], found)
         return {key: found[key] for key in wanted if key in found}
+
+    def fetch_many(self, missed: list[str], found: dict[str, Any], *, keep: bool = False) -> Flow[None]:
+        """Add to `found` what there is of keys that the local tier has missed; `keep` as for `get`."""
+        namespace = self._namespace
+        namespace.check_open()
+        namespace.ensure_listening()
+        asked = []
+        for key in missed:
+            if namespace.absences.holds(key):
+                namespace.found_absent()
+            else:
+                asked.append(key)
+        for start in range(0, len(asked), CHUNK):
+            yield from self._fetch_many(asked[start : start + CHUNK], found, keep=keep)
 
     def contains(self, key: str) -> Flow[bool]:
         """Tell whether either tier has `key`; a value that only the remote tier has is filled on the way."""
@@ -164,7 +178,7 @@ class Reads:
             namespace.counters.remote_errors += 1
             return self._stand_in(key)
 
-    def _fetch_many(self, keys: list[str], found: dict[str, Any]) -> Flow[None]:
+    def _fetch_many(self, keys: list[str], found: dict[str, Any], *, keep: bool) -> Flow[None]:
         """Add to `found` what the remote tier, or failing that the stale local tier, has of `keys`."""
         namespace = self._namespace
         taken = {key: namespace.store.token(key) for key in keys}
@@ -178,7 +192,7 @@ class Reads:
                 replies: list[Fetched] = yield FetchMany(places)
                 unproven = []
                 for key, place, fetched in zip(asked, places, replies, strict=True):
-                    value = self._received(key, place, fetched, taken[key], now)
+                    value = self._received(key, place, fetched, taken[key], now, keep=keep)
                     if type(value) is Unproven:
                         unproven.append(value)
                     else:
@@ -206,7 +220,7 @@ class Reads:
         namespace = self._namespace
         store = namespace.store
         if fetched.data is None:
-            if not keep and store.op(key) is not None and not store.demoted(key) and store.token(key) == token:
+            if not keep and store.op(key) is not None and not self._explained(key) and store.token(key) == token:
                 store.discard(key)  # gone there, nobody knows why: an outage must not bring it back here
             namespace.counters.misses += 1
             return MISSING
@@ -275,6 +289,13 @@ class Reads:
                 stale=namespace.stale_ttl,
                 encoded=loaded.payload,
             )
+
+    def _explained(self, key: str) -> bool:
+        """Tell whether the entry's absence on the server is no surprise, and its copy is of use to a load."""
+        namespace, store = self._namespace, self._namespace.store
+        if store.demoted(key):
+            return True
+        return namespace.options.keeps_stale and store.lapsed(key, NEVER, MISSING) is not MISSING
 
 
 def local_ttl_left(namespace: Namespace, key: str) -> float | None:

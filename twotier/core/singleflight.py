@@ -99,10 +99,12 @@ class SingleFlight:
             return led, True
 
     def land(self, flight: Flight, result: Any = None, error: BaseException | None = None) -> None:
-        """End `flight` with a result or an error, which its followers get."""
+        """End `flight` with a result or an error, which its followers get; one that has ended stays as it is."""
         with self._lock:
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
+            if flight.future.done():
+                return
         if error is None:
             flight.future.set_result(result)
         else:

@@ -6,10 +6,10 @@ between, the server drops the second step's MULTI, and the write didn't take pla
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from twotier.opid import op_tag
-from twotier.remote.commands import Command, Fetched, Put, Write, fetched
+from twotier.remote.commands import Command, Put, Write
 from twotier.remote.envelope import op_id_of
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
@@ -135,62 +135,14 @@ class PutUnchanged(OnOneKey[bool]):
         return IfUnchanged(self.put) if op_id is not None and op_tag(op_id) == self.seen else LetBe(False)
 
 
-class Taken(NamedTuple):
-    """Whether the lease is ours now, and what stands under its key."""
-
-    taken: bool
-    fetched: Fetched
-
-
 @dataclass(frozen=True, slots=True)
-class TakeLease:
-    """Take the lease on loading `key`, unless somebody has it, and read the key.
-
-    `token` names the holder; the lease ends by itself after `ttl_ms`, or with the next write of the key.
-    """
-
-    key: bytes
-    lease: bytes
-    token: bytes
-    ttl_ms: int
-    replies: ClassVar[int] = 3
-
-    @property
-    def wire(self) -> bytes:
-        """SET NX PX of the lease, GET and PTTL of the key."""
-        return b"".join(
-            (
-                pack(b"SET", self.lease, self.token, b"NX", b"PX", b"%d" % self.ttl_ms),
-                pack(b"GET", self.key),
-                pack(b"PTTL", self.key),
-            )
-        )
-
-    def parse(self, replies: list[Any]) -> Taken:
-        """Return what was found."""
-        return Taken(check(replies[0]) is not None, fetched(replies[1], replies[2]))
-
-
-@dataclass(frozen=True, slots=True)
-class PutLeased(OnOneKey[bool]):
-    """Write what was loaded if the lease under which it was loaded still stands; tells whether it was written."""
+class IfStands(OnOneKey[bool]):
+    """Write where `expected` stands under the watched key; tells whether it was written."""
 
     watched: bytes
-    token: bytes
-    put: Put
+    expected: bytes
+    write: Write[Any] | Removal
 
     def second(self, stands: bytes | None) -> Command[bool]:
-        """Write, and end the lease with it, if it is ours."""
-        return IfUnchanged(self.put) if stands == self.token else LetBe(False)
-
-
-@dataclass(frozen=True, slots=True)
-class EndLease(OnOneKey[bool]):
-    """Give a lease back, if it is still ours."""
-
-    watched: bytes
-    token: bytes
-
-    def second(self, stands: bytes | None) -> Command[bool]:
-        """Remove it, if it is ours."""
-        return IfUnchanged(Removal((self.watched,))) if stands == self.token else LetBe(False)
+        """Write, if it is what was expected."""
+        return IfUnchanged(self.write) if stands == self.expected else LetBe(False)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from twotier.clock import SECOND, SystemClock
 from twotier.errors import SerializationError
+from twotier.notfound import NOT_FOUND
 from twotier.options import Options
 from twotier.remote.codecs import Codec, Pickle, RestrictedPickle
 from twotier.remote.envelope import ENVELOPE_BYTES, Envelope, Sealed, flags_of
@@ -22,6 +23,8 @@ _DIGITS: Final = frozenset(b"-0123456789")
 _LOG_EVERY: Final = 60 * SECOND
 _TAGGED: Final = 0x40
 """Flag of an envelope whose payload has stamps before it."""
+ABSENCE: Final = 0x20
+"""The flag of an envelope that says that there is no value; no codec has it."""
 
 _log = logging.getLogger("twotier")
 
@@ -62,6 +65,8 @@ class Values:
         """Return the payload of `value`; SerializationError if it can't be taken, or is too large."""
         if type(value) is int and _LOWEST <= value <= _HIGHEST:
             return b"%d" % value
+        if value is NOT_FOUND:
+            raise SerializationError("NOT_FOUND is what a loader returns, and no value: delete the key instead")
         payload = self._codec.encode(value)
         if len(payload) > self._most:
             raise SerializationError(
@@ -97,6 +102,15 @@ class Values:
         sealed = self._envelope.open(key, data)
         unpacked = None if sealed is None else unpack_stamps(sealed.payload)
         return NO_STAMPS if unpacked is None else unpacked[0]
+
+    def absence(self, key: bytes, op_id: bytes) -> bytes:
+        """Return what says, under `key`, that write `op_id` found nothing to store."""
+        return self._envelope.seal(key, op_id, b"", ABSENCE)
+
+    def is_absence(self, key: bytes, data: bytes) -> bool:
+        """Tell whether `data`, which stands under `key`, says that there is nothing."""
+        sealed = self._envelope.open(key, data)
+        return sealed is not None and sealed.flags == ABSENCE
 
     def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:
         """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""

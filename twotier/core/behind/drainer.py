@@ -30,7 +30,7 @@ from twotier.core.keys import as_bytes
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.opid import op_tag
-from twotier.remote.conditional import EndLease
+from twotier.remote.conditional import IfStands, Removal
 from twotier.remote.fenced import Fenced
 from twotier.remote.marks import EndLoads, RemoveOther
 from twotier.remote.stream import NEW, Deliveries, Entry, Range, ReadGroup, RenewLease, Settle, TakeDrain
@@ -132,7 +132,7 @@ class Drainer:
         self._begin()
         if self._took:
             try:
-                yield EndLease(self._entries.lease, self._token)
+                yield IfStands(self._entries.lease, self._token, Removal((self._entries.lease,)))
             except RemoteError:
                 self._namespace.counters.remote_errors += 1
 

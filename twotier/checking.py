@@ -1,0 +1,27 @@
+"""The checks that settings share: each names the field, what was given and what is expected."""
+
+import math
+from typing import Any
+
+from twotier.errors import ConfigurationError
+
+
+def expect(holds: bool, name: str, given: object, expected: str) -> None:
+    """Raise ConfigurationError unless `holds`.
+
+    >>> expect(False, "maxsize", 0, "an int >= 1")
+    Traceback (most recent call last):
+    twotier.errors.ConfigurationError: maxsize must be an int >= 1, got 0
+    """
+    if not holds:
+        raise ConfigurationError(f"{name} must be {expected}, got {given!r}")
+
+
+def is_int(given: Any, least: int) -> bool:
+    """Tell whether `given` is an int, and at least `least`."""
+    return isinstance(given, int) and not isinstance(given, bool) and given >= least
+
+
+def is_seconds(given: Any, least: float) -> bool:
+    """Tell whether `given` is a finite number, and at least `least`."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= least

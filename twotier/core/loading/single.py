@@ -1,0 +1,93 @@
+"""`get_or_set` and `refresh`: one key, loaded by one of those who miss it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from twotier.core.drive import Flow
+from twotier.core.loading.leading import Leading
+from twotier.core.loading.sources import Single, Source
+from twotier.core.loading.terms import Terms
+from twotier.core.missing import MISSING
+from twotier.core.singleflight import ABANDONED
+from twotier.errors import LoadShed, TwoTierError
+from twotier.load_policy import LoadPolicy
+from twotier.notfound import NOT_FOUND
+from twotier.options import ttl_ns
+
+
+class SingleLoads(Leading):
+    """Loads of single keys."""
+
+    def get_or_set(self, key: str, loader: Callable[..., Any], terms: Terms) -> Flow[Any]:
+        """Return the value under `key`, which the local tier missed; without one, load it."""
+        namespace, policy = self._namespace, terms.policy
+        namespace.check_open()
+        if namespace.absences.holds(key):
+            namespace.found_absent()
+            return NOT_FOUND
+        source = Single(namespace, loader, terms)
+        if policy.stale_while_revalidate is not None:
+            value = self._tiers.lapsed(key, ttl_ns(policy.stale_while_revalidate))
+            if value is not MISSING:
+                yield from self._behind([key], source, anew=False)
+                namespace.counters.stale_while_revalidating += 1
+                namespace.served_stale()
+                return value
+        found = yield from self._tiers.get(key, keep=True)
+        if found is not MISSING:
+            return found
+        if policy.stale_on_error and namespace.attempts.is_backing_off(key):
+            value = self._tiers.spare(key)
+            if value is not MISSING:
+                namespace.counters.stale_on_error += 1
+                return value
+        try:
+            return (yield from self._load(key, source, policy, anew=False))
+        except Exception as error:
+            value = self._excused(key, error, policy)
+            if value is MISSING:
+                raise
+            return value
+
+    def refresh(self, key: str, loader: Callable[..., Any], terms: Terms) -> Flow[Any]:
+        """Load `key` now, whatever is there, and return what was loaded."""
+        self._namespace.check_open()
+        return self._load(key, Single(self._namespace, loader, terms), terms.policy, anew=True)
+
+    def refresh_ahead(self, key: str, loader: Callable[..., Any], terms: Terms) -> Flow[None]:
+        """Load `key` in the background, to replace what is there."""
+        begun = yield from self._behind([key], Single(self._namespace, loader, terms), anew=True)
+        self._namespace.counters.early_refreshes += begun
+
+    def _load(self, key: str, source: Source, policy: LoadPolicy, *, anew: bool) -> Flow[Any]:
+        namespace = self._namespace
+        began = namespace.clock.now()
+        while True:
+            flight, leads = namespace.flights.join(key, namespace.store.token(key))
+            if leads:
+                place, served = self._admit({key: flight}, policy, stale=not anew)
+                if key in served:
+                    return served[key]
+                made = yield from self._launch({key: flight}, place, source, policy, anew=anew)
+                if key in made:
+                    return made[key].value
+            value = yield from self._follow(flight, policy, began, stale=not anew)
+            if value is not ABANDONED:
+                return value
+            if leads:
+                raise TwoTierError(f"the load of {key!r} was stopped")
+
+    def _excused(self, key: str, error: Exception, policy: LoadPolicy) -> Any:
+        """Return the stale copy that is served in place of a loader's error; MISSING without one, or if unwanted."""
+        if not policy.stale_on_error or isinstance(error, LoadShed):
+            return MISSING
+        value = self._tiers.spare(key)
+        if value is not MISSING:
+            namespace = self._namespace
+            namespace.attempts.failed(key)
+            namespace.counters.stale_on_error += 1
+            namespace.log.log(
+                logging.WARNING, "stale_on_error", "a loader failed, and stale copies are served: %r", error
+            )
+        return value

@@ -1,0 +1,119 @@
+"""Calling the caller's loader: what it is given, how long it takes, and what is made of what it returns."""
+
+import functools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from twotier.clock import NEVER
+from twotier.core.commands import Load
+from twotier.core.drive import Flow
+from twotier.core.lifetimes import after
+from twotier.core.loading.context import LoadContext, takes_context
+from twotier.core.loading.terms import Terms
+from twotier.core.namespace import Namespace
+from twotier.core.singleflight import Flight, part_of
+from twotier.core.tags import checked_tags
+from twotier.notfound import NOT_FOUND
+from twotier.options import ttl_ns
+
+Held = Callable[[str], Any]
+"""Gives what the cache still has under a key, or MISSING."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a loader made of a key, or what was there: the value, its encoding (empty: none was found), and its life."""
+
+    value: Any
+    payload: bytes
+    ttl: int = 0
+    """Life (ns) of the value, or of the knowledge that there is none; 0: it isn't kept."""
+    tags: tuple[str, ...] = ()
+    keeps_stale: bool = False
+    """Whether it is to be held past its expiry, also where nothing else is."""
+
+
+NOTHING = Made(NOT_FOUND, b"")
+"""There is none, and nobody need remember it."""
+
+
+class Source:
+    """A caller's loader, and the terms on which what it gives is kept."""
+
+    __slots__ = ("_loader", "_namespace", "terms")
+
+    def __init__(self, namespace: Namespace, loader: Callable[..., Any], terms: Terms) -> None:
+        self._namespace = namespace
+        self._loader = loader
+        self.terms = terms
+
+    def load(self, flights: Sequence[Flight], keys: Sequence[str], held: Held) -> Flow[dict[str, Made]]:
+        """Load keys, as part of the loads of `flights`; return what was made of each."""
+        raise NotImplementedError
+
+
+class Single(Source):
+    """A loader of one key, which takes no argument, or a LoadContext."""
+
+    __slots__ = ("_informed",)
+
+    def __init__(self, namespace: Namespace, loader: Callable[..., Any], terms: Terms) -> None:
+        self._informed = takes_context(loader)
+        super().__init__(namespace, loader, replace(terms, may_add_tags=True) if self._informed else terms)
+
+    def load(self, flights: Sequence[Flight], keys: Sequence[str], held: Held) -> Flow[dict[str, Made]]:
+        """Call the loader."""
+        (key,) = keys
+        terms, call, context = self.terms, self._loader, None
+        if self._informed:
+            context = LoadContext(key, held(key), terms.ttl, terms.tags)
+            call = functools.partial(self._loader, context)
+        result, now, took = yield from _timed(self._namespace, flights, call)
+        made = _made(self._namespace, result, terms, context)
+        self._namespace.durations.note(key, took, after(now, made.ttl))
+        return {key: made}
+
+
+class Several(Source):
+    """A loader that takes a list of keys and returns a mapping; what it leaves out isn't there."""
+
+    __slots__ = ()
+
+    def load(self, flights: Sequence[Flight], keys: Sequence[str], held: Held) -> Flow[dict[str, Made]]:  # noqa: ARG002 - it sees no context
+        """Call the loader, once."""
+        results, now, took = yield from _timed(self._namespace, flights, functools.partial(self._loader, list(keys)))
+        if not isinstance(results, Mapping):
+            raise TypeError(
+                f"the loader of get_or_set_many must return a mapping of keys to values, got {type(results).__name__}"
+            )
+        made = {key: _made(self._namespace, results.get(key, NOT_FOUND), self.terms, None) for key in keys}
+        for key in keys:
+            self._namespace.durations.note(key, took, after(now, made[key].ttl))
+        return made
+
+
+def _timed(namespace: Namespace, flights: Sequence[Flight], call: Callable[[], Any]) -> Flow[tuple[Any, int, int]]:
+    """Call a loader; return its result, the instant, and how long it took (ns)."""
+    namespace.counters.loads += 1
+    began = namespace.clock.now()
+    try:
+        result = yield Load(part_of(flights, call))
+    except Exception:
+        namespace.counters.load_errors += 1
+        raise
+    now = namespace.clock.now()
+    return result, now, now - began
+
+
+def _made(namespace: Namespace, result: Any, terms: Terms, context: LoadContext | None) -> Made:
+    policy, ttl, tags = terms.policy, terms.ttl, terms.tags
+    if context is not None:
+        result, ttl = context.settled(result)
+        tags = tuple(dict.fromkeys((*tags, *checked_tags(context.tags))))
+    if result is NOT_FOUND:
+        return NOTHING if policy.negative_ttl is None else Made(NOT_FOUND, b"", ttl_ns(policy.negative_ttl))
+    if policy.load_jitter and ttl != NEVER:
+        ttl -= int(ttl * policy.load_jitter * random.random())  # noqa: S311 - spreads load, guards nothing
+    return Made(result, namespace.values.encode(result), ttl, tags, policy.keeps_stale)

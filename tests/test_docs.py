@@ -66,6 +66,13 @@ def test_the_readmes_asynchronous_example_works(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "499500\n499500\n", "")
 
 
+def test_the_readmes_cached_function_says_what_it_should(tmp_path):
+    """The example of a cached function works as a script."""
+    done = run(blocks(README)[3], "-", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["{'id': 7} {'id': 7}", "True", "{'id': 7} 2"]
+
+
 def test_the_readmes_django_settings_work(tmp_path):
     """The settings shown for Django make a working default cache (here on a server of its own)."""
     pytest.importorskip("django")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from twotier.core.async_drive import async_drive
 from twotier.core.calls import Calls
 from twotier.core.missing import MISSING
-from twotier.decorators import AsyncDecorator
+from twotier.decorators import Asked, AsyncDecorator
 from twotier.errors import ConfigurationError
 from twotier.local import AsyncFront
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl
@@ -198,7 +198,16 @@ class AsyncCache(AsyncFront):
             await self._run(self._calls.refresh_ahead(key, loader, ttl, tags, policy))
         return found
 
-    def cached(self, ttl: Ttl = DEFAULT_TTL, key: str | None = None, *, ignore: Iterable[str] = ()) -> AsyncDecorator:
+    def cached(
+        self,
+        ttl: Ttl = DEFAULT_TTL,
+        key: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+        clearable: bool = True,
+        **policy: Unpack[LoadPolicyDict],
+    ) -> AsyncDecorator:
         """Make a decorator that keeps a coroutine function's results, each for `ttl` seconds; see `Cache.cached`.
 
         A call of what it makes is awaited, and so are its `invalidate` and the like; `key_for` and `cache_info` aren't.
@@ -212,7 +221,10 @@ class AsyncCache(AsyncFront):
         >>> asyncio.run(main())
         ({'id': 7}, {'id': 7}, CacheInfo(hits=1, misses=1, local_hits=1))
         """
-        return AsyncDecorator(self, self._namespace.store, ttl, key, ignore)
+        direct = self._calls.policy(policy).early_refresh is None
+        return AsyncDecorator(
+            self, self._namespace.store, Asked(ttl, key, tags, ignore, clearable, policy), direct=direct
+        )
 
     @overload
     async def get_or_set_many(

@@ -9,7 +9,7 @@ from twotier.aio import AsyncCache
 from twotier.core.calls import Calls
 from twotier.core.drive import drive
 from twotier.core.missing import MISSING
-from twotier.decorators import Decorator
+from twotier.decorators import Asked, Decorator
 from twotier.errors import ConfigurationError
 from twotier.local import Front
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl
@@ -219,7 +219,16 @@ class Cache(Front):
             self._run(self._calls.refresh_ahead(key, loader, ttl, tags, policy))
         return found  # type: ignore[no-any-return]
 
-    def cached(self, ttl: Ttl = DEFAULT_TTL, key: str | None = None, *, ignore: Iterable[str] = ()) -> Decorator:
+    def cached(
+        self,
+        ttl: Ttl = DEFAULT_TTL,
+        key: str | None = None,
+        *,
+        tags: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+        clearable: bool = True,
+        **policy: Unpack[LoadPolicyDict],
+    ) -> Decorator:
         """Make a decorator that keeps a function's results, each for `ttl` seconds, as `get_or_set` does.
 
         `key`: a template such as "user:{user_id}", whose fields are parameters of the function or attributes of them
@@ -229,6 +238,9 @@ class Cache(Front):
         other the call raises a TypeError that names it. A coroutine function goes through `aio`, and stays one.
         Generators are refused with a TypeError.
 
+        `tags`: templates of tags, such as "user:{user_id}". One more tag is carried by all results of a function, for
+        its `cache_clear()`; `clearable=False` saves what that costs (see `set`). `policy`: as for `get_or_set`.
+
         >>> with Cache() as cache:
         ...     @cache.cached(ttl=60, key="user:{user_id}")
         ...     def load(user_id):
@@ -236,7 +248,8 @@ class Cache(Front):
         ...     load(7), load(7), load.cache_info(), cache.get("user:7")
         ({'id': 7}, {'id': 7}, CacheInfo(hits=1, misses=1, local_hits=1), {'id': 7})
         """
-        return Decorator(self, self._namespace.store, ttl, key, ignore)
+        direct = self._calls.policy(policy).early_refresh is None
+        return Decorator(self, self._namespace.store, Asked(ttl, key, tags, ignore, clearable, policy), direct=direct)
 
     def get_or_set_many(
         self,

@@ -105,6 +105,38 @@ def test_methods(face, loop):
     loop.run(scene())
 
 
+def test_refresh_and_clear(face, loop):
+    """Both are awaited; a policy of loads is taken as by `get_or_set`."""
+    source = ["old"]
+
+    @face.cached(key="page:{x}", tags=["pages"], stale_on_error=True)
+    async def load(x):
+        await aio.sleep(0)
+        return [x, *source]
+
+    class Owner:
+        @face.cached(ignore=("self",))
+        async def method(self, x):
+            return x
+
+    async def scene():
+        assert await load(1) == [1, "old"]
+        source[0] = "new"
+        assert await load(1) == [1, "old"]
+        assert await load.refresh(1) == await load(1) == [1, "new"]
+        source[0] = "newest"
+        await load.cache_clear()
+        assert await load(1) == [1, "newest"]
+        source[0] = "last"
+        owner = Owner()
+        assert await owner.method(1) == await owner.method.refresh(1) == 1
+        await owner.method.cache_clear()
+        assert await owner.method(1) == 1
+        assert owner.method.cache_info().misses == 3
+
+    loop.run(scene())
+
+
 def test_what_can_be_done_with_a_call(loop):
     """A hit is as good as a coroutine: it can be a task, gathered, timed, awaited once, closed."""
 

@@ -27,7 +27,8 @@ def test_mypy_says_what_it_should(tmp_path):
         check=False,
     )
     said = {}
-    for number, kind, what in re.findall(r"^\S+?:(\d+): (error|note): (.*)$", done.stdout, flags=re.MULTILINE):
+    lines = r"^\S*sample_types\.py:(\d+): (error|note): (.*)$"
+    for number, kind, what in re.findall(lines, done.stdout, flags=re.MULTILINE):
         if kind == "error":
             said[int(number)] = f"error: {what}"
         elif what.startswith("Revealed type is"):

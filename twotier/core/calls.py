@@ -18,7 +18,7 @@ from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.tags import checked_tags, distinct_tags
 from twotier.core.write_through import LocalThrough, TwoTierThrough
 from twotier.errors import TwoTierError
-from twotier.load_policy import LoadPolicyDict
+from twotier.load_policy import LoadPolicy, LoadPolicyDict
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
 from twotier.remote.topology import Target, connect
 
@@ -193,6 +193,10 @@ class Calls:
     ) -> Flow[None]:
         """Load `key`, which is due, in the background."""
         return self._loads.refresh_ahead(checked(key), loader, self._terms(ttl, tags, policy))
+
+    def policy(self, overrides: LoadPolicyDict) -> LoadPolicy:
+        """Return the policy of loads that say `overrides`; ConfigurationError or TypeError names a bad one."""
+        return self._policies.of(overrides)
 
     def _terms(self, ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict) -> Terms:
         return Terms(self._policies.of(policy), self.life(ttl), checked_tags(tags))

@@ -2,7 +2,7 @@
 
 from twotier.decorators.cached import CacheInfo
 from twotier.decorators.coroutines import CachedCoroutine
-from twotier.decorators.decorator import AsyncDecorator, Decorator
+from twotier.decorators.decorator import Asked, AsyncDecorator, Decorator
 from twotier.decorators.functions import CachedFunction
 
-__all__ = ["AsyncDecorator", "CacheInfo", "CachedCoroutine", "CachedFunction", "Decorator"]
+__all__ = ["Asked", "AsyncDecorator", "CacheInfo", "CachedCoroutine", "CachedFunction", "Decorator"]

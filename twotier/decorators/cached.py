@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
 from twotier.decorators.keys import Writer
+from twotier.decorators.tagging import Tags
+from twotier.errors import TwoTierError
+from twotier.load_policy import LoadPolicyDict
 from twotier.local import Memo
 from twotier.options import Ttl
 
@@ -43,7 +46,24 @@ class Keeping:
     """What the function is called in messages."""
     write_key: Writer
     """Writes the key of a call."""
+    tags: Tags
+    """Tells the tags of a call."""
+    own_tag: str | None
+    """The tag that all results carry, and by which they are cleared; None: they can't be."""
     ttl: Ttl
+    policy: LoadPolicyDict
+    direct: bool
+    """Whether a local hit may be answered without the loading flows, which draw chances for early refreshes."""
+
+    def terms(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments of the load of a call."""
+        return {"ttl": self.ttl, "tags": self.tags(args, kwargs), **self.policy}
+
+    def tag_to_clear(self) -> str:
+        """Return the tag of all results; TwoTierError if they have none."""
+        if self.own_tag is None:
+            raise TwoTierError(f"{self.name} was cached with clearable=False: its results have no tag to clear them by")
+        return self.own_tag
 
 
 class Cached(Memo, Generic[P, R]):
@@ -58,7 +78,7 @@ class Cached(Memo, Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], keeping: Keeping, store: "Store", *, awaited: bool) -> None:
         limit = min(store.maxsize, MOST_CALLS)
-        super().__init__(store, skipped=keeping.write_key.skipped, limit=limit, awaited=awaited)
+        super().__init__(store, skipped=keeping.write_key.skipped, limit=limit, awaited=awaited, direct=keeping.direct)
         functools.update_wrapper(self, function)
         self._function = function
         self._keeping = keeping
@@ -78,6 +98,16 @@ class Cached(Memo, Generic[P, R]):
         """Return what became of this function's calls in this process."""
         local = self.local_hits
         return CacheInfo(local + self._hits, self._misses, local)
+
+    def _loader(self, args: tuple[Any, ...], kwargs: dict[str, Any], runs: list[None]) -> Callable[[], R]:
+        """Return what runs the function for a call, and notes it in `runs`."""
+
+        def load() -> R:
+            runs.append(None)
+            self._misses += 1
+            return self._function(*args, **kwargs)
+
+        return load
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         return self._write_key(args, kwargs)

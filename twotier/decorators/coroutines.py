@@ -32,6 +32,15 @@ class CachedCoroutine(Cached[P, Coroutine[Any, Any, R]]):
         """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
         return await self._cache.invalidate(self._write_key(args, kwargs))
 
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function now, whatever is cached, and return the result, which replaces what was."""
+        load = self._loader(args, kwargs, [])
+        return await self._cache.refresh(self._write_key(args, kwargs), load, **self._keeping.terms(args, kwargs))
+
+    async def cache_clear(self) -> None:
+        """Expire every result of this function, in every process, in one trip; counters go on."""
+        await self._cache.invalidate_tag(self._keeping.tag_to_clear())
+
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Self: ...
     @overload
@@ -42,16 +51,10 @@ class CachedCoroutine(Cached[P, Coroutine[Any, Any, R]]):
         return self if instance is None else BoundCoroutine(self, instance)
 
     async def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        ran = False
-
-        def load() -> Awaitable[R]:
-            nonlocal ran
-            ran = True
-            self._misses += 1
-            return self._function(*args, **kwargs)
-
-        value = await self._cache.get_or_set(key, load, self._keeping.ttl)
-        self._hits += not ran
+        runs: list[None] = []
+        load = self._loader(args, kwargs, runs)
+        value: R = await self._cache.get_or_set(key, load, **self._keeping.terms(args, kwargs))
+        self._hits += not runs
         return value
 
 
@@ -66,6 +69,14 @@ class BoundCoroutine(Bound[P, Coroutine[Any, Any, R]]):
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
         return await self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the method now, whatever is cached, and return the result, which replaces what was."""
+        return await self.__func__.refresh(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+
+    async def cache_clear(self) -> None:
+        """Expire every result of this method, of whichever object, in every process."""
+        await self.__func__.cache_clear()
 
 
 def _mark_as_coroutine_function(function: Any) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, ref
@@ -11,6 +12,8 @@ from twotier.decorators.cached import Keeping
 from twotier.decorators.coroutines import CachedCoroutine
 from twotier.decorators.functions import CachedFunction
 from twotier.decorators.keys import by_arguments, by_template
+from twotier.decorators.tagging import by_templates, own_tag
+from twotier.load_policy import LoadPolicyDict
 from twotier.options import DEFAULT_TTL, Ttl, ttl_ns
 
 if TYPE_CHECKING:
@@ -22,25 +25,42 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `cached` was asked for."""
+
+    ttl: Ttl
+    key: str | None
+    tags: Iterable[str]
+    ignore: Iterable[str]
+    clearable: bool
+    policy: LoadPolicyDict
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a function."""
+        if callable(self.ttl):
+            raise TypeError(f"cached takes options, not the function itself: write @cache.cached() over {self.ttl!r}")
+        if self.ttl is not DEFAULT_TTL:
+            ttl_ns(self.ttl)
+        for name in ("tags", "ignore"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise TypeError(f"{name} must be several str, as ({given!r},), got one: {given!r}")
+            object.__setattr__(self, name, tuple(given))  # may be asked for again
+        if self.key is not None and self.ignore:
+            raise TypeError("ignore goes with keys made of all arguments: a template, key=, names those that count")
+
+
 class Decorator:
     """Makes functions cached: what `Cache.cached(...)` returns."""
 
-    __slots__ = ("_cache", "_ignore", "_key", "_store", "_ttl")
+    __slots__ = ("_asked", "_cache", "_direct", "_store")
 
-    def __init__(
-        self, cache: "Cache | AsyncCache", store: "Store", ttl: Ttl, key: str | None, ignore: Iterable[str]
-    ) -> None:
-        if callable(ttl):
-            raise TypeError(f"cached takes options, not the function itself: write @cache.cached() over {ttl!r}")
-        if ttl is not DEFAULT_TTL:
-            ttl_ns(ttl)
+    def __init__(self, cache: "Cache | AsyncCache", store: "Store", asked: Asked, *, direct: bool) -> None:
         self._cache = cache
         self._store = store
-        self._ttl = ttl
-        self._key = key
-        self._ignore = ignore if isinstance(ignore, str) else tuple(ignore)
-        if key is not None and self._ignore:
-            raise TypeError("ignore goes with keys made of all arguments: a template, key=, names those that count")
+        self._asked = asked
+        self._direct = direct
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # coroutine functions are functions
@@ -64,12 +84,15 @@ class Decorator:
         return CachedFunction(function, keeping, cache, self._store)
 
     def _keeping(self, function: Any) -> Keeping:
-        if self._key is None:
+        asked = self._asked
+        if asked.key is None:
             _claim_name(self._cache, function)
-            write_key = by_arguments(function, self._ignore)
+            write_key = by_arguments(function, asked.ignore)
         else:
-            write_key = by_template(function, self._key, "key")
-        return Keeping(name_of(function), write_key, self._ttl)
+            write_key = by_template(function, asked.key, "key")
+        own = own_tag(name_of(function) if asked.key is None else asked.key) if asked.clearable else None
+        tags = by_templates(function, asked.tags, own)
+        return Keeping(name_of(function), write_key, tags, own, asked.ttl, asked.policy, self._direct)
 
 
 class AsyncDecorator(Decorator):

@@ -27,6 +27,15 @@ class CachedFunction(Cached[P, R]):
         """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
         return self._cache.invalidate(self._write_key(args, kwargs))
 
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function now, whatever is cached, and return the result, which replaces what was."""
+        load = self._loader(args, kwargs, [])
+        return self._cache.refresh(self._write_key(args, kwargs), load, **self._keeping.terms(args, kwargs))
+
+    def cache_clear(self) -> None:
+        """Expire every result of this function, in every process, in one trip; counters go on."""
+        self._cache.invalidate_tag(self._keeping.tag_to_clear())
+
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Self: ...
     @overload
@@ -37,16 +46,9 @@ class CachedFunction(Cached[P, R]):
         return self if instance is None else BoundFunction(self, instance)
 
     def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        ran = False
-
-        def load() -> R:
-            nonlocal ran
-            ran = True
-            self._misses += 1
-            return self._function(*args, **kwargs)
-
-        value = self._cache.get_or_set(key, load, self._keeping.ttl)
-        self._hits += not ran
+        runs: list[None] = []
+        value = self._cache.get_or_set(key, self._loader(args, kwargs, runs), **self._keeping.terms(args, kwargs))
+        self._hits += not runs
         return value
 
 
@@ -58,3 +60,11 @@ class BoundFunction(Bound[P, R]):
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
         return self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the method now, whatever is cached, and return the result, which replaces what was."""
+        return self.__func__.refresh(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def cache_clear(self) -> None:
+        """Expire every result of this method, of whichever object, in every process."""
+        self.__func__.cache_clear()

@@ -35,6 +35,11 @@ class Writer:
         self._text = text
         self._put_together = put_together
 
+    @property
+    def constant(self) -> str | None:
+        """What is written for every call, whatever its arguments; None if they count."""
+        return None if self._fields else self._put_together([])
+
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the str for a call; TypeError if the function can't be called so, or an argument has no text."""
         values = self._bind(*args, **kwargs)
@@ -93,8 +98,6 @@ def by_arguments(function: Function, ignore: Iterable[str]) -> Writer:
 
 
 def _checked(function: Function, ignore: Iterable[str]) -> set[str]:
-    if isinstance(ignore, str):
-        raise TypeError(f"ignore must be several names, as ({ignore!r},), got one str: {ignore!r}")
     ignored = set(ignore)
     unknown = ignored - parameters_of(function).keys()
     if unknown:

@@ -8,6 +8,9 @@ import pytest
 from waiting import PATIENCE, wait_for
 
 from twotier import Cache
+from twotier.core.reads import CHUNK
+from twotier.remote.async_executor import AsyncExecutor
+from twotier.remote.leasing import SettleLeases, TakeLeases
 
 
 @pytest.fixture
@@ -89,6 +92,34 @@ def test_a_cancelled_load_leaves_no_lease(make, loop):
         return await asyncio.wait_for(other.aio.get_or_set("key", lambda: "loaded"), PATIENCE)
 
     assert loop.run(scene()) == "loaded"
+
+
+@pytest.mark.parametrize("step", [TakeLeases, SettleLeases])
+@pytest.mark.parametrize("keys", [["key"], [f"key {number}" for number in range(CHUNK + 1)]], ids=["one", "many"])
+def test_a_load_cancelled_in_a_trip_leaves_no_lease(make, monkeypatch, loop, step, keys):
+    """Nor does one that is cancelled while it asks for leases, which may be granted, or stores a value under one."""
+    cache, other = make(load_lease=60), make(load_lease=60)
+    trips, run = [], AsyncExecutor.run
+
+    async def cancelled(executor, command, **probing):
+        if isinstance(command, step):
+            trips.append(command)
+            if len(trips) == (1 if len(keys) == 1 else 2):
+                asyncio.current_task().cancel()  # as soon as it is sent
+        return await run(executor, command, **probing)
+
+    async def loaded(missing):
+        return dict.fromkeys(missing, "loaded")
+
+    async def scene():
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncExecutor, "run", cancelled)
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.create_task(cache.aio.get_or_set_many(keys, loaded))
+        assert len(trips) >= (1 if len(keys) == 1 else 2)
+        return await asyncio.wait_for(other.aio.get_or_set_many(keys, loaded), PATIENCE)
+
+    assert loop.run(scene()) == dict.fromkeys(keys, "loaded")
 
 
 def test_cancelling_anywhere_never_mixes_values(make, loop):

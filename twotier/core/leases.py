@@ -62,6 +62,8 @@ class _Looks:
     lease: bytes
     terms: Terms
     anew: bool
+    asked: list[bytes] = field(default_factory=list)
+    """Leases that the last look has asked for."""
     made: dict[str, Made] = field(default_factory=dict)
     """What is there."""
     ours: dict[str, _Lease] = field(default_factory=dict)
@@ -100,10 +102,7 @@ class TwoTier(Writes):
         pause = FIRST_LOOK
         waiting: Sequence[str] = keys
         while waiting:
-            yield from self._look(looks, waiting, patience)
-            if looks.over:
-                over, looks.over = looks.over, []
-                yield from self._give_back(over, looks.lease)
+            yield from self._ask(looks, waiting, patience)
             if looks.ours:
                 ours, looks.ours = looks.ours, {}
                 looks.made.update((yield from self._load_leased(ours, load, looks)))
@@ -145,11 +144,25 @@ class TwoTier(Writes):
         """Return the value under `key` that only time has ended, at most `window` ns ago; MISSING without one."""
         return MISSING if self._in_doubt(key) else self._namespace.store.lapsed(key, window, MISSING)
 
+    def _ask(self, looks: _Looks, keys: Sequence[str], patience: int) -> Flow[None]:
+        """Look, and keep no lease that isn't needed, whatever stops us."""
+        try:
+            yield from self._look(looks, keys, patience)
+            if looks.over:
+                over, looks.over = looks.over, []
+                yield from self._give_back(over, looks.lease)
+        except GeneratorExit:
+            raise  # the flow was thrown away, and can ask for nothing more
+        except BaseException:
+            yield from self._give_back(looks.asked, looks.lease)  # the last of them may have been granted
+            raise
+
     def _look(self, looks: _Looks, keys: Sequence[str], patience: int) -> Flow[None]:
         """Take the leases on keys, as far as nobody has them, and see what is there."""
         namespace = self._namespace
         tokens, now = {key: namespace.store.token(key) for key in keys}, namespace.clock.now()
         asked = [key for key in keys if not self._in_doubt(key)]
+        looks.asked = []
         if len(asked) < len(keys):
             looks.away += [key for key in keys if key not in set(asked)]
         for start in range(0, len(asked), CHUNK):
@@ -157,6 +170,7 @@ class TwoTier(Writes):
             try:
                 prefix = yield from namespace.generations.prefix()
                 places = [(prefix + as_bytes(key), namespace.generations.lease(prefix, key)) for key in chunk]
+                looks.asked += [lease for _, lease in places]
                 found: list[Taken] = yield TakeLeases(places, looks.lease, patience // MILLISECOND)
             except RemoteError:
                 namespace.counters.remote_errors += 1
@@ -219,15 +233,15 @@ class TwoTier(Writes):
                 early = yield from self._early_stamps(looks.terms)
                 made = yield from load(keys, held)
                 stamps = yield from self._late_stamps(early, made, looks.terms, hold)
+                stored = True
+                for start in range(0, len(keys), CHUNK):
+                    chunk = {key: ours[key] for key in keys[start : start + CHUNK]}
+                    stored &= yield from self._settle(chunk, made, stamps, looks)
             except GeneratorExit:
-                raise  # the flow was thrown away, and can ask for nothing more
+                raise  # as above
             except BaseException:
                 yield from self._give_back([lease.lease for lease in ours.values()], looks.lease)
                 raise
-            stored = True
-            for start in range(0, len(keys), CHUNK):
-                chunk = {key: ours[key] for key in keys[start : start + CHUNK]}
-                stored &= yield from self._settle(chunk, made, stamps, looks)
             if stored:
                 hold.written()
         return made

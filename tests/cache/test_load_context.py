@@ -73,6 +73,14 @@ def test_loaders_that_take_more_are_refused(cache):
     assert cache.get_or_set("key", lambda: 1) == 1
 
 
+def test_what_cannot_be_called_is_no_loader(plain):
+    """The value itself in place of a loader is a mistake that is named."""
+    for call in (plain.get_or_set, plain.refresh, plain.get_or_set_many):
+        with pytest.raises(TypeError, match="loader must be callable, got int: 5"):
+            call("key", 5)
+    assert "key" not in plain
+
+
 def test_the_context_tells_what_the_cache_had(cache):
     """Key, ttl, and the earlier value, if there still is one."""
     seen = []

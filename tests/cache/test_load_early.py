@@ -88,7 +88,7 @@ def test_moments_are_drawn_as_xfetch_says(beta):
     clock = ManualClock()
     store = Store(10, clock=clock)
     store.renew(clock.now() + 10**6 * SECOND)
-    durations = Durations(store, clock, capped=False)
+    durations = Durations(store, capped=False)
     store.put("key", 1, expires=clock.now() + 10 * SECOND)
     durations.note("key", 2 * SECOND, clock.now() + 10 * SECOND)
     for left, expected in ((10, 2.718281828 ** (-10 / 2 / beta)), (2, 2.718281828 ** (-1 / beta))):
@@ -102,7 +102,7 @@ def test_what_is_not_known_is_reckoned_by_the_mean():
     clock = ManualClock()
     store = Store(10, clock=clock)
     store.renew(clock.now() + 10**6 * SECOND)
-    durations = Durations(store, clock, capped=False)
+    durations = Durations(store, capped=False)
     store.put("key", 1, expires=clock.now() + SECOND)
     assert not any(durations.is_due("key", 1.0) for _ in range(1000))
     durations.note("other", SECOND, clock.now())
@@ -117,7 +117,7 @@ def test_capped_lives_are_no_reason_to_load():
     clock = ManualClock()
     store = Store(10, clock=clock)
     store.renew(clock.now() + 10**6 * SECOND)
-    durations = Durations(store, clock, capped=True)
+    durations = Durations(store, capped=True)
     for key in ("mine", "other"):
         store.put(key, 1, expires=clock.now() + SECOND // 100)
     durations.note("mine", SECOND, clock.now() + 1000 * SECOND)

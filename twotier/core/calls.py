@@ -11,6 +11,7 @@ from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_mapping
 from twotier.core.leases import TwoTier
 from twotier.core.loading.bulk import Loads
+from twotier.core.loading.context import checked_loader
 from twotier.core.loading.terms import Policies, Terms
 from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
@@ -164,7 +165,7 @@ class Calls:
         self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
     ) -> Flow[Any]:
         """Return the value under `key`, which the local tier missed, or what `loader` returns."""
-        return self._loads.get_or_set(checked(key), loader, self._terms(ttl, tags, policy))
+        return self._loads.get_or_set(checked(key), checked_loader(loader), self._terms(ttl, tags, policy))
 
     def get_or_set_many(
         self,
@@ -175,13 +176,13 @@ class Calls:
         policy: LoadPolicyDict,
     ) -> Flow[dict[str, Any]]:
         """Return the values under `keys`, those that are missing loaded by one call of `loader`."""
-        return self._loads.get_or_set_many(keys, loader, self._terms(ttl, tags, policy))
+        return self._loads.get_or_set_many(keys, checked_loader(loader), self._terms(ttl, tags, policy))
 
     def refresh(
         self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
     ) -> Flow[Any]:
         """Load `key` now, whatever is there."""
-        return self._loads.refresh(checked(key), loader, self._terms(ttl, tags, policy))
+        return self._loads.refresh(checked(key), checked_loader(loader), self._terms(ttl, tags, policy))
 
     def is_due(self, key: str, policy: LoadPolicyDict) -> bool:
         """Draw whether `key`, which the local tier has, is to be loaded again ahead of its expiry."""
@@ -192,7 +193,7 @@ class Calls:
         self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
     ) -> Flow[None]:
         """Load `key`, which is due, in the background."""
-        return self._loads.refresh_ahead(checked(key), loader, self._terms(ttl, tags, policy))
+        return self._loads.refresh_ahead(checked(key), checked_loader(loader), self._terms(ttl, tags, policy))
 
     def policy(self, overrides: LoadPolicyDict) -> LoadPolicy:
         """Return the policy of loads that say `overrides`; ConfigurationError or TypeError names a bad one."""

@@ -110,7 +110,7 @@ class Namespace:
         self.tasks = Tasks()
         self.attempts = Attempts(self.clock)
         self.absences = Absences(self.store, self.clock)
-        self.durations = Durations(self.store, self.clock, capped=self.options.local_ttl is not None)
+        self.durations = Durations(self.store, capped=self.options.local_ttl is not None)
 
     def close(self) -> None:
         """Give everything back; later calls do nothing."""

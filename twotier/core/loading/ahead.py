@@ -12,12 +12,14 @@ import math
 import random
 from typing import Final
 
-from twotier.clock import NEVER, Clock
+from twotier.clock import NEVER
 from twotier.core.loading.bounded import Bounded
 from twotier.local import Store
 
 MOST: Final = 10_000
 """Keys whose loads are known."""
+_FARTHEST: Final = 37.0
+"""More than what any draw gives: -ln of the least that `1 - random()` can be, 2**-53."""
 _WEIGHT: Final = 0.1
 """Of the last load, in the running mean."""
 
@@ -25,11 +27,10 @@ _WEIGHT: Final = 0.1
 class Durations:
     """How long loads took, and until when their results live."""
 
-    __slots__ = ("_capped", "_clock", "_known", "_mean", "_store")
+    __slots__ = ("_capped", "_known", "_mean", "_store")
 
-    def __init__(self, store: Store, clock: Clock, *, capped: bool) -> None:
+    def __init__(self, store: Store, *, capped: bool) -> None:
         self._store = store
-        self._clock = clock
         self._capped = capped
         """Whether local entries may expire long before the value does (`local_ttl`)."""
         self._known: Bounded[str, tuple[int, int]] = Bounded(MOST)
@@ -45,10 +46,12 @@ class Durations:
         expires = self._store.expires(key)
         if expires is None or expires == NEVER:
             return False
-        duration, until = self._known.get(key, (self._mean, 0))
+        duration, until = self._known.get(key) or (self._mean, 0)
         if self._capped:
             if until < expires:
                 return False  # of a load elsewhere: when it expires there isn't known here
             expires = until
-        ahead = -duration * beta * math.log(1.0 - random.random())  # noqa: S311 - spreads load, guards nothing
-        return self._clock.now() + ahead >= expires
+        left, reach = expires - self._store.after(0), duration * beta
+        if left > _FARTHEST * reach:
+            return False
+        return left <= -reach * math.log(1.0 - random.random())  # noqa: S311 - spreads load, guards nothing

@@ -73,6 +73,13 @@ class LoadContext:
         return (self._stale if result is NOT_MODIFIED else result), self._ttl
 
 
+def checked_loader(loader: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `loader`, or raise TypeError where it can't be called."""
+    if not callable(loader):
+        raise TypeError(f"loader must be callable, got {type(loader).__name__}: {loader!r:.100}")
+    return loader
+
+
 def takes_context(loader: Callable[..., Any]) -> bool:
     """Tell whether `loader` takes an argument: one that must be given by position; those with defaults don't count.
 

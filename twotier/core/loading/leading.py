@@ -135,7 +135,9 @@ class Leading:
         try:
             return (yield from self._fly(led, place, source, anew=anew, others=others, failures=failures))
         except failures as error:
-            self._namespace.log.log(logging.WARNING, "load", "a load in the background failed: %r", error, trace=True)
+            log = self._namespace.log
+            if not self._namespace.closed:  # else it could but fail
+                log.log(logging.WARNING, "load", "a load in the background failed: %r", error, trace=True)
             return {}
 
     def _follow(self, flight: Flight, policy: LoadPolicy, began: int, *, stale: bool) -> Flow[Any]:

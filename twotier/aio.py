@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twotier.core.drive import Flow
     from twotier.core.loading.context import LoadContext
     from twotier.load_policy import LoadPolicyDict
-    from twotier.remote.topology import Target
+    from twotier.remote.connect import Target
     from twotier.stats import Health, Stats
 
 R = TypeVar("R")

@@ -16,12 +16,12 @@ from twotier.opid import op_tag
 from twotier.options import Options
 from twotier.remote.commands import Fetch, Fetched, Generation, Put, Remove, SetGeneration
 from twotier.remote.conditional import IfStands, PutUnchanged
+from twotier.remote.connect import connect
 from twotier.remote.envelope import op_id_of
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases, Taken
 from twotier.remote.looking import Add, Looked
 from twotier.remote.tagging import MakeVersions, ReadVersions, Version
-from twotier.remote.topology import connect
 
 
 class Server:

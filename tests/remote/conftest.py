@@ -12,10 +12,10 @@ from twotier.clock import SystemClock
 from twotier.options import Options
 from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker
+from twotier.remote.connect import connect
 from twotier.remote.edge import Edge
 from twotier.remote.executor import Executor
 from twotier.remote.reader import NOTHING, PlainReader
-from twotier.remote.topology import connect
 
 HELLO = b"%1\r\n$5\r\nproto\r\n:3\r\n"
 

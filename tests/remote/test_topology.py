@@ -7,8 +7,8 @@ from redis.connection import SSLConnection, UnixDomainSocketConnection
 from twotier.errors import ConfigurationError
 from twotier.options import Options
 from twotier.remote.commands import Ping
+from twotier.remote.connect import connect
 from twotier.remote.masking import masked
-from twotier.remote.topology import connect
 
 SECRET = "hunter2"
 

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable
 
-from twotier.coherence.listener import Listener
+from twotier.coherence.listening import AnyListener
 
 
 class ListenerRegistry:
@@ -17,9 +17,9 @@ class ListenerRegistry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shared: dict[Hashable, tuple[Listener, int]] = {}
+        self._shared: dict[Hashable, tuple[AnyListener, int]] = {}
 
-    def acquire(self, identity: Hashable, factory: Callable[[], Listener]) -> Listener:
+    def acquire(self, identity: Hashable, factory: Callable[[], AnyListener]) -> AnyListener:
         """Return the listener of `identity`, made by `factory` if there is none; give it back with `release`."""
         with self._lock:
             listener, users = self._shared.get(identity) or (factory(), 0)
@@ -28,7 +28,7 @@ class ListenerRegistry:
             self._shared[identity] = listener, users + 1
             return listener
 
-    def release(self, listener: Listener) -> None:
+    def release(self, listener: AnyListener) -> None:
         """Give `listener` back; the last user's call closes it."""
         with self._lock:
             identity, users = next(
@@ -57,7 +57,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_registry.after_fork)
 
 
-def shared_listener(identity: Hashable, factory: Callable[[], Listener]) -> Listener:
+def shared_listener(identity: Hashable, factory: Callable[[], AnyListener]) -> AnyListener:
     """Return this process's listener for `identity`, which must cover all that `factory` depends on.
 
     In a forked child there is none yet: acquire it anew there.
@@ -65,6 +65,6 @@ def shared_listener(identity: Hashable, factory: Callable[[], Listener]) -> List
     return _registry.acquire(identity, factory)
 
 
-def release_listener(listener: Listener) -> None:
+def release_listener(listener: AnyListener) -> None:
     """Give back what `shared_listener` returned; the last one closes it."""
     _registry.release(listener)

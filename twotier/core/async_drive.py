@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from twotier.core.commands import Load, Pause, Spawn, Wait
 from twotier.core.drive import Flow
 from twotier.errors import TwoTierError
-from twotier.remote.async_executor import AsyncExecutor
+from twotier.remote.executors import AnyAsyncExecutor
 
 R = TypeVar("R")
 
@@ -28,7 +28,7 @@ class Tasks:
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def run(self, flow: Flow[R], executor: AsyncExecutor | None) -> Future[R]:
+    def run(self, flow: Flow[R], executor: AnyAsyncExecutor | None) -> Future[R]:
         """Run `flow` in a copy of the caller's context; return the future of its result, cancelled if its task is."""
         if self._closed:
             raise TwoTierError("the cache is closed; make a new one")
@@ -57,7 +57,7 @@ class Tasks:
             future.set_result(task.result())
 
 
-async def async_drive(flow: Flow[R], executor: AsyncExecutor | None, tasks: Tasks) -> R:
+async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: Tasks) -> R:
     """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled.
 
     So is CancelledError: a flow that is stopped puts in order what it has begun.

@@ -21,7 +21,7 @@ from twotier.core.write_through import LocalThrough, TwoTierThrough
 from twotier.errors import TwoTierError
 from twotier.load_policy import LoadPolicy, LoadPolicyDict
 from twotier.options import DEFAULT_TTL, Options, OptionsDict, Ttl, ttl_ns
-from twotier.remote.topology import Target, connect
+from twotier.remote.connect import Target, connect
 
 R = TypeVar("R")
 
@@ -64,6 +64,7 @@ class Calls:
                 self.tiers = self._through = TwoTierThrough(two_tiers, writer)
             if self.options.connect == "eager":
                 two_tiers.reach()
+        self.options = self.namespace.options
         self._acknowledgements: Acknowledgements | None = None
         if self.options.wait_replicas:
             self._acknowledgements = Acknowledgements(self.options, self.namespace.counters)

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from twotier.core.background import Background
 from twotier.core.blocking import holding_up_a_loop
 from twotier.core.commands import Load, Pause, Spawn, Wait
-from twotier.remote.executor import Executor
+from twotier.remote.executors import AnyExecutor
 
 R = TypeVar("R")
 Flow = Generator[Any, Any, R]
 """A flow: yields commands (remote ones, and those of `commands.py`), is sent their results, and returns its own."""
 
 
-def drive(flow: Flow[R], executor: Executor | None, background: Background) -> R:
+def drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -> R:
     """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled."""
     if asyncio._get_running_loop() is None:  # noqa: SLF001 - public, and without an exception
         return _drive(flow, executor, background)
@@ -25,7 +25,7 @@ def drive(flow: Flow[R], executor: Executor | None, background: Background) -> R
         return _drive(flow, executor, background)
 
 
-def _drive(flow: Flow[R], executor: Executor | None, background: Background) -> R:
+def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -> R:
     try:
         command = next(flow)
         while True:

@@ -17,6 +17,7 @@ from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import after
 from twotier.errors import RemoteError
 from twotier.local import Store
+from twotier.remote.cluster.slots import slot_of, tag_of
 from twotier.remote.commands import Generation, Write
 from twotier.remote.fenced import Done, Fenced
 
@@ -30,9 +31,11 @@ R = TypeVar("R")
 class Generations:
     """What this process knows of its namespace's generation."""
 
-    __slots__ = ("_clock", "_known", "_lasts", "_store", "key", "stem")
+    __slots__ = ("_clock", "_known", "_lasts", "_slotted", "_store", "key", "stem")
 
-    def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int) -> None:
+    def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int, *, slotted: bool = False) -> None:
+        self._slotted = slotted
+        """Whether a lease is to share its key's slot, in a cluster."""
         self.stem = namespace.encode() + b":"
         """What every key of the namespace begins with."""
         self.key = self.stem + b"gen"
@@ -74,9 +77,21 @@ class Generations:
             self._store.bump_epoch()
         raise RemoteError(f"the namespace was cleared {ATTEMPTS} times during one write")
 
+    def prefix_to_read(self) -> Generator[Any, Any, bytes]:
+        """Return the prefix as `prefix` does; in a cluster the last one known, if the node that has it is lost.
+
+        So the other nodes' values go on being read. Nothing is installed meanwhile: no lease holds without that node.
+        """
+        try:
+            return (yield from self.prefix())
+        except RemoteError:
+            if self._slotted and self._known is not None:
+                return self._known[1]
+            raise
+
     def place(self, key: str) -> Generator[Any, Any, bytes]:
-        """Return the name of `key` on the server."""
-        prefix = yield from self.prefix()
+        """Return the name of `key` on the server, to read it."""
+        prefix = yield from self.prefix_to_read()
         return prefix + as_bytes(key)
 
     def contradicts(self, name: bytes | None) -> bool:
@@ -98,7 +113,8 @@ class Generations:
 
     def lease(self, prefix: bytes, key: str) -> bytes:
         """Return the name of the lease on `key`, whose prefix is `prefix`; no key's own name begins like that."""
-        return prefix[:-1] + b"!" + as_bytes(key)
+        name = as_bytes(key)
+        return b"%b!%b%b" % (prefix[:-1], tag_of(slot_of(prefix + name)) if self._slotted else b"", name)
 
     def leases(self, prefix: bytes, keys: Iterable[str]) -> list[bytes]:
         """Return the names of the leases on `keys`."""

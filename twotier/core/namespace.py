@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
-from twotier.coherence.listener import Listener
+from twotier.coherence.listening import AnyListener
 from twotier.coherence.message import Kind, Message, MessageCodec
 from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.registry import release_listener, shared_listener
@@ -23,6 +23,7 @@ from twotier.core.loadgate import LoadGate
 from twotier.core.loading.absences import Absences
 from twotier.core.loading.ahead import Durations
 from twotier.core.loading.attempts import Attempts
+from twotier.core.reaching import executors, listener
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
@@ -33,12 +34,10 @@ from twotier.local import COMPILED, Store
 from twotier.local.sweeper import sweeper
 from twotier.opid import NO_OP, OpIds
 from twotier.options import Options
-from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker
 from twotier.remote.commands import Ping, Publication
-from twotier.remote.edge import Edge
-from twotier.remote.executor import Executor
-from twotier.remote.topology import Topology
+from twotier.remote.connect import Topology
+from twotier.remote.executors import AnyAsyncExecutor, AnyExecutor
 from twotier.remote.values import Values
 from twotier.stats import Health, Stats
 
@@ -49,8 +48,8 @@ _AT_ONCE: Final = 1000
 class Namespace:
     """A namespace without a remote tier: the local tier, what may be stored, and the counters. Times are ns."""
 
-    executor: Executor | None = None
-    async_executor: AsyncExecutor | None = None
+    executor: AnyExecutor | None = None
+    async_executor: AnyAsyncExecutor | None = None
     label = "the local tier alone"
 
     def __init__(self, options: Options) -> None:
@@ -174,10 +173,11 @@ class Namespace:
 class TwoTierNamespace(Namespace):
     """A namespace whose remote tier is reached through `topology`, and which hears of writes through the link."""
 
-    executor: Executor
-    async_executor: AsyncExecutor
+    executor: AnyExecutor
+    async_executor: AnyAsyncExecutor
 
     def __init__(self, topology: Topology, options: Options) -> None:
+        options = topology.suited(options)
         super().__init__(options)
         self._linked: Final = options.coherence != "none"
         self._publishes: Final = options.coherence == "pubsub"
@@ -190,14 +190,14 @@ class TwoTierNamespace(Namespace):
         self.channel: Final = f"{options.namespace}:inv:v1".encode()
         self.messages = MessageCodec(options.secrets, options.namespace)
         lasts = NEVER if self._linked else round(options.max_staleness * SECOND)
-        self.generations = Generations(options.namespace, self.store, self.clock, lasts)
+        self.generations = Generations(options.namespace, self.store, self.clock, lasts, slotted=topology.slotted)
         self.versions = TagVersions(self.generations.stem, options, self.clock, lasts)
         if not self._linked:
             self.versions.store.renew(NEVER)
         ear = TrackingSubscriber if options.coherence == "tracking" else NamespaceSubscriber
         self.subscriber = ear(self)
         self._starting = threading.Lock()
-        self._listener: Listener | None = None
+        self._listener: AnyListener | None = None
         self._audit: Audit | None = None
         self.fallback = ReplicaFallback(self) if options.replica_fallback else None
         """Asks replicas while the primary is away."""
@@ -234,9 +234,7 @@ class TwoTierNamespace(Namespace):
         """Revalidations of suspects under way."""
         self.journal = Journal(self.options.max_journal)
         self.breaker = Breaker(self.clock)
-        edge = Edge(self.topology, self.options, self.breaker)
-        self.executor = Executor(edge)
-        self.async_executor = AsyncExecutor(edge)
+        self.executor, self.async_executor = executors(self.topology, self.options, self.breaker)
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
 
@@ -283,8 +281,8 @@ class TwoTierNamespace(Namespace):
             self._listener.wake()
         self.recovery.hurry()
 
-    def _make_listener(self) -> Listener:
-        return Listener(self.topology.link_connection, self.clock, self.options, vouched_at=self.topology.vouched_at)
+    def _make_listener(self) -> AnyListener:
+        return listener(self.topology, self.clock, self.options)
 
     def after_fork(self) -> None:
         """In a forked child: a new identity, no link, connections of our own, an empty journal (DESIGN step 10)."""

@@ -187,7 +187,7 @@ class Reads:
         values: dict[str, Any] = {}
         if asked:
             try:
-                prefix = yield from namespace.generations.prefix()
+                prefix = yield from namespace.generations.prefix_to_read()
                 places = [prefix + as_bytes(key) for key in asked]
                 replies: list[Fetched] = yield FetchMany(places)
                 unproven = []

@@ -66,6 +66,13 @@ class Address:
         digest = hashlib.blake2b(parts.encode(errors="surrogatepass"), key=_PROCESS_KEY, digest_size=16)
         return (repr(self.kind), self.label, digest.hexdigest())
 
+    def at(self, host: str, port: int) -> "Address":
+        """Return the address of another TCP server that is reached in the same way."""
+        kind: Any = self.kind
+        warn_of_plaintext(kind, host)
+        arguments = {**self.arguments, "host": host, "port": port}
+        return Address(kind, arguments, tcp_label(kind, arguments))
+
     def connection(self, options: Options) -> AbstractConnection:
         """Return a fresh connection, not connected yet."""
         return self.kind(

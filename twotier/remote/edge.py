@@ -18,14 +18,22 @@ from twotier.remote.channel import Channel, EchoError
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.pool import Pool, PoolTimeout
-from twotier.remote.refusals import IntegerOverflow, NotAnInteger, StaleConnectionError
+from twotier.remote.refusals import (
+    IntegerOverflow,
+    MovingError,
+    NotAnInteger,
+    RedirectionError,
+    StaleConnectionError,
+)
 from twotier.remote.replicas import Rest
-from twotier.remote.topology import Topology
+from twotier.remote.topology import OneServer
 from twotier.resp import ProtocolError
 
 R = TypeVar("R")
 
 _OUTAGE: Final = (RemoteTimeout, RemoteUnavailable)
+_NO_NEWS: Final = (NotAnInteger, IntegerOverflow, RedirectionError, MovingError)
+"""Refusals that are their caller's to tell, or that a cluster's router takes care of."""
 _LOG_EVERY: Final = 60.0
 """Seconds between log lines about refusals."""
 
@@ -38,7 +46,9 @@ class Edge:
     `breaker` hears of every outage and of every answer; while it isn't closed, calls fail at once.
     """
 
-    def __init__(self, topology: Topology, options: Options, breaker: Breaker | Rest, pool: Pool | None = None) -> None:
+    def __init__(
+        self, topology: OneServer, options: Options, breaker: Breaker | Rest, pool: Pool | None = None
+    ) -> None:
         self.pool: Final[Pool] = pool or topology.pool()
         self._replicas: Edge | None = None
         if pool is None and (replicas := topology.replica_pool()) is not None:
@@ -72,8 +82,8 @@ class Edge:
         self._topology.distrust()
 
     def log_refusal(self, error: RemoteError) -> None:
-        """Say once a minute what the server refuses; a counter of another type is its caller's to tell."""
-        if isinstance(error, (*_OUTAGE, NotAnInteger, IntegerOverflow)):
+        """Say once a minute what the server refuses."""
+        if isinstance(error, (*_OUTAGE, *_NO_NEWS)):
             return
         now = time.monotonic()
         if now >= self._next_log:

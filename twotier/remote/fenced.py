@@ -24,25 +24,32 @@ class Done(NamedTuple, Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Fenced(Generic[R]):
-    """A write, and then a look at the namespace's generation, in one trip."""
+    """A write, and then a look at the namespace's generation, in one trip; without its key, the write alone."""
 
     write: Command[R]
-    generation_key: bytes
+    generation_key: bytes | None
 
     @property
     def replies(self) -> int:
         """The write's, and one for GET."""
-        return self.write.replies + 1
+        return self.write.replies + (self.generation_key is not None)
 
     @property
     def wire(self) -> bytes:
         """The write, and GET."""
-        return self.write.wire + pack(b"GET", self.generation_key)
+        key = self.generation_key
+        return self.write.wire if key is None else self.write.wire + pack(b"GET", key)
 
     def parse(self, replies: list[Any]) -> Done[R]:
         """Return the write's outcome and the generation; raise what went wrong with either."""
-        result = self.write.parse(replies[:-1])
-        generation = check(replies[-1])
-        if generation is not None and type(generation) is not bytes:
-            raise OutOfStepError("GET")
-        return Done(result, generation)
+        if self.generation_key is None:
+            return Done(self.write.parse(replies), None)
+        return Done(self.write.parse(replies[:-1]), generation_in(replies[-1]))
+
+
+def generation_in(reply: Any) -> bytes | None:
+    """Return the generation that GET gave, or raise what went wrong."""
+    generation = check(reply)
+    if generation is not None and type(generation) is not bytes:
+        raise OutOfStepError("GET")
+    return generation

@@ -73,14 +73,15 @@ class WhereHeld(Conditional[R]):
 class PutHeld(WhereHeld[Done[list[bool]]]):
     """Write the items whose lease is held, and end those leases; tells which were written, and the generation.
 
-    `items`, in the order of `leases`, are (key, data, ttl in ms or None).
+    `items`, in the order of `leases`, are (key, data, ttl in ms or None). Without the generation's key, it isn't looked
+    at.
     """
 
     leases: Sequence[bytes]
     token: bytes
     items: Sequence[tuple[bytes, bytes, int | None]]
     publication: Publication | None
-    generation_key: bytes
+    generation_key: bytes | None
 
     def second(self, held: list[bool]) -> Command[Done[list[bool]]]:
         """Write what may be written."""

@@ -33,11 +33,22 @@ class StaleConnectionError(RemoteError):
     """The server refused for a reason that a fresh connection may not have: a demoted primary, lost credentials."""
 
 
+class RedirectionError(RemoteError):
+    """Another node of the cluster serves the slot: for good (MOVED), or for keys that aren't here any more (ASK)."""
+
+    def __init__(self, slot: int, host: str, port: int, *, asking: bool) -> None:
+        super().__init__(f"slot {slot} is served by another node of the cluster")
+        self.slot, self.host, self.port, self.asking = slot, host, port, asking
+
+
+class MovingError(RemoteError):
+    """The keys of one command are on two nodes just now, as their slot is being moved; it is worth another try."""
+
+
 _OUTAGES: Final = {
     "LOADING": "is loading its data",
     "MASTERDOWN": "has lost its primary",
     "CLUSTERDOWN": "serves no whole cluster",
-    "TRYAGAIN": "is moving the keys",
     "BUSY": "is held by a long script",
 }
 _STALE: Final = {
@@ -72,6 +83,10 @@ def code(error: ErrorReply) -> str:
 def refusal(error: ErrorReply) -> RemoteError:
     """Return the exception that an error reply means, without the server's text."""
     kind = code(error)
+    if kind in ("MOVED", "ASK"):
+        return _redirection(error.text, asking=kind == "ASK")
+    if kind == "TRYAGAIN":
+        return MovingError("the server is moving the keys (TRYAGAIN)")
     for meaning, reasons in _KNOWN.items():
         if kind in reasons:
             return meaning(f"the server {reasons[kind]} ({kind})")
@@ -81,6 +96,15 @@ def refusal(error: ErrorReply) -> RemoteError:
     if "would overflow" in text:
         return IntegerOverflow("the sum would leave the range of 64 bits")
     return RemoteError(f"the server refused the command ({code(error)})")
+
+
+def _redirection(text: str, *, asking: bool) -> RemoteError:
+    try:
+        _, slot, where = text.split(" ")[:3]
+        host, _, port = where.rpartition(":")
+        return RedirectionError(int(slot), host, int(port), asking=asking)
+    except ValueError:
+        return OutOfStepError("a command in a cluster")
 
 
 def check(reply: Any) -> Any:

@@ -32,6 +32,8 @@ _OWN: Final = frozenset({"sentinel_username", "sentinel_password"})
 class SentinelTopology:
     """A deployment behind sentinels."""
 
+    slotted = False
+
     def __init__(self, service: str, sentinels: Sequence[Address], primary: Address, options: Options) -> None:
         """Make it: `primary` says how to connect to a primary, wherever it is."""
         self._options = options
@@ -64,6 +66,10 @@ class SentinelTopology:
     def pool(self) -> Pool:
         """Return the connections of the data path."""
         return self._pool
+
+    def suited(self, options: Options) -> Options:
+        """Return `options` as they are."""
+        return options
 
     def replica_pool(self) -> Pool | None:
         """Return connections to replicas, for reads while the primary is away; None unless options ask for them."""

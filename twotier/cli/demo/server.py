@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from twotier.cache import Cache
 from twotier.cli.demo.catalogue import Module
 from twotier.clock import SystemClock
+from twotier.core.reaching import executors
 from twotier.errors import ConfigurationError
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
 from twotier.remote.commands import Ping, Publication, Remove
-from twotier.remote.edge import Edge
+from twotier.remote.connect import connect
 from twotier.remote.embedded import EmbeddedServer
-from twotier.remote.executor import Executor
-from twotier.remote.topology import connect
 
 
 def own() -> EmbeddedServer:
@@ -31,7 +30,7 @@ def lent(url: str, options: Options, modules: list[Module]) -> Iterator[str]:
     Raises ConfigurationError for a URL that can't be one, RemoteError where nobody answers.
     """
     topology = connect(url, options)
-    executor = Executor(Edge(topology, options, Breaker(options.clock or SystemClock())))
+    executor, _ = executors(topology, options, Breaker(options.clock or SystemClock()))
     try:
         executor.run(Ping())
         yield url

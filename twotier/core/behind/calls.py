@@ -40,6 +40,11 @@ class WriteBehindCalls:
             raise ConfigurationError(
                 f"cache must have a remote tier, where writes wait for the source; got one on {namespace.label}"
             )
+        if namespace.topology.slotted:
+            raise ConfigurationError(
+                "cache must be on one server, where a write and its place in the stream are one transaction; "
+                f"got one on {namespace.label}"
+            )
         if calls.options.writer is not None:
             raise ConfigurationError("cache must have no writer of its own, got one that writes through to its source")
         self.options = options or WriteBehindOptions(**settings)

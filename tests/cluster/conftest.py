@@ -1,0 +1,48 @@
+"""Clusters on loopback, and caches on them."""
+
+import pytest
+from loops import Awaited
+from nodes import Cluster
+from waiting import PATIENT, live, wait_for
+
+from twotier import Cache
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Six nodes that the whole session shares: tests leave them as they are."""
+    with Cluster() as shared:
+        yield shared
+
+
+@pytest.fixture
+def own_cluster():
+    """Six nodes for one test alone, which may kill them and move their slots."""
+    with Cluster() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def make(namespace):
+    """Makes caches of one namespace on a cluster, live and closed at the end."""
+    caches = []
+
+    def make(cluster: Cluster, **settings) -> Cache:
+        cache = Cache(cluster.url, namespace=namespace, **settings)
+        caches.append(cache)
+        wait_for(lambda: live(cache), "the link is live")
+        return cache
+
+    yield make
+    for cache in caches:
+        cache.close()
+
+
+@pytest.fixture(params=["Cache", "AsyncCache"])
+def pair(request, cluster, make):
+    """Two caches of one namespace, as in two processes, through either face."""
+    both = make(cluster, **PATIENT), make(cluster, **PATIENT)
+    if request.param == "Cache":
+        return both
+    loop = request.getfixturevalue("asyncio")
+    return tuple(Awaited(cache.aio, loop) for cache in both)

@@ -1,0 +1,148 @@
+"""A real cluster on loopback: six nodes, three of them primaries, that tests may kill, stop, and move slots between."""
+
+import contextlib
+import os
+import signal
+from typing import Self
+
+import redis
+from waiting import wait_for
+
+from twotier.remote.cluster.slots import SLOTS
+from twotier.remote.embedded import EmbeddedServer, _free_port
+
+NODE_TIMEOUT = 1_000
+"""Milliseconds after which a silent node counts as failed."""
+
+
+class Cluster:
+    """Three primaries, each with a replica; as a context, started and stopped."""
+
+    def __init__(self, binary: str | None = None, primaries: int = 3) -> None:
+        self._binary = binary
+        self._primaries = primaries
+        self.servers: list[EmbeddedServer] = []
+        self._buses: dict[EmbeddedServer, int] = {}
+
+    def __enter__(self) -> Self:
+        for _ in range(2 * self._primaries):
+            self.add()
+        first = self.servers[0]
+        for server in self.servers[1:]:
+            self.meet(first, server)
+        share = -(-SLOTS // self._primaries)
+        for number in range(self._primaries):
+            last = min((number + 1) * share, SLOTS) - 1
+            self.client(self.servers[number]).execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
+        wait_for(lambda: all(self._knows(server) == len(self.servers) for server in self.servers), "all have met")
+        for number in range(self._primaries):
+            replica = self.client(self.servers[self._primaries + number])
+            replica.execute_command("CLUSTER", "REPLICATE", self.id(self.servers[number]))
+        self.settled()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            server.close()
+
+    @property
+    def url(self) -> str:
+        """Names three of the nodes."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:3])
+
+    def add(self) -> EmbeddedServer:
+        """Start another node, which belongs to no cluster yet."""
+        bus = _free_port()
+        settings = {
+            "cluster-enabled": "yes",
+            "cluster-config-file": "nodes.conf",
+            "cluster-node-timeout": str(NODE_TIMEOUT),
+            "cluster-port": str(bus),
+            "cluster-replica-validity-factor": "0",
+            "repl-diskless-sync-delay": "0",
+            "cluster-allow-replica-migration": "no",
+            "enable-debug-command": "local",
+        }
+        server = EmbeddedServer(tcp=True, binary=self._binary, settings=settings)
+        self.servers.append(server)
+        self._buses[server] = bus
+        return server.start()
+
+    def meet(self, known: EmbeddedServer, fresh: EmbeddedServer) -> None:
+        """Have a node join the cluster of another."""
+        self.client(known).execute_command("CLUSTER", "MEET", "127.0.0.1", fresh.port, self._buses[fresh])
+
+    def client(self, server: EmbeddedServer) -> redis.Redis:
+        """Return a client of one node."""
+        return redis.Redis(unix_socket_path=server.socket_path, decode_responses=True, socket_timeout=2)
+
+    def id(self, server: EmbeddedServer) -> str:
+        """Return the node's id."""
+        return self.client(server).execute_command("CLUSTER", "MYID")
+
+    def primaries(self, asked: EmbeddedServer | None = None) -> dict[tuple[int, int], EmbeddedServer]:
+        """Return the server of each range of slots, as `asked`, or the first that answers, tells."""
+        by_port = {server.port: server for server in self.servers}
+        for server in [asked] if asked else self.servers:
+            with contextlib.suppress(redis.RedisError, OSError):
+                ranges = self.client(server).execute_command("CLUSTER", "SHARDS")
+                return {
+                    (shard["slots"][at], shard["slots"][at + 1]): by_port[node["port"]]
+                    for shard in map(_as_dict, ranges)
+                    for node in map(_as_dict, shard["nodes"])
+                    if node["role"] == "master" and node["health"] == "online"
+                    for at in range(0, len(shard["slots"]), 2)
+                }
+        raise AssertionError("no node answers")
+
+    def owner(self, slot: int, asked: EmbeddedServer | None = None) -> EmbeddedServer | None:
+        """Return the primary that serves `slot`, as `asked`, or whoever answers first, tells; None while none does."""
+        found = self.primaries(asked).items()
+        return next((server for (first, last), server in found if first <= slot <= last), None)
+
+    def settled(self) -> None:
+        """Wait until every running node says that the whole cluster is well, and each primary has its replica."""
+        wait_for(lambda: all(self._well(server) for server in self.servers if server.running), "the cluster is well")
+
+    def stop(self, server: EmbeddedServer) -> None:
+        """Have a node hang (SIGSTOP)."""
+        os.kill(server.pid, signal.SIGSTOP)
+
+    def resume(self, server: EmbeddedServer) -> None:
+        """End a hang."""
+        os.kill(server.pid, signal.SIGCONT)
+
+    def isolate(self, server: EmbeddedServer) -> None:
+        """Cut a node off from the other nodes; clients still reach it."""
+        self.client(server).execute_command("DEBUG", "DROP-CLUSTER-PACKET-FILTER", -2)
+
+    def move(self, slot: int, target: EmbeddedServer) -> None:
+        """Move a slot to `target`, key by key, as `redis-cli --cluster reshard` does."""
+        source = self.owner(slot)
+        here, there = self.client(source), self.client(target)
+        there.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id(source))
+        here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id(target))
+        while keys := here.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            here.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
+        for each in (there, here):
+            each.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id(target))
+
+    def _knows(self, server: EmbeddedServer) -> int:
+        return self._info(server, "cluster_known_nodes")
+
+    def _info(self, server: EmbeddedServer, field: str) -> int:
+        told = self.client(server).execute_command("CLUSTER", "INFO")
+        lines = told if isinstance(told, dict) else dict(line.split(":") for line in told.split("\r\n") if line)
+        return int(lines[field]) if lines[field].isdigit() else lines[field]
+
+    def _well(self, server: EmbeddedServer) -> bool:
+        client = self.client(server)
+        role = client.execute_command("ROLE")
+        linked = role[0] == "master" or role[3] == "connected"
+        return (
+            linked and self._info(server, "cluster_state") == "ok" and self._info(server, "cluster_slots_ok") == SLOTS
+        )
+
+
+def _as_dict(told):
+    return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))

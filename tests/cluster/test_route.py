@@ -1,0 +1,177 @@
+"""Routes, taken by hand: which trips a command makes, and where it goes when nodes send it on."""
+
+import time
+
+import pytest
+
+from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.remote.cluster.asking import Asking, AskingConditional
+from twotier.remote.cluster.route import Round, Trip, route
+from twotier.remote.cluster.slotmap import Node
+from twotier.remote.cluster.slots import SLOTS, slot_of
+from twotier.remote.cluster.together import Together
+from twotier.remote.commands import Fetch, Fetched, FetchMany, Ping, Put, PutMany, Remove
+from twotier.remote.conditional import IfStands, Removal
+from twotier.remote.fenced import Done, Fenced
+from twotier.remote.refusals import MovingError, RedirectionError
+from twotier.remote.replicas import Acknowledged, Replicated
+from twotier.resp import ErrorReply, pack
+
+LOW, HIGH, NEW = Node("low", 1), Node("high", 2), Node("new", 3)
+
+
+class Halves:
+    """Two primaries, each with half of the slots."""
+
+    def __init__(self):
+        self.owners = [LOW] * (SLOTS // 2) + [HIGH] * (SLOTS // 2)
+
+    def owner(self, slot):
+        return self.owners[slot]
+
+    def primaries(self):
+        return [LOW, HIGH]
+
+    def moved(self, slot, node):
+        self.owners[slot] = node
+
+
+def key_at(node, number=0):
+    """Return a key of that half."""
+    return next(
+        key
+        for key in (b"key%d" % (1000 * number + tried) for tried in range(1000))
+        if Halves().owner(slot_of(key)) is node
+    )
+
+
+def steps(command, answers, atlas=None):
+    """Take a route to its end; return its rounds and its result."""
+    rounds, way = [], route(atlas or Halves(), command, time.monotonic() + 60)
+    try:
+        rounds.append(next(way))
+        for answer in answers:
+            rounds.append(way.send(answer))  # noqa: PERF401 - which may end the route
+    except StopIteration as done:
+        return rounds, done.value
+    raise AssertionError(f"the route goes on: {rounds[-1]}")
+
+
+def test_keys_are_asked_for_where_they_are():
+    """One trip a node; results come back in the order of the keys."""
+    keys = [key_at(LOW), key_at(HIGH), key_at(LOW, 1)]
+    found = [Fetched(b"%d" % number, -1) for number in range(3)]
+    rounds, result = steps(FetchMany(keys), [[[found[0], found[2]], found[1]]])
+    (trips,) = [each.trips for each in rounds]
+    assert trips == [Trip(LOW, Together([Fetch(keys[0]), Fetch(keys[2])])), Trip(HIGH, Fetch(keys[1]))]
+    assert result == found
+
+
+def test_a_slot_that_has_moved_is_followed_and_remembered():
+    """MOVED sends the part to the new owner, and later ones as well."""
+    atlas, key = Halves(), key_at(LOW)
+    moved = RedirectionError(slot_of(key), "new", 3, asking=False)
+    rounds, result = steps(Fetch(key), [[moved], [Fetched(None, -2)]], atlas)
+    assert [trip.node for each in rounds for trip in each.trips] == [LOW, NEW]
+    assert result == Fetched(None, -2)
+    assert atlas.owner(slot_of(key)) == NEW
+
+
+def test_a_slot_that_is_moving_is_asked_for_once():
+    """ASK sends this part on with ASKING, and the map stays."""
+    atlas, key = Halves(), key_at(LOW)
+    ask = RedirectionError(slot_of(key), "", 9, asking=True)
+    rounds, _ = steps(Fetch(key), [[ask], [Fetched(None, -2)]], atlas)
+    assert rounds[1] == Round([Trip(Node("low", 9), Asking(Fetch(key)))])
+    assert atlas.owner(slot_of(key)) == LOW
+
+
+def test_two_steps_are_asked_for_in_both():
+    """A conditional command that is sent on says ASKING before each command of both its trips."""
+    key = key_at(LOW)
+    ask = RedirectionError(slot_of(key), "new", 3, asking=True)
+    rounds, _ = steps(IfStands(key, b"token", Removal([key])), [[ask], [True]])
+    (trip,) = rounds[1].trips
+    assert isinstance(trip.command, AskingConditional)
+    asking = pack(b"ASKING")
+    assert trip.command.wire == asking + pack(b"WATCH", key) + asking + pack(b"GET", key)
+    second = trip.command.decide([b"OK", b"OK", b"OK", b"token"])
+    assert second.wire.count(asking) == 3
+    assert second.replies == 6
+
+
+def test_keys_that_are_on_two_nodes_are_tried_again():
+    """TRYAGAIN is answered by another try after a pause, and only for the part concerned."""
+    first, second = key_at(LOW), key_at(HIGH)
+    rounds, result = steps(Remove([first, second], None), [[MovingError("moving"), 1], [1]])
+    assert rounds[1].pause > 0
+    assert [trip.node for trip in rounds[1].trips] == [LOW]
+    assert result == 2
+
+
+def test_a_failure_of_one_node_leaves_the_others_parts_be():
+    """Every part is tried, and the first failure raised."""
+    first, second = key_at(LOW), key_at(HIGH)
+    lost = RemoteTimeout("no answer")
+    write = PutMany([(first, b"1", None), (second, b"2", None)], None)
+    moved = RedirectionError(slot_of(second), "new", 3, asking=False)
+    way = route(Halves(), write, time.monotonic() + 60)
+    next(way)
+    again = way.send([lost, moved])
+    assert [trip.node for trip in again.trips] == [NEW]
+    with pytest.raises(RemoteTimeout):
+        way.send([True])
+
+
+def test_a_write_looks_at_the_generation_afterwards():
+    """The generation is read once the write has taken place, wherever each of them is."""
+    key, generation = key_at(LOW), key_at(HIGH)
+    put = Put(key, b"1", None, absent=False, publication=None)
+    rounds, result = steps(Fenced(put, generation), [[True], [b"name"]])
+    assert [trip.node for each in rounds for trip in each.trips] == [LOW, HIGH]
+    assert result == Done(True, b"name")
+
+
+def test_one_wait_for_replicas_a_node():
+    """Writes that go together wait for replicas once, and the whole has as many as the node that has the fewest."""
+    low, also_low, high = key_at(LOW), key_at(LOW, 1), key_at(HIGH)
+    write = Replicated(Fenced(PutMany([(key, b"1", None) for key in (low, also_low, high)], None), high), 2, 100)
+    answers = [[Acknowledged([True, True], 2), Acknowledged(True, 1)], [b"name"]]
+    rounds, result = steps(write, answers)
+    assert [trip.command.wire.count(b"WAIT") for trip in rounds[0].trips] == [1, 1]
+    assert result == Acknowledged(Done(None, b"name"), 1)
+
+
+def test_nobody_serves_the_slot():
+    """That is an outage of the slot's keys alone."""
+    atlas = Halves()
+    atlas.owners[slot_of(b"lost")] = None
+    with pytest.raises(RemoteUnavailable, match="no node"):
+        steps(Fetch(b"lost"), [], atlas)
+
+
+def test_going_round_in_circles_ends():
+    """Nodes that send a part to each other for ever are given up on."""
+    key = key_at(LOW)
+    there = RedirectionError(slot_of(key), "high", 2, asking=False)
+    with pytest.raises(RemoteUnavailable, match="from node to node"):
+        steps(Fetch(key), [[there]] * 100)
+
+
+def test_a_ping_is_every_primarys():
+    """The cluster is usable when all its primaries are."""
+    rounds, _ = steps(Ping(), [[None, None]])
+    assert [trip.node for trip in rounds[0].trips] == [LOW, HIGH]
+    with pytest.raises(RemoteError):
+        steps(Ping(), [[None, RemoteError("full")]])
+
+
+def test_together_each_has_a_result_of_its_own():
+    """A part that is refused doesn't spoil the others'; if all are refused as by a node that is away, it is away."""
+    both = Together([Fetch(b"a"), Fetch(b"b")])
+    results = both.parse([ErrorReply("MOVED 7 host:1"), 3, b"value", -1])
+    assert isinstance(results[0], RedirectionError)
+    assert results[1] == Fetched(b"value", -1)
+    down = ErrorReply("CLUSTERDOWN Hash slot not served")
+    with pytest.raises(RemoteUnavailable):
+        both.parse([down, down, down, down])

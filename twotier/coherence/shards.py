@@ -1,0 +1,250 @@
+"""The link to a cluster: a listener for each primary, and a subscriber that is live only while all of them are.
+
+A cluster's nodes don't pass on what they say of changed keys, so each primary is listened to (CLIENT TRACKING), and a
+lease is the earliest of theirs. Each proves what concerns its own slots: in place of the generation the link asks for a
+key in a slot that it serves. A primary that has lost its cluster, or that slot, refuses, which ends the lease.
+
+A primary that isn't listened to yet may change keys unheard. So the map of primaries is asked for, twice as often as
+leases are renewed, and bounds them like any other answer. Once a new primary is heard, everything is put in doubt.
+Slots that move take their keys along: the old owner deletes them, and says so.
+"""
+
+import logging
+import random
+import threading
+import time
+from typing import Final
+
+from twotier.clock import Clock
+from twotier.coherence.link import State
+from twotier.coherence.listener import Listener
+from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
+from twotier.options import Options
+from twotier.remote.cluster.members import Members
+from twotier.remote.cluster.slotmap import Node, SlotMap
+from twotier.remote.cluster.slots import slot_of, tag_of
+
+SETTLE: Final = 0.02
+"""Pause after a change before the map is looked at again (s): while slots are being moved, changes come in swarms."""
+
+_log = logging.getLogger("twotier")
+
+
+class _Ear:
+    """A subscriber's ear at one primary: a subscriber of that primary's listener."""
+
+    def __init__(self, shards: "_Shards", node: Node, generation_key: bytes, *, owns: bool) -> None:
+        self.channel: Final = shards.subscriber.channel
+        self.generation_key: Final = generation_key
+        self.owns: Final = owns
+        """Whether this primary has the generation; elsewhere any key of the node's is asked for."""
+        self.shards: Final = shards
+        self._node = node
+
+    def received(self, payloads: list[bytes]) -> None:
+        """Pass on what was changed."""
+        self.shards.received(payloads)
+
+    def confirmed(self) -> None:
+        """Pass on that from now on nothing is missed here."""
+        self.shards.confirmed()
+
+    def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
+        """Pass on the lease; the generation is here only if this primary has it."""
+        self.shards.renewed(self._node, lease_until, generation if self.owns else NOT_ASKED)
+
+    def lost(self, reason: str) -> None:
+        """Pass on that this primary can't be heard."""
+        self.shards.lost(self._node, reason)
+
+
+class _Shards:
+    """One subscriber, and its ears at all primaries."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.subscriber: Final = subscriber
+        self.ears: dict[Node, _Ear] = {}
+        self._lock = threading.RLock()  # a callback of the user's may run in here, and find a new primary
+        self._leases: dict[Node, int] = {}
+
+    def received(self, payloads: list[bytes]) -> None:
+        """Drop what was changed; one primary at a time, as a subscriber expects."""
+        with self._lock:
+            self.subscriber.received(payloads)
+
+    def confirmed(self) -> None:
+        """Put everything in doubt."""
+        with self._lock:
+            self.subscriber.confirmed()
+
+    def renewed(self, node: Node, lease_until: int, generation: bytes | NotAsked | None) -> None:
+        """Extend the lease as far as all primaries' reach."""
+        with self._lock:
+            if node not in self.ears:
+                return
+            self._leases[node] = lease_until
+            if len(self._leases) == len(self.ears):
+                self.subscriber.renewed(min(self._leases.values()), generation)
+
+    def lost(self, node: Node, reason: str) -> None:
+        """Put everything in doubt until all primaries are heard again: `node` can't be."""
+        with self._lock:
+            self._leases.pop(node, None)
+            self.subscriber.lost(reason)
+
+    def listen(self, ears: dict[Node, _Ear]) -> None:
+        """Have these ears from now on."""
+        with self._lock:
+            self.ears = ears
+            self._leases = {node: lease for node, lease in self._leases.items() if node in ears}
+
+
+class ShardedListener:
+    """Listens to every primary of a cluster, with the surface of `Listener`."""
+
+    def __init__(self, members: Members, clock: Clock, options: Options) -> None:
+        self._members = members
+        self._clock = clock
+        self._options = options
+        self._closing = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what belongs to one process."""
+        self._lock = threading.Lock()
+        self._shards: dict[Subscriber, _Shards] = {}
+        """Who is served; replaced, never changed."""
+        self._served: dict[Subscriber, _Shards] = {}
+        """Who has ears."""
+        self._listeners: dict[Node, Listener] = {}
+        """Only the thread changes it."""
+        self._mapped_at = 0
+        """Instant (ns) up to which those are known to be all the primaries."""
+        self._thread: threading.Thread | None = None
+        self._woken = threading.Event()
+
+    # Called by anyone
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """Serve `subscriber` from now on, and start listening if nobody did yet."""
+        with self._lock:
+            self._shards = {**self._shards, subscriber: _Shards(subscriber)}
+        self.ensure_started()
+        self._woken.set()
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """Serve `subscriber` no more."""
+        with self._lock:
+            self._shards = {each: shards for each, shards in self._shards.items() if each is not subscriber}
+        self._woken.set()
+
+    def state(self, subscriber: Subscriber) -> State:
+        """Return "live" while all primaries are heard, "sync" while not all are, "down" while none is."""
+        shards = self._shards.get(subscriber)
+        listeners = self._listeners
+        ears = {} if shards is None else shards.ears
+        states = {listeners[node].state(ear) if node in listeners else "down" for node, ear in ears.items()}
+        if not states - {"down"}:
+            return "down"
+        return "live" if states == {"live"} else "sync"
+
+    def ensure_started(self) -> None:
+        """Start the thread unless it runs; cheap if it does."""
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._closing or self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="twotier-shards", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads, or the interpreter is ending: there are no leases then
+                _log.warning("the cluster's link can't be started: %s", error)
+                return
+            self._thread = thread
+
+    def wake(self) -> None:
+        """Look at the cluster now: its primaries are others."""
+        self._woken.set()
+
+    def hurry(self) -> None:
+        """Try to connect now: a node is known to be usable."""
+        for listener in list(self._listeners.values()):
+            listener.hurry()
+        self._woken.set()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop listening for good; waits for the threads for up to `timeout` s."""
+        with self._lock:
+            self._closing = True
+            thread = self._thread
+        self._woken.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def after_fork(self) -> None:
+        """In a forked child: let go of the parent's connections."""
+        listeners = list(self._listeners.values())
+        self._begin()
+        for listener in listeners:
+            listener.after_fork()
+
+    # The thread
+
+    def _run(self) -> None:
+        pause = self._options.max_staleness / 5
+        while not self._closing:
+            self._woken.clear()
+            try:
+                asked_at = self._clock.now()
+                if self._members.survey():
+                    self._align(asked_at)
+            except Exception:  # noqa: BLE001 - whatever it is, the thread must go on
+                _log.exception("bringing the cluster's links in line failed; it will be tried again")
+            if self._woken.wait(pause):
+                time.sleep(SETTLE)
+        for node in list(self._listeners):
+            self._listeners.pop(node).close()
+
+    def _align(self, mapped_at: int) -> None:
+        """Have one listener for each primary, and one ear of each subscriber at it."""
+        slots = self._members.map
+        assert slots is not None  # noqa: S101 - a survey has just succeeded
+        for node in slots.primaries - self._listeners.keys():
+            connect = self._members.member(node).server.link_connection
+            self._listeners[node] = Listener(connect, self._clock, self._options, vouched_at=lambda _: self._mapped_at)
+        wanted = self._shards
+        before = {shards: shards.ears for shards in wanted.values()}
+        for shards in before:
+            shards.listen({node: self._ear(shards, node, slots) for node in slots.primaries})
+        self._mapped_at = mapped_at  # not earlier: from now on no lease holds without the new ones
+        self._move_ears(before)
+        for subscriber in self._served.keys() - wanted.keys():
+            for node, ear in self._served[subscriber].ears.items():
+                self._listeners[node].detach(ear)
+        self._served = wanted
+        for node in self._listeners.keys() - slots.primaries:
+            self._listeners.pop(node).close(0)
+
+    def _move_ears(self, before: dict[_Shards, dict[Node, _Ear]]) -> None:
+        """Take away the ears that nobody has any more, and put up those that are new."""
+        for shards, ears in before.items():
+            for node, ear in ears.items():
+                if shards.ears.get(node) is not ear:
+                    self._listeners[node].detach(ear)
+            for node, ear in shards.ears.items():
+                if ears.get(node) is not ear:
+                    self._listeners[node].attach(ear)
+
+    def _ear(self, shards: _Shards, node: Node, slots: SlotMap) -> _Ear:
+        """Return the ear at `node`: the one there is, if what it asks for is still served there."""
+        ear = shards.ears.get(node)
+        generation = shards.subscriber.generation_key
+        owns = slots.owners[slot_of(generation)] == node
+        if ear is not None and ear.owns == owns and slots.owners[slot_of(ear.generation_key)] == node:
+            return ear
+        if owns:
+            return _Ear(shards, node, generation, owns=True)
+        served = [slot for slot, owner in enumerate(slots.owners) if owner == node]
+        probe = shards.subscriber.channel + b"!" + tag_of(random.choice(served))  # noqa: S311 - any will do
+        return _Ear(shards, node, probe, owns=False)

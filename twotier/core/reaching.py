@@ -1,0 +1,29 @@
+"""How a deployment is reached: what runs commands on it, and what listens to it; for one server, or a cluster."""
+
+from twotier.clock import Clock
+from twotier.coherence.listener import Listener
+from twotier.coherence.listening import AnyListener
+from twotier.coherence.shards import ShardedListener
+from twotier.options import Options
+from twotier.remote.async_executor import AsyncExecutor
+from twotier.remote.breaker import Breaker
+from twotier.remote.cluster.topology import ClusterTopology
+from twotier.remote.connect import Topology
+from twotier.remote.edge import Edge
+from twotier.remote.executor import Executor
+from twotier.remote.executors import AnyAsyncExecutor, AnyExecutor
+
+
+def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[AnyExecutor, AnyAsyncExecutor]:
+    """Return what runs commands, for threads and for event loops. The nodes of a cluster have breakers of their own."""
+    if isinstance(topology, ClusterTopology):
+        return topology.executors()
+    edge = Edge(topology, options, breaker)
+    return Executor(edge), AsyncExecutor(edge)
+
+
+def listener(topology: Topology, clock: Clock, options: Options) -> AnyListener:
+    """Return what hears of writes; it isn't started yet."""
+    if isinstance(topology, ClusterTopology):
+        return ShardedListener(topology.members, clock, options)
+    return Listener(topology.link_connection, clock, options, vouched_at=topology.vouched_at)

@@ -1,0 +1,113 @@
+"""Run commands on a cluster, from threads and from event loops: each takes a route's rounds in its own way."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.options import Options
+from twotier.remote.cluster.members import Members
+from twotier.remote.cluster.route import Round, Route, Trip, route
+
+MOST_AT_ONCE: Final = 16
+"""Most trips that threads make for others at the same time; what is over goes one after the other."""
+
+
+class _Cluster:
+    """What both executors share."""
+
+    def __init__(self, members: Members, options: Options) -> None:
+        self._members = members
+        self._timeout = options.timeout
+
+    def _begin(self, command: Any) -> tuple[Route, float]:
+        deadline = time.monotonic() + self._timeout
+        if not self._members.known.done():
+            self._members.look()
+            if self._members.silent:  # as with an open breaker: callers don't wait for what has just failed
+                raise self._nobody()
+        return route(self._members, command, deadline), deadline
+
+    def _nobody(self) -> RemoteUnavailable:
+        return RemoteUnavailable(f"no node of the cluster has told who serves what within {self._timeout} s")
+
+    def _outcome(self, error: RemoteError) -> RemoteError:
+        """Return `error`; if a node doesn't answer, another may serve its slots by now."""
+        if isinstance(error, RemoteTimeout | RemoteUnavailable):
+            self._members.look()
+        return error
+
+
+class ClusterExecutor(_Cluster):
+    """The synchronous executor; threads share it."""
+
+    def __init__(self, members: Members, options: Options) -> None:
+        super().__init__(members, options)
+        self._others: ThreadPoolExecutor | None = None
+
+    def run(self, command: Any, *, probing: bool = False) -> Any:
+        """Run `command` and return its result; as `Executor.run`."""
+        rounds, deadline = self._begin(command)
+        try:
+            self._members.known.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise self._nobody() from None
+        try:
+            step = next(rounds)
+            while True:
+                step = rounds.send(self._make(step, probing=probing))
+        except StopIteration as done:
+            return done.value
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._others is not None:
+            self._others.shutdown(wait=False)
+
+    def _make(self, step: Round, *, probing: bool) -> list[Any]:
+        """Make the trips, the first on this thread."""
+        if step.pause:
+            time.sleep(step.pause)
+        first, *others = step.trips
+        if not others:
+            return [self._trip(first, probing)]
+        if self._others is None:
+            self._others = ThreadPoolExecutor(MOST_AT_ONCE, "twotier-cluster")
+        under_way = [self._others.submit(self._trip, trip, probing) for trip in others]
+        return [self._trip(first, probing), *(future.result() for future in under_way)]
+
+    def _trip(self, trip: Trip, probing: bool) -> Any:
+        try:
+            return self._members.member(trip.node).executor.run(trip.command, probing=probing)
+        except RemoteError as error:
+            return self._outcome(error)
+
+
+class AsyncClusterExecutor(_Cluster):
+    """The asynchronous executor; tasks of any loops share it."""
+
+    async def run(self, command: Any, *, probing: bool = False) -> Any:
+        """Run `command` and return its result; as `AsyncExecutor.run`."""
+        rounds, deadline = self._begin(command)
+        if not self._members.known.done():
+            known = asyncio.shield(asyncio.wrap_future(self._members.known))
+            try:
+                await asyncio.wait_for(known, max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise self._nobody() from None
+        try:
+            step = next(rounds)
+            while True:
+                if step.pause:
+                    await asyncio.sleep(step.pause)
+                answers = await asyncio.gather(*(self._trip(trip, probing) for trip in step.trips))
+                step = rounds.send(answers)
+        except StopIteration as done:
+            return done.value
+
+    async def _trip(self, trip: Trip, probing: bool) -> Any:
+        try:
+            return await self._members.member(trip.node).async_executor.run(trip.command, probing=probing)
+        except RemoteError as error:
+            return self._outcome(error)

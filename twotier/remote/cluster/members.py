@@ -1,0 +1,220 @@
+"""A cluster's nodes as this process knows them: the map of slots, and a pool and a circuit breaker for each node.
+
+A thread keeps the map, which lives only while there is something to find out: at the start, when a node has sent us on,
+when one doesn't answer. It asks one node after the other until one tells, and probes those whose breaker is open. A
+node that serves no slot any more is let go.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Final
+
+from twotier.clock import SystemClock
+from twotier.errors import RemoteError, RemoteUnavailable
+from twotier.options import Options
+from twotier.remote.async_executor import AsyncExecutor
+from twotier.remote.breaker import Breaker
+from twotier.remote.cluster.slotmap import AskSlots, Node, SlotMap
+from twotier.remote.commands import Ping
+from twotier.remote.edge import Edge
+from twotier.remote.executor import Executor
+from twotier.remote.topology import SingleServer
+
+FIRST_PAUSE: Final = 0.02
+LONGEST_PAUSE: Final = 0.5
+"""Seconds between two looks while something is wrong; doubled from the first to the longest, cut by up to half."""
+
+_log = logging.getLogger("twotier")
+
+
+class Member:
+    """One node: its connections, its breaker, and what runs commands on it."""
+
+    def __init__(self, node: Node, server: SingleServer, options: Options, on_open: Callable[[], None]) -> None:
+        self.node = node
+        self.server = server
+        self.breaker = Breaker(options.clock or SystemClock())
+        self.breaker.on_open = on_open
+        edge = Edge(server, options, self.breaker)
+        self.executor = Executor(edge)
+        self.async_executor = AsyncExecutor(edge)
+
+
+class Members:
+    """The nodes and the map. Threads and event loops share it.
+
+    `make` returns the server at a node, unconnected; `seeds` are the nodes that the user has named.
+    """
+
+    def __init__(self, seeds: Iterable[Node], make: Callable[[Node], SingleServer], options: Options) -> None:
+        self._seeds = tuple(seeds)
+        self._make = make
+        self._options = options
+        self._closed = False
+        self._concerned: list[Callable[[], None]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what belongs to one process."""
+        self._lock = threading.RLock()
+        self._map: SlotMap | None = None
+        self._owners: list[Node | None] = []
+        self._members: dict[Node, Member] = {}
+        self._thread: threading.Thread | None = None
+        self._woken = threading.Event()
+        self._asked_for = 0
+        """How often somebody wanted a look."""
+        self.known: Future[None] = Future()
+        """Done once there is a map."""
+        self.silent = False
+        """Whether the last look found nobody who would tell."""
+
+    # The map
+
+    @property
+    def map(self) -> SlotMap | None:
+        """The map as a node last told it; None before the first."""
+        return self._map
+
+    def owner(self, slot: int) -> Node | None:
+        """Return the primary of `slot`; None where there is none."""
+        return self._owners[slot] if self._owners else None
+
+    def primaries(self) -> list[Node]:
+        """Return the primaries that serve a slot; none before the first map."""
+        return sorted(self._map.primaries) if self._map is not None else []
+
+    def moved(self, slot: int, node: Node) -> None:
+        """Note that `node` serves `slot`, as another node has said, and have the whole map looked at."""
+        with self._lock:
+            if self._owners:
+                self._owners[slot] = node
+        self.look()
+
+    def on_change(self, concerned: Callable[[], None]) -> None:
+        """Call `concerned` whenever a look has found other primaries."""
+        self._concerned.append(concerned)
+
+    # The nodes
+
+    def member(self, node: Node) -> Member:
+        """Return what reaches `node`."""
+        member = self._members.get(node)
+        if member is None:
+            with self._lock:
+                member = self._members.get(node)
+                if member is None:
+                    if self._closed:
+                        raise RemoteUnavailable("the connections to the cluster are closed")
+                    member = Member(node, self._make(node), self._options, self.look)
+                    self._members[node] = member
+        return member
+
+    def after_fork(self) -> None:
+        """In a forked child: let go of the parent's connections, and begin anew."""
+        inherited = list(self._members.values())
+        self._begin()
+        for member in inherited:
+            member.server.after_fork()
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            self._closed = True
+            members = list(self._members.values())
+            thread = self._thread
+            if not self.known.done():
+                self.known.set_exception(RemoteUnavailable("the connections to the cluster are closed"))
+        self._woken.set()
+        for member in members:
+            member.server.close()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(2 * self._options.timeout)
+
+    # The looks
+
+    def look(self) -> None:
+        """Have the map looked at soon."""
+        with self._lock:
+            self._asked_for += 1
+            if self._closed:
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="twotier-cluster", daemon=True)
+                self._thread.start()
+            self._woken.set()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._closed:
+            self._woken.clear()
+            asked_for = self._asked_for
+            try:
+                well = self.survey() and self._probe()
+            except Exception:  # noqa: BLE001 - logged whole; without the map the cluster would be lost for good
+                _log.exception("looking at the cluster failed; it will be tried again")
+                well = False
+            if well:
+                pause = FIRST_PAUSE
+                with self._lock:
+                    if self._asked_for == asked_for:
+                        self._thread = None
+                        return
+            # Also after a look that went well: redirections come by the hundred while slots are being moved.
+            time.sleep(FIRST_PAUSE)
+            self._woken.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def survey(self) -> bool:
+        """Ask one node after the other for the map, those that should answer first; tell whether one did."""
+        known = list(self._members)
+        random.shuffle(known)
+        known.sort(key=lambda node: self._members[node].breaker.state != "closed")
+        for node in dict.fromkeys([*known, *self._seeds]):
+            if self._closed:
+                return False
+            try:
+                told: SlotMap = self.member(node).executor.run(AskSlots(node), probing=True)
+            except RemoteError:
+                continue
+            if told.primaries:
+                self._take(told)
+                self.silent = False
+                return True
+        self.silent = True
+        return False
+
+    def _take(self, told: SlotMap) -> None:
+        before = self._map
+        if before is None or before.primaries != told.primaries:
+            for concerned in self._concerned:  # before anything is read from a new one
+                concerned()
+        with self._lock:
+            self._map, self._owners = told, list(told.owners)
+            gone = [node for node in self._members if node not in told.primaries and node not in self._replicas(told)]
+            dropped = [self._members.pop(node) for node in gone]
+            if not self.known.done():
+                self.known.set_result(None)
+        for member in dropped:
+            member.server.close()
+
+    def _replicas(self, told: SlotMap) -> set[Node]:
+        return {replica for replicas in told.replicas.values() for replica in replicas}
+
+    def _probe(self) -> bool:
+        """Try the nodes whose breaker is open; tell whether all are closed now."""
+        well = True
+        for member in list(self._members.values()):
+            if member.breaker.begin_probe():
+                try:
+                    member.executor.run(Ping(), probing=True)
+                except RemoteError:
+                    member.breaker.probe_failed()
+                else:
+                    member.breaker.close()
+            well = well and member.breaker.state == "closed"
+        return well

@@ -1,0 +1,192 @@
+"""How a command is split by slot: parts that each concern one, and how their results make the whole's.
+
+A cluster runs a transaction, and a command of several keys, in one slot only. So what spans slots isn't atomic: each
+key is read or written by a part of its own, together with the lease that its write ends, which shares its slot.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+from twotier.remote.cluster.slots import slot_of
+from twotier.remote.commands import (
+    Expire,
+    Fetch,
+    FetchMany,
+    Generation,
+    Increment,
+    Put,
+    PutMany,
+    Remove,
+    SetGeneration,
+    TimeLeft,
+)
+from twotier.remote.conditional import OnOneKey
+from twotier.remote.fenced import Fenced
+from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
+from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases
+from twotier.remote.looking import Add, ExpireLooking
+from twotier.remote.replicas import Acknowledged, Replicated
+from twotier.remote.tagging import MakeVersions, ProlongVersions, ReadVersions
+from twotier.remote.withdraw import Withdraw
+
+
+class Part(NamedTuple):
+    """A command that one node can run: all its names are in `slot`."""
+
+    slot: int
+    command: Any
+
+
+class Plan(NamedTuple):
+    """The parts of a command, and what makes its result of theirs."""
+
+    parts: list[Part]
+    join: Callable[[list[Any]], Any]
+
+
+@singledispatch
+def plan(command: object) -> Plan:
+    """Return how `command` is split."""
+    raise NotImplementedError(f"{type(command).__name__} can't be split by slot")
+
+
+@plan.register
+def _fetch_many(command: FetchMany) -> Plan:
+    return Plan([Part(slot_of(key), Fetch(key)) for key in command.keys], list)
+
+
+@plan.register
+def _put_many(command: PutMany) -> Plan:
+    parts = [
+        Part(slot_of(key), Put(key, data, life, absent=False, publication=None, voids=lease))
+        for (key, data, life), lease in zip(command.items, _one_each(command.voids, len(command.items)), strict=True)
+    ]
+    return Plan(parts, _nothing)
+
+
+@plan.register
+def _remove(command: Remove) -> Plan:
+    parts = [
+        Part(slot_of(key), Remove((key,), publication=None, voids=lease))
+        for key, lease in zip(command.keys, _one_each(command.voids, len(command.keys)), strict=True)
+    ]
+    return Plan(parts, sum)
+
+
+@plan.register(Fetch)
+@plan.register(Put)
+@plan.register(Expire)
+@plan.register(Increment)
+@plan.register(TimeLeft)
+@plan.register(Generation)
+@plan.register(SetGeneration)
+@plan.register(Add)
+@plan.register(ExpireLooking)
+def _single(command: Any) -> Plan:
+    return Plan([Part(slot_of(command.key), command)], _first)
+
+
+@plan.register(OnOneKey)
+def _on_one_key(command: OnOneKey[Any]) -> Plan:
+    return Plan([Part(slot_of(command.watched), command)], _first)
+
+
+@plan.register(Fenced)
+def _fenced(command: Fenced[Any]) -> Plan:
+    """Split the write alone: the generation is elsewhere, and looked at afterwards."""
+    return plan(command.write)
+
+
+@plan.register(Replicated)
+def _replicated(command: Replicated[Any]) -> Plan:
+    """Have each part wait for the replicas of its node; the whole has as many as the part that has the fewest."""
+    parts, join = plan(command.write)
+    waiting = [Part(slot, Replicated(part, command.wanted, command.patience)) for slot, part in parts]
+
+    def joined(results: list[Acknowledged[Any]]) -> Acknowledged[Any]:
+        return Acknowledged(join([each.result for each in results]), min(each.replicas for each in results))
+
+    return Plan(waiting, joined)
+
+
+@plan.register
+def _put_held(command: PutHeld) -> Plan:
+    """Split as `_fenced` does."""
+    parts = [
+        Part(slot_of(lease), PutHeld((lease,), command.token, (item,), None, None))
+        for lease, item in zip(command.leases, command.items, strict=True)
+    ]
+    return Plan(parts, lambda results: [written for done in results for written in done.result])
+
+
+@plan.register
+def _take_leases(command: TakeLeases) -> Plan:
+    token, life = command.token, command.ttl_ms
+    return Plan([Part(slot_of(place[0]), TakeLeases((place,), token, life)) for place in command.places], _all)
+
+
+@plan.register
+def _settle_leases(command: SettleLeases) -> Plan:
+    """Split by lease: one that ended in between is known to have, and leaves the others be."""
+    parts = [
+        Part(slot_of(lease), SettleLeases((lease,), command.token, (put,), None))
+        for lease, put in zip(command.leases, command.puts, strict=True)
+    ]
+    return Plan(parts, lambda results: [held == [True] for held in results])
+
+
+@plan.register
+def _put_absence(command: PutAbsence) -> Plan:
+    return Plan([Part(slot_of(command.lease), command)], _first)
+
+
+@plan.register
+def _take_over(command: TakeOver) -> Plan:
+    token, life = command.token, command.ttl_ms
+    return Plan([Part(slot_of(lease), TakeOver((lease,), token, life)) for lease in command.leases], _nothing)
+
+
+@plan.register
+def _release_held(command: ReleaseHeld) -> Plan:
+    return Plan([Part(slot_of(lease), ReleaseHeld((lease,), command.token)) for lease in command.leases], any)
+
+
+@plan.register
+def _read_versions(command: ReadVersions) -> Plan:
+    return Plan([Part(slot_of(key), ReadVersions((key,))) for key in command.keys], _all)
+
+
+@plan.register
+def _make_versions(command: MakeVersions) -> Plan:
+    parts = [
+        Part(slot_of(key), MakeVersions((key,), (candidate,), command.ttl_ms))
+        for key, candidate in zip(command.keys, command.candidates, strict=True)
+    ]
+    return Plan(parts, _all)
+
+
+@plan.register
+def _prolong_versions(command: ProlongVersions) -> Plan:
+    return Plan([Part(slot_of(key), ProlongVersions((key,), command.ttl_ms)) for key in command.keys], _nothing)
+
+
+@plan.register
+def _withdraw(command: Withdraw) -> Plan:
+    return Plan([Part(slot_of(key), Withdraw((key,), None)) for key in command.keys], _nothing)
+
+
+def _one_each(voids: Sequence[bytes], count: int) -> list[Sequence[bytes]]:
+    return [(lease,) for lease in voids] if voids else [()] * count
+
+
+def _first(results: list[Any]) -> Any:
+    return results[0]
+
+
+def _all(results: list[list[Any]]) -> list[Any]:
+    return [each for result in results for each in result]
+
+
+def _nothing(_results: list[Any]) -> None:
+    return None

@@ -1,0 +1,70 @@
+"""The map of a cluster: which primary serves each slot, as one node tells it."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from twotier.remote.cluster.slots import SLOTS
+from twotier.remote.refusals import OutOfStepError, check
+
+
+class Node(NamedTuple):
+    """Where a node of the cluster is reached."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlotMap:
+    """Who serves what, at one moment. A slot that nobody serves has None."""
+
+    owners: tuple[Node | None, ...]
+    """The primary of each slot."""
+    replicas: dict[Node, tuple[Node, ...]]
+    """The replicas of each primary that serves a slot."""
+
+    @property
+    def primaries(self) -> frozenset[Node]:
+        """The primaries that serve at least one slot."""
+        return frozenset(self.replicas)
+
+    def a_slot_of(self, node: Node) -> int | None:
+        """Return the lowest slot that `node` serves; None if there is none."""
+        return next((slot for slot, owner in enumerate(self.owners) if owner == node), None)
+
+
+@dataclass(frozen=True, slots=True)
+class AskSlots:
+    """Ask a node for the map; `asked` is that node, which leaves out its own address where it doesn't know it."""
+
+    asked: Node
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """CLUSTER SLOTS."""
+        return b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"
+
+    def parse(self, replies: list[Any]) -> SlotMap:
+        """Return the map."""
+        owners: list[Node | None] = [None] * SLOTS
+        replicas: dict[Node, tuple[Node, ...]] = {}
+        ranges = check(replies[0])
+        try:
+            for first, last, *members in ranges:
+                primary, *others = (self._node(member) for member in members)
+                owners[first : last + 1] = [primary] * (last + 1 - first)
+                replicas[primary] = tuple(others)
+        except (TypeError, ValueError, LookupError):
+            raise OutOfStepError("CLUSTER SLOTS") from None
+        if len(owners) != SLOTS:
+            raise OutOfStepError("CLUSTER SLOTS")
+        return SlotMap(tuple(owners), replicas)
+
+    def _node(self, member: list[Any]) -> Node:
+        host, port = member[0], member[1]
+        known = host.decode() if host not in (None, b"", b"?") else self.asked.host
+        return Node(known, int(port) or self.asked.port)

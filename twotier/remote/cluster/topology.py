@@ -1,0 +1,105 @@
+"""A cluster as a deployment: `redis+cluster://h1:p,h2:p`, `rediss+cluster://` (TLS), or a ready `redis.RedisCluster`.
+
+The nodes that are named only tell about the others; all are reached with the same credentials and TLS settings.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, Final
+
+import redis
+from redis.connection import Connection, SSLConnection
+
+from twotier.errors import ConfigurationError
+from twotier.options import Options
+from twotier.remote.address import Address, access, address_of_url, lent_by, tcp_label
+from twotier.remote.cluster.executors import AsyncClusterExecutor, ClusterExecutor
+from twotier.remote.cluster.members import Members
+from twotier.remote.cluster.slotmap import Node
+from twotier.remote.masking import masked
+from twotier.remote.topology import SingleServer
+
+DEFAULT_PORT: Final = 6379
+
+
+class ClusterTopology:
+    """A deployment of many nodes: `seeds` are those named, `address` how the first of them is reached."""
+
+    slotted = True
+
+    def __init__(self, seeds: list[Node], address: Address, options: Options) -> None:
+        self._address = address
+        self._options = options
+        self.label = f"the cluster of {', '.join(map(str, seeds))}"
+        self.identity: Hashable = ("cluster", tuple(sorted(seeds)), address.identity, options.protocol)
+        self.members = Members(seeds, self._server, options)
+        self._executor: ClusterExecutor | None = None
+
+    def executors(self) -> tuple[ClusterExecutor, AsyncClusterExecutor]:
+        """Return what runs commands in this process, for threads and for event loops."""
+        self._executor = ClusterExecutor(self.members, self._options)
+        return self._executor, AsyncClusterExecutor(self.members, self._options)
+
+    def suited(self, options: Options) -> Options:
+        """Return `options` with tracking in place of pub/sub: between nodes messages may be lost, unheard."""
+        return replace(options, coherence="tracking") if options.coherence == "pubsub" else options
+
+    def replica_pool(self) -> None:
+        """Return None: reads go to primaries alone."""
+
+    def on_change(self, concerned: Callable[[], None]) -> None:
+        """Call `concerned` whenever a look at the cluster has found other primaries."""
+        self.members.on_change(concerned)
+
+    def after_fork(self) -> None:
+        """Let go of the parent's connections; the next ones are this process's own."""
+        self.members.after_fork()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.members.close()
+        if self._executor is not None:
+            self._executor.close()
+
+    def __repr__(self) -> str:
+        return f"ClusterTopology({self.label!r})"
+
+    def _server(self, node: Node) -> SingleServer:
+        return SingleServer(self._address.at(node.host, node.port), self._options)
+
+
+def cluster_from_url(url: str, options: Options) -> ClusterTopology:
+    """Return the cluster that a redis+cluster:// or rediss+cluster:// URL names.
+
+    >>> cluster_from_url("redis+cluster://localhost:7000,localhost:7001", Options()).label
+    'the cluster of localhost:7000, localhost:7001'
+    """
+    scheme, _, rest = url.partition("://")
+    place, mark, after = _cut(rest)
+    user, at, hosts = place.rpartition("@")
+    addresses = [
+        address_of_url(f"{scheme.removesuffix('+cluster')}://{user}{at}{host}{mark}{after}", options)
+        for host in hosts.split(",")
+    ]
+    if any(address.arguments["db"] for address in addresses):
+        raise ConfigurationError(f"a cluster has database 0 only, got {masked(url)!r}")
+    seeds = [Node(address.arguments["host"], address.arguments["port"]) for address in addresses]
+    return ClusterTopology(seeds, addresses[0], options)
+
+
+def cluster_from_client(client: redis.RedisCluster, options: Options) -> ClusterTopology:
+    """Return the cluster that `client` is set up for; its own connections aren't touched."""
+    given: dict[str, Any] = client.nodes_manager.connection_kwargs
+    kind = SSLConnection if given.get("ssl") else Connection
+    seeds = [Node(node.host, node.port) for node in client.nodes_manager.startup_nodes.values()]
+    lent = lent_by(given) | {"host": seeds[0].host, "port": seeds[0].port, "db": 0}
+    address = Address(kind, access(kind, lent, options), tcp_label(kind, lent))
+    return ClusterTopology(seeds, address, options)
+
+
+def _cut(rest: str) -> tuple[str, str, str]:
+    """Split what follows the scheme where the hosts end."""
+    start = rest.rfind("@") + 1
+    ends = [at for mark in "/?#" if (at := rest.find(mark, start)) >= 0]
+    end = min(ends, default=len(rest))
+    return rest[:end], rest[end : end + 1], rest[end + 1 :]

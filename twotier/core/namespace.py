@@ -274,9 +274,9 @@ class TwoTierNamespace(Namespace):
     def _primary_changed(self) -> None:
         """Put everything in doubt before anything is read from the new primary, and have it used at once."""
         if self._linked:
-            self.store.lose()
+            self.lose()
         else:
-            self.store.bump_epoch()
+            self.bump_epoch()
         if self._listener is not None:
             self._listener.wake()
         self.recovery.hurry()

@@ -192,6 +192,25 @@ def test_loads_within_loads_find_threads(plain):
     assert deep(40) == "bottom"
 
 
+def test_loads_that_queue_keep_no_thread_from_the_load_that_they_queue_for():
+    """A loader with the only place finds a thread for what it loads, though others wait for that place on threads."""
+    with Cache(max_concurrent_loads=1) as cache:
+        source = Source(free=False)
+
+        def loader():
+            source()
+            return cache.get_or_set("inner", lambda: "loaded", hard_timeout=20)
+
+        outer, results = on_thread(cache.get_or_set, "outer", loader)
+        assert source.began.wait(30)
+        queued, waited = on_thread(cache.get_or_set, "queued", lambda: "in turn", hard_timeout=60)
+        wait_for(lambda: cache._namespace.background._threads == 1, "it waits on a thread")
+        source.go.set()
+        outer.join(30)
+        queued.join(30)
+        assert (results, waited) == (["loaded"], ["in turn"])
+
+
 def test_failing_loader_is_covered_by_the_stale_copy(lapse, caplog):
     """With stale_on_error callers get what there was, counted and logged; for a second the loader is let alone."""
     cache, pass_time = lapse(stale_on_error=True)

@@ -1,8 +1,8 @@
 """The threads on which a namespace runs flows in the background, for synchronous callers.
 
 Daemon threads, made when they are needed, at most `limit` of them, and gone after `IDLE` seconds without work. What is
-over the limit queues; only what a task asks for itself gets a thread beyond it, as the task may wait for that, on
-a thread that would otherwise never come free. A closed pool finishes what it was given and takes no more. A forked
+over the limit queues; only what a task or a loader asks for itself gets a thread beyond it, as it may wait for that
+while those that have the threads wait for it. A closed pool finishes what it was given and takes no more. A forked
 child has none of the threads, and makes a pool of its own.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
+from twotier.core.singleflight import inside_loader
 from twotier.errors import TwoTierError
 
 R = TypeVar("R")
@@ -46,7 +47,7 @@ class Background:
         """Run `task` in a copy of the caller's context; return the future of its result."""
         future: Future[R] = Future()
         context = contextvars.copy_context()
-        beyond = context.get(_on_a_thread_of_ours, False)
+        beyond = context.get(_on_a_thread_of_ours, False) or inside_loader()
         with self._lock:
             if self._closed:
                 raise TwoTierError("the cache is closed; make a new one")

@@ -309,7 +309,11 @@ class Cache(Front):
         return self._namespace.health()
 
     def close(self) -> None:
-        """Give back connections and threads, and stop an embedded server; using the cache afterwards is an error."""
+        """Give back connections and threads, and stop an embedded server; using the cache afterwards is an error.
+
+        A cache with a remote tier listens until it is closed or the process ends, also when nobody refers to it any
+        more: make one and share it, or use it in a `with`.
+        """
         self._namespace.close()
 
     def __enter__(self) -> Self:

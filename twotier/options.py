@@ -3,7 +3,7 @@
 import enum
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Protocol
 
@@ -273,7 +273,8 @@ class Options(LoadPolicy):
             "reply doesn't end the lease",
         )  # fmt: skip
         expect(
-            all(isinstance(kind, type) for kind in self.allow), "allow", self.allow, "a sequence of types",
+            isinstance(self.allow, Collection) and all(isinstance(kind, type) for kind in self.allow),
+            "allow", self.allow, "a sequence of types",
         )  # fmt: skip
         expect(bool(self.secret) or self.secret is None, "secret", "an empty value", "None, a key, or several keys")
         self._check_access()

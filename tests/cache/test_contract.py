@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from waiting import wait_for
 
-from twotier import Cache, Options, SerializationError, TwoTierError
+from twotier import Cache, ConfigurationError, Options, SerializationError, TwoTierError
 
 VALUES = [
     None, True, False, 0, 1, -1, 2**63 - 1, -(2**63), 2**63, 10**40, 0.0, 1.5, math.inf, "", "text", "\ud800",
@@ -247,19 +247,19 @@ def test_a_lone_str_is_not_keys(cache):
         cache.get_many(b"key")
 
 
-@pytest.mark.parametrize("given", [None, 5])
-def test_what_is_no_iterable_is_not_keys(cache, given):
+@pytest.mark.parametrize("wrong", [None, 5])
+def test_what_is_no_iterable_is_not_keys(cache, wrong):
     """The error names the argument and what was given."""
     for call in (cache.get_many, cache.delete_many, cache.invalidate_many):
-        with pytest.raises(TypeError, match=f"keys must be an iterable of str, got {type(given).__name__}: {given}"):
-            call(given)
+        with pytest.raises(TypeError, match=f"keys must be an iterable of str, got {type(wrong).__name__}: {wrong}"):
+            call(wrong)
 
 
-@pytest.mark.parametrize("given", [None, [("key", 1)], "key"])
-def test_what_is_no_mapping_is_not_values(cache, given):
+@pytest.mark.parametrize("wrong", [None, [("key", 1)], "key"])
+def test_what_is_no_mapping_is_not_values(cache, wrong):
     """`set_many` takes a mapping; the error names the argument and what was given."""
-    with pytest.raises(TypeError, match=f"values must be a mapping of str to values, got {type(given).__name__}"):
-        cache.set_many(given)
+    with pytest.raises(TypeError, match=f"values must be a mapping of str to values, got {type(wrong).__name__}"):
+        cache.set_many(wrong)
 
 
 @pytest.mark.parametrize("key", ["a b\n", "é", "\ud800", "a:b", "x" * 10_000])
@@ -402,3 +402,10 @@ def test_options_are_an_options():
     """A dict of fields in the place of options is refused, and not looked at later."""
     with pytest.raises(TypeError, match=r"options must be an Options, got dict: \{'ttl': 1\}"):
         Cache(None, {"ttl": 1})
+
+
+@pytest.mark.parametrize("wrong", [5, [5], iter([int])])
+def test_allow_is_a_sequence_of_types(wrong):
+    """What is none is named; what can be gone through only once would allow nothing the second time."""
+    with pytest.raises(ConfigurationError, match="allow must be a sequence of types"):
+        Options(allow=wrong)

@@ -138,6 +138,8 @@ def test_template_and_other_arguments(local):
         ({"ignore": ["id"]}, ValueError, "ignore names 'id', which is no parameter of"),
         ({"ignore": ["user_id"], "key": "a"}, TypeError, "ignore goes with keys made of all arguments"),
         ({"tags": "users"}, TypeError, "tags must be several str, as ('users',), got one"),
+        ({"tags": 5}, TypeError, "tags must be an iterable of str, got int: 5"),
+        ({"ignore": None}, TypeError, "ignore must be an iterable of str, got NoneType: None"),
         ({"tags": ["user:{id}"]}, ValueError, "tag 'user:{id}' names 'id', which is no parameter"),
         ({"tags": ["x" * 256]}, ValueError, "a tag must be at most 255 bytes"),
         ({"soft_timeout": 0}, ValueError, "soft_timeout must be None or seconds >= 0.001"),

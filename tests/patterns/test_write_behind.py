@@ -46,6 +46,8 @@ def test_a_write_is_in_the_cache_at_once_and_at_the_source_after(cache, source, 
     writes.set_many({"key": [2], "number": 7, "none": None, "gone": "soon"})
     assert writes.delete("gone") is True
     assert writes.delete("gone") is False
+    with pytest.raises(TypeError, match="letters must be an iterable of DeadLetter, got str: 'k'"):
+        writes.discard_dead_letters("key")
     assert writes.delete_many(["nothing", "none"]) == 1
     assert cache.get_many(["key", "number", "none", "gone"]) == {"key": [2], "number": 7}
     assert source.rows == {}

@@ -46,6 +46,8 @@ class Asked:
             given = getattr(self, name)
             if isinstance(given, str):
                 raise TypeError(f"{name} must be several str, as ({given!r},), got one: {given!r}")
+            if not isinstance(given, Iterable):
+                raise TypeError(f"{name} must be an iterable of str, got {type(given).__name__}: {given!r:.100}")
             object.__setattr__(self, name, tuple(given))  # may be asked for again
         if self.key is not None and self.ignore:
             raise TypeError("ignore goes with keys made of all arguments: a template, key=, names those that count")

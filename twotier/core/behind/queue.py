@@ -111,7 +111,7 @@ class WriteQueue(Writes):
     def discard_dead_letters(self, letters: Iterable[DeadLetter]) -> Flow[int]:
         """Remove dead letters; return how many were there."""
         self._open()
-        ids = [letter.id.encode() for letter in letters]
+        ids = [_checked_letter(letter).id.encode() for letter in letters]
         removed = 0
         for start in range(0, len(ids), CHUNK):
             removed += yield Discard(self._entries.dead, ids[start : start + CHUNK])
@@ -204,3 +204,9 @@ def _order(entry_id: bytes) -> tuple[int, int]:
     """Return an entry's id as what it is ordered by."""
     time, _, number = entry_id.partition(b"-")
     return int(time), int(number)
+
+
+def _checked_letter(letter: DeadLetter) -> DeadLetter:
+    if not isinstance(letter, DeadLetter):
+        raise TypeError(f"letters must be an iterable of DeadLetter, got {type(letter).__name__}: {letter!r:.100}")
+    return letter

@@ -63,7 +63,7 @@ class Cache(Front):
         Raises ConfigurationError at once for a URL that can't work (unknown scheme, bad port, no service name), with
         its secrets masked; with `connect="eager"` RemoteUnavailable for one that leads nowhere.
 
-        >>> with Cache.from_url("embedded://", connect="eager") as cache:
+        >>> with Cache.from_url("embedded://", ttl=60) as cache:
         ...     cache.set("answer", 42)
         ...     cache.get("answer")
         42

@@ -4,7 +4,7 @@ import logging
 import time
 
 import pytest
-from waiting import live, wait_for
+from waiting import PATIENT, live, wait_for
 
 from twotier import Cache, ConfigurationError, RemoteUnavailable
 from twotier.remote.embedded import _free_port
@@ -53,7 +53,7 @@ def test_lazy_starts_without_the_server(own_server, namespace):
         wait_for(lambda: live(cache) and cache.health().breaker == "closed", "the server is in use")
         wait_for(lambda: not cache.health().journal, "the journal is empty")
         cache.set("key", 3)
-    with Cache.from_url(own_server.tcp_url, namespace=namespace, connect="eager") as cache:
+    with Cache.from_url(own_server.tcp_url, namespace=namespace, connect="eager", **PATIENT) as cache:
         assert cache.get("key") == 3
 
 
@@ -86,7 +86,7 @@ def test_eager_local_only_and_embedded(namespace):
     """There is nothing to wait for without a server; an embedded one is there at once."""
     with Cache(connect="eager") as cache:
         assert cache.health().link == "local"
-    with Cache.from_url("embedded://", namespace=namespace, connect="eager") as cache:
+    with Cache.from_url("embedded://", namespace=namespace, connect="eager", **PATIENT) as cache:
         cache.set("key", 1)
 
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 from deployment import SERVICE, Deployment
 from project import ROOT
-from waiting import live, wait_for
+from waiting import PATIENT, live, wait_for
 
 from twotier import Cache, ConfigurationError, RemoteUnavailable
 from twotier.remote.embedded import _free_port
@@ -67,7 +67,7 @@ def test_what_a_url_says():
 
 def test_link_and_data_path_share_a_primary(deployment, make):
     """Caches of one deployment share its watch, and hear of each other's writes."""
-    one, other = make(), make(connect="eager")
+    one, other = make(**PATIENT), make(connect="eager", **PATIENT)
     assert one._namespace.topology._watch is other._namespace.topology._watch
     other.set("key", 1)
     assert one.get("key") == 1
@@ -92,7 +92,8 @@ def test_nothing_is_left_of_closed_caches(make):
 def test_every_way_of_coherence(deployment, namespace, coherence):
     """Whatever the way of coherence, and in RESP2, the primary is found and used."""
     protocol = 3 if coherence == "tracking" else 2
-    with Cache(deployment.url, namespace=namespace, coherence=coherence, protocol=protocol, connect="eager") as cache:
+    settings = {"coherence": coherence, "protocol": protocol, "connect": "eager", **PATIENT}
+    with Cache(deployment.url, namespace=namespace, **settings) as cache:
         cache.set("key", 1)
         if coherence != "none":
             wait_for(lambda: live(cache), "the link is live")
@@ -164,7 +165,7 @@ def test_sentinels_with_passwords(namespace):
     user = f"user eve on >{SECRET} ~* &* +@all\n"
     with Deployment(replicas=0, sentinels=1, sentinel_settings=user) as deployment:
         url = deployment.url.replace("//", "//app:app@")
-        settings = {"namespace": namespace, "connect": "eager"}
+        settings = {"namespace": namespace, "connect": "eager", **PATIENT}
         with Cache(f"{url}?sentinel_username=eve&sentinel_password={SECRET}", **settings) as cache:
             wait_for(lambda: live(cache), "the link is live")
         with Cache(url, sentinel_username="eve", sentinel_password=SECRET, **settings):
@@ -180,7 +181,7 @@ def test_least_permissions_on_sentinels(namespace):
     (rules,) = re.findall(r"^user cache on >CHANGE-ME (.*)$", page, flags=re.MULTILINE)
     with Deployment(replicas=1, sentinels=1, sentinel_settings=f"user eve on >{SECRET} {rules}\n") as deployment:
         settings = {"sentinel_username": "eve", "sentinel_password": SECRET, "replica_fallback": True}
-        with Cache(deployment.url, namespace=namespace, connect="eager", **settings) as cache:
+        with Cache(deployment.url, namespace=namespace, connect="eager", **PATIENT, **settings) as cache:
             wait_for(lambda: live(cache), "the link is live")
             watch = cache._namespace.topology._watch
             wait_for(lambda: watch.replicas, "the replicas are known")

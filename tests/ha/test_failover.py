@@ -59,7 +59,11 @@ AS_CLIENT = {"username": USER, "password": USER}
 """Caches are another user than sentinels and replicas, which `isolate` shuts out."""
 
 
-@pytest.mark.parametrize("fault", [kill, hang, isolate, lag], ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    "fault",
+    [kill, isolate, pytest.param(hang, marks=pytest.mark.deep), pytest.param(lag, marks=pytest.mark.deep)],
+    ids=lambda fault: fault.__name__,
+)
 def test_failover(deployment, make, fault):
     """No hot read fails, writes resume within 2 s of the failover, and every cache agrees with the new primary."""
     writer, reader = make(**AS_CLIENT), make(**AS_CLIENT)

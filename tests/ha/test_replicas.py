@@ -1,5 +1,6 @@
 """Replicas: writes that wait for them, and reads from them while the primary is away."""
 
+import asyncio
 import signal
 
 import pytest
@@ -111,6 +112,28 @@ def test_replicas_answer_while_the_primary_is_away(deployment, make, no_failover
         assert cache._namespace.store.op(key) is None
     cache.delete("a")
     assert cache.get("a") is None  # our own delete counts, whatever replicas say
+
+
+def test_event_loops_wait_for_replicas_and_read_from_them(make, no_failover):
+    """Awaited calls do the same: writes wait, and misses go to a replica while the primary is away."""
+    cache = make(replica_fallback=True, wait_replicas=2)
+
+    async def write():
+        await cache.aio.set("a", 1)
+        await cache.aio.set_many({"b": 2, "c": 3})
+
+    asyncio.run(write())
+    assert cache.stats().few_replicas in {0, 1, 2}  # a busy machine
+    cache._namespace.store.clear()
+    wait_for(lambda: len(cache._namespace.topology._watch.replicas) == 2, "the replicas are known")
+    no_failover()
+    wait_for(lambda: cache.get("nothing") is None and cache.health().breaker != "closed", "the breaker is open")
+
+    async def read():
+        return await cache.aio.get("a"), await cache.aio.get_many(["b", "c"])
+
+    assert asyncio.run(read()) == (1, {"b": 2, "c": 3})
+    assert cache.stats().replica_reads == 3
 
 
 def test_without_the_option_a_miss_stays_a_miss(make, no_failover):

@@ -30,8 +30,8 @@ def sentinel(servers):
 
 @pytest.fixture
 def cache(sentinel, namespace):
-    """A cache that is live on the old primary."""
-    with Cache(sentinel.url, namespace=namespace, **PATIENT) as cache:
+    """A cache that is live on the old primary; its lease is renewed every second."""
+    with Cache(sentinel.url, namespace=namespace, timeout=0.6, connect_timeout=0.6) as cache:
         wait_for(lambda: live(cache), "the link is live")
         yield cache
 

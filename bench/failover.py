@@ -1,0 +1,251 @@
+"""Failovers behind real sentinels: what readers and writers of hot keys see, beside peers on the same faults.
+
+    python bench/failover.py [--failovers 20] [--keys 20]
+
+One deployment (a primary, two replicas, three sentinels that take a server for dead after 0.5 s) fails over again and
+again: the primary is killed, hangs, or is handed over by the sentinels' own FAILOVER. Each contender has one thread
+that reads its hot keys and one that writes a key, all at once, on the same faults, with the same timeouts. An operation
+fails when it raises, a read also when it finds nothing, and a write of twotier's also when it went to the journal. A
+gap is the longest time without a success that a failover brings; availability is a share of the time. Django's peers
+are left out where they aren't installed.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from deployment import SERVICE, Deployment
+
+from twotier import Cache
+
+TIMEOUT = 0.25
+PAUSE = 0.004
+"""Seconds between two operations of one thread."""
+SETTLED = 1.0
+"""Seconds that everybody has to succeed for before the next fault."""
+COLUMNS = "{:<34} {:>9} {:>7} {:>9} {:>21} {:>7} {:>7} {:>9} {:>21}"
+
+
+class Side:
+    """The operations of one kind, of one contender."""
+
+    def __init__(self, operate: Callable[[int], bool]) -> None:
+        self._operate = operate
+        self.count = self.failed = 0
+        self.last_good = time.monotonic()
+        self.began = self.last_good
+        self.down = 0.0
+        """Seconds from the last success before a failure to the first one after it."""
+        self.longest = 0.0
+        """Longest time without a success since the last fault."""
+        self.gaps: list[float] = []
+        self.slowest = 0.0
+
+    def run(self, ending: threading.Event) -> None:
+        """Operate until the end."""
+        number, failing = 0, False
+        while not ending.wait(PAUSE):
+            number += 1
+            began = time.monotonic()
+            try:
+                good = self._operate(number)
+            except Exception:  # noqa: BLE001 - whatever it raises, it failed
+                good = False
+            self.count += 1
+            self.failed += not good
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            if good:
+                now = time.monotonic()
+                self.longest = max(self.longest, now - self.last_good)
+                self.down += now - self.last_good if failing else 0.0
+                self.last_good = now
+            failing = not good
+
+    def fault(self) -> None:
+        """Begin to look for the gap of a fault."""
+        self.longest = 0.0
+
+    def over(self) -> None:
+        """Note the gap; one that hasn't ended counts up to now."""
+        self.gaps.append(max(self.longest, time.monotonic() - self.last_good))
+
+    @property
+    def availability(self) -> str:
+        """Share of the time in which operations succeeded: who fails fast fails more often in the same outage."""
+        return f"{100 * (1 - self.down / (self.last_good - self.began)):.2f} %"
+
+    @property
+    def gap(self) -> str:
+        """Least, median and greatest gap."""
+        return f"{min(self.gaps):.2f}/{statistics.median(self.gaps):.2f}/{max(self.gaps):.2f} s"
+
+
+class Contender:
+    """A cache, by how a key is read and written; both tell whether that succeeded."""
+
+    def __init__(self, name: str, read: Callable[[str], Any], write: Callable[[str, int], bool], keys: int) -> None:
+        self.name = name
+        names = [f"{name.split(' ', maxsplit=1)[0]} {number}" for number in range(keys)]
+        for each in names:
+            write(each, 1)
+        self.reads = Side(lambda number: read(names[number % keys]) is not None)
+        self.writes = Side(lambda number: write("written", number))
+
+
+def twotier(
+    url: str, stack: contextlib.ExitStack, **settings: Any
+) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
+    """Return twotier's read and write."""
+    cache = stack.enter_context(Cache(url, namespace="bench", timeout=TIMEOUT, **settings))
+    while cache.health().link != "live":
+        cache.get("is the link up?")
+        time.sleep(0.01)
+
+    def write(key: str, value: int) -> bool:
+        errors = cache.stats().remote_errors
+        cache.set(key, value, ttl=None)
+        return cache.stats().remote_errors == errors
+
+    return cache.get, write
+
+
+def redis_py(deployment: Deployment) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
+    """Return those of redis-py's Sentinel client."""
+    timeouts: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    places = [("127.0.0.1", each.port) for each in deployment.sentinels]
+    client = redis.Sentinel(places, sentinel_kwargs=timeouts, **timeouts).master_for(SERVICE)
+    return client.get, lambda key, value: bool(client.set(key, value))
+
+
+def django_caches(deployment: Deployment) -> dict[str, tuple[Callable[[str], Any], Callable[[str, int], bool]]]:
+    """Return those of Django's own backend, which knows of no sentinels, and of django-redis, which does."""
+    if importlib.util.find_spec("django") is None:
+        return {}
+    from django.conf import settings  # noqa: PLC0415 - may be missing
+    from django.core.cache import caches  # noqa: PLC0415
+
+    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    entries: dict[str, Any] = {
+        "Django RedisCache (one address)": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{deployment.nodes[deployment.primary()].port}/1",
+            "OPTIONS": timeouts,
+        }
+    }
+    if importlib.util.find_spec("django_redis") is not None:
+        entries["django-redis (Sentinel)"] = {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": f"redis://{SERVICE}/2",
+            "OPTIONS": {
+                "CLIENT_CLASS": "django_redis.client.SentinelClient",
+                "CONNECTION_POOL_CLASS": "redis.sentinel.SentinelConnectionPool",
+                "SENTINELS": [("127.0.0.1", each.port) for each in deployment.sentinels],
+                "SENTINEL_KWARGS": timeouts,
+                "CONNECTION_POOL_KWARGS": timeouts,
+            },
+        }
+    settings.configure(
+        CACHES={"default": next(iter(entries.values())), **entries},
+        DJANGO_REDIS_CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
+        SECRET_KEY="for the bench alone",  # noqa: S106 - nothing is signed
+    )
+
+    def of(name: str) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
+        def write(key: str, value: int) -> bool:
+            caches[name].set(key, value, None)
+            return True
+
+        def read(key: str) -> Any:
+            return caches[name].get(key)  # a connection of the calling thread
+
+        return read, write
+
+    return {name: of(name) for name in entries}
+
+
+def strike(deployment: Deployment, number: int) -> tuple[int, str]:
+    """Take the primary away, each time in another way; return its number, and how."""
+    primary = deployment.primary()
+    how = ("killed", "hangs", "handed over")[number % 3]
+    if how == "killed":
+        deployment.kill(primary)
+    elif how == "hangs":
+        deployment.hang(primary)
+    else:
+        with deployment.sentinels[0].client() as sentinel:
+            sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)
+    return primary, how
+
+
+def settle(contenders: list[Contender]) -> None:
+    """Give everybody time to come back; who doesn't within 5 s of the failover stays away."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        now = time.monotonic()
+        if all(now - side.last_good < 0.2 for each in contenders for side in (each.reads, each.writes)):
+            break
+        time.sleep(0.02)
+    time.sleep(SETTLED)
+
+
+def main() -> None:
+    """Run the failovers, and print what each contender saw."""
+    parser = argparse.ArgumentParser(description="What readers and writers see of failovers behind sentinels.")
+    parser.add_argument("--failovers", type=int, default=20, help="how many (default 20)")
+    parser.add_argument("--keys", type=int, default=20, help="hot keys of each contender (default 20)")
+    given = parser.parse_args()
+    ending = threading.Event()
+    took: list[float] = []
+    with contextlib.ExitStack() as stack:
+        deployment = stack.enter_context(Deployment())
+        parts = {
+            "twotier": twotier(deployment.url, stack),
+            "redis-py Sentinel client": redis_py(deployment),
+            **django_caches(deployment),
+        }
+        contenders = [Contender(name, *part, given.keys) for name, part in parts.items()]
+        sides = [side for each in contenders for side in (each.reads, each.writes)]
+        threads = [threading.Thread(target=side.run, args=(ending,), daemon=True) for side in sides]
+        for thread in threads:
+            thread.start()
+        time.sleep(SETTLED)
+        for number in range(given.failovers):
+            began = time.monotonic()
+            for side in sides:
+                side.fault()
+            old, how = strike(deployment, number)
+            deployment.wait_for_failover(old)
+            took.append(time.monotonic() - began)
+            settle(contenders)
+            for side in sides:
+                side.over()
+            print(
+                f"{number + 1:>3}. {how:<12} failover {took[-1]:5.2f} s; writes of "
+                + ", ".join(f"{each.name.split(' ')[0]} {each.writes.gaps[-1]:.2f}" for each in contenders),
+                flush=True,
+            )
+            deployment.heal()
+        ending.set()
+        for thread in threads:
+            thread.join()
+        head = ("contender", "reads", "failed", "available", "gap min/median/max", "writes", "failed", "available")
+        print(COLUMNS.format(*head, "gap min/median/max"))
+        for each in contenders:
+            reads, writes = each.reads, each.writes
+            print(COLUMNS.format(
+                each.name, reads.count, reads.failed, reads.availability, reads.gap,
+                writes.count, writes.failed, writes.availability, writes.gap,
+            ))  # fmt: skip
+        print(
+            f"failovers took {min(took):.2f}/{statistics.median(took):.2f}/{max(took):.2f} s by the sentinels' account"
+        )
+
+
+if __name__ == "__main__":
+    main()

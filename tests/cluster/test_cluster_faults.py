@@ -79,6 +79,8 @@ def test_a_primary_is_lost(own_cluster, make, fault, has_generation):
     with Users(reader, HOT) as users:
         (victim.kill if fault == "kill" else lambda: own_cluster.stop(victim))()
         wait_for(lambda: writer.set(mine[0], "written") is None and writer.health().journal, "a write is journaled")
+        if fault == "kill":  # told at once; a hang is told after three deadlines
+            wait_for(lambda: writer.set(mine[0], "again") is None and writer.health().breaker != "closed", "it is told")
         assert all(reader.get(key) == value for key, value in cold.items() if not is_lost(key))
         for key in others:
             writer.set(key, "written")

@@ -23,7 +23,7 @@ from twotier.core.loadgate import LoadGate
 from twotier.core.loading.absences import Absences
 from twotier.core.loading.ahead import Durations
 from twotier.core.loading.attempts import Attempts
-from twotier.core.reaching import executors, listener
+from twotier.core.reaching import breaker_state, executors, listener
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
@@ -347,7 +347,7 @@ class TwoTierNamespace(Namespace):
         return Health(
             link=("down" if self._linked else "none") if listener is None else listener.state(subscriber),
             staleness=subscriber.staleness(self.clock.now()),
-            breaker=self.breaker.state,
+            breaker=breaker_state(self.topology, self.breaker),
             journal=len(self.journal),
             compiled=COMPILED,
             epoch=self.store.epoch,

@@ -7,6 +7,7 @@ from twotier.coherence.shards import ShardedListener
 from twotier.options import Options
 from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker
+from twotier.remote.breaker import State as BreakerState
 from twotier.remote.cluster.topology import ClusterTopology
 from twotier.remote.connect import Topology
 from twotier.remote.edge import Edge
@@ -20,6 +21,11 @@ def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[A
         return topology.executors()
     edge = Edge(topology, options, breaker)
     return Executor(edge), AsyncExecutor(edge)
+
+
+def breaker_state(topology: Topology, breaker: Breaker) -> BreakerState:
+    """Return where the circuit breaker stands; of a cluster's, the one of the node that is worst off."""
+    return topology.members.worst() if isinstance(topology, ClusterTopology) else breaker.state
 
 
 def listener(topology: Topology, clock: Clock, options: Options) -> AnyListener:

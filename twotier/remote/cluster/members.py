@@ -17,7 +17,7 @@ from twotier.clock import SystemClock
 from twotier.errors import RemoteError, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.async_executor import AsyncExecutor
-from twotier.remote.breaker import Breaker
+from twotier.remote.breaker import Breaker, State
 from twotier.remote.cluster.slotmap import AskSlots, Node, SlotMap
 from twotier.remote.commands import Ping
 from twotier.remote.edge import Edge
@@ -113,6 +113,13 @@ class Members:
                     member = Member(node, self._make(node), self._options, self.look)
                     self._members[node] = member
         return member
+
+    def worst(self) -> State:
+        """Return the state of the breaker that is farthest from closed; "open" while nobody tells who the nodes are."""
+        states = {member.breaker.state for member in list(self._members.values())}
+        if self.silent:
+            return "open"
+        return next((state for state in ("open", "half-open") if state in states), "closed")
 
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's connections, and begin anew."""

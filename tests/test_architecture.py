@@ -137,6 +137,16 @@ def test_files_are_of_one_idea():
     assert all((ROOT / name).exists() for name in excused)
 
 
+def test_the_map_shows_every_room():
+    """CONTRIBUTING.md's map has each top module and folder of the package."""
+    rooms = re.findall(r"^\| (`.*?`) \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    shown = set(re.findall(r"[\w.]+(?=[ `]|/`)", " ".join(rooms)))
+    there = {
+        path.name for path in (ROOT / "twotier").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert there - {"__init__.py"} <= shown
+
+
 def test_names_say_something():
     """No file, class or function is named utils, helpers or manager."""
     wrong = []

@@ -25,6 +25,11 @@ class NoTopology:
 
     label = "the simulation"
     identity = "simulation"
+    slotted = False
+
+    def suited(self, options: Options) -> Options:
+        """Return `options` as they are."""
+        return options
 
     def pool(self) -> None:
         """Return nothing: the simulation carries requests itself."""

@@ -1,9 +1,10 @@
-"""Failovers behind real sentinels: what readers and writers of hot keys see, beside peers on the same faults.
+"""Failovers of real deployments: what readers and writers of hot keys see, beside peers on the same faults.
 
-    python bench/failover.py [--failovers 20] [--keys 20]
+    python bench/failover.py [sentinel | cluster] [--failovers 20] [--keys 20]
 
-One deployment (a primary, two replicas, three sentinels that take a server for dead after 0.5 s) fails over again and
-again: the primary is killed, hangs, or is handed over by the sentinels' own FAILOVER. Each contender has one thread
+A deployment (a primary, two replicas, three sentinels that take a server for dead after 0.5 s; or a cluster of three
+primaries and three replicas, which does after 1 s) fails over again and again: a primary is killed, hangs, or is handed
+over by the sentinels' own FAILOVER. Each contender has one thread
 that reads its hot keys and one that writes a key, all at once, on the same faults, with the same timeouts. An operation
 fails when it raises, a read also when it finds nothing, and a write of twotier's also when it went to the journal. A
 gap is the longest time without a success that a failover brings; availability is a share of the time. Django's peers
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
+from cluster_nodes import Cluster
 from deployment import SERVICE, Deployment
 
 from twotier import Cache
@@ -123,6 +125,13 @@ def redis_py(deployment: Deployment) -> tuple[Callable[[str], Any], Callable[[st
     return client.get, lambda key, value: bool(client.set(key, value))
 
 
+def redis_py_cluster(cluster: Cluster) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
+    """Return those of redis-py's cluster client."""
+    port = cluster.servers[0].port
+    client = redis.RedisCluster("127.0.0.1", port, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    return client.get, lambda key, value: bool(client.set(key, value))
+
+
 def django_caches(deployment: Deployment) -> dict[str, tuple[Callable[[str], Any], Callable[[str, int], bool]]]:
     """Return those of Django's own backend, which knows of no sentinels, and of django-redis, which does."""
     if importlib.util.find_spec("django") is None:
@@ -169,18 +178,21 @@ def django_caches(deployment: Deployment) -> dict[str, tuple[Callable[[str], Any
     return {name: of(name) for name in entries}
 
 
-def strike(deployment: Deployment, number: int) -> tuple[int, str]:
-    """Take the primary away, each time in another way; return its number, and how."""
-    primary = deployment.primary()
-    how = ("killed", "hangs", "handed over")[number % 3]
-    if how == "killed":
-        deployment.kill(primary)
-    elif how == "hangs":
-        deployment.hang(primary)
-    else:
-        with deployment.sentinels[0].client() as sentinel:
-            sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)
-    return primary, how
+class Sentinels(Deployment):
+    """The deployment behind sentinels, under strikes."""
+
+    def strike(self, number: int) -> tuple[int, str]:
+        """Take the primary away, each time in another way; return its number, and how."""
+        primary = self.primary()
+        how = ("killed", "hangs", "handed over")[number % 3]
+        if how == "killed":
+            self.kill(primary)
+        elif how == "hangs":
+            self.hang(primary)
+        else:
+            with self.sentinels[0].client() as sentinel:
+                sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)
+        return primary, how
 
 
 def settle(contenders: list[Contender]) -> None:
@@ -197,18 +209,21 @@ def settle(contenders: list[Contender]) -> None:
 def main() -> None:
     """Run the failovers, and print what each contender saw."""
     parser = argparse.ArgumentParser(description="What readers and writers see of failovers behind sentinels.")
+    parser.add_argument("kind", nargs="?", choices=("sentinel", "cluster"), default="sentinel")
     parser.add_argument("--failovers", type=int, default=20, help="how many (default 20)")
     parser.add_argument("--keys", type=int, default=20, help="hot keys of each contender (default 20)")
     given = parser.parse_args()
     ending = threading.Event()
     took: list[float] = []
     with contextlib.ExitStack() as stack:
-        deployment = stack.enter_context(Deployment())
-        parts = {
-            "twotier": twotier(deployment.url, stack),
-            "redis-py Sentinel client": redis_py(deployment),
-            **django_caches(deployment),
-        }
+        deployment: Any
+        if given.kind == "cluster":
+            deployment = stack.enter_context(Cluster())
+            peers = {"redis-py RedisCluster": redis_py_cluster(deployment)}
+        else:
+            deployment = stack.enter_context(Sentinels())
+            peers = {"redis-py Sentinel client": redis_py(deployment), **django_caches(deployment)}
+        parts = {"twotier": twotier(deployment.url, stack), **peers}
         contenders = [Contender(name, *part, given.keys) for name, part in parts.items()]
         sides = [side for each in contenders for side in (each.reads, each.writes)]
         threads = [threading.Thread(target=side.run, args=(ending,), daemon=True) for side in sides]
@@ -219,8 +234,8 @@ def main() -> None:
             began = time.monotonic()
             for side in sides:
                 side.fault()
-            old, how = strike(deployment, number)
-            deployment.wait_for_failover(old)
+            lost, how = deployment.strike(number)
+            deployment.wait_for_failover(lost)
             took.append(time.monotonic() - began)
             settle(contenders)
             for side in sides:
@@ -243,7 +258,7 @@ def main() -> None:
                 writes.count, writes.failed, writes.availability, writes.gap,
             ))  # fmt: skip
         print(
-            f"failovers took {min(took):.2f}/{statistics.median(took):.2f}/{max(took):.2f} s by the sentinels' account"
+            f"failovers took {min(took):.2f}/{statistics.median(took):.2f}/{max(took):.2f} s by the deployment's account"
         )
 
 

@@ -1,8 +1,8 @@
 """Clusters on loopback, and caches on them."""
 
 import pytest
+from cluster_nodes import Cluster
 from loops import Awaited
-from nodes import Cluster
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache

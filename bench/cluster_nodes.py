@@ -1,18 +1,27 @@
-"""A real cluster on loopback: six nodes, three of them primaries, that tests may kill, stop, and move slots between."""
+"""A real cluster on loopback: six nodes, three of them primaries, to kill, stop, and move slots between.
+
+The failover bench and the tests of clusters run on it.
+"""
 
 import contextlib
 import os
+import random
 import signal
-from typing import Self
+import time
+from collections.abc import Callable
+from typing import Any, Self
 
 import redis
-from waiting import wait_for
 
 from twotier.remote.cluster.slots import SLOTS
 from twotier.remote.embedded import EmbeddedServer, _free_port
 
 NODE_TIMEOUT = 1_000
 """Milliseconds after which a silent node counts as failed."""
+
+
+PATIENCE = 30.0
+"""Seconds that a state may take to come about on a busy machine."""
 
 
 class Cluster:
@@ -34,7 +43,7 @@ class Cluster:
         for number in range(self._primaries):
             last = min((number + 1) * share, SLOTS) - 1
             self.client(self.servers[number]).execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
-        wait_for(lambda: all(self._knows(server) == len(self.servers) for server in self.servers), "all have met")
+        _until(lambda: all(self._knows(server) == len(self.servers) for server in self.servers), "all have met")
         for number in range(self._primaries):
             replica = self.client(self.servers[self._primaries + number])
             replica.execute_command("CLUSTER", "REPLICATE", self.id(self.servers[number]))
@@ -102,7 +111,36 @@ class Cluster:
 
     def settled(self) -> None:
         """Wait until every running node says that the whole cluster is well, and each primary has its replica."""
-        wait_for(lambda: all(self._well(server) for server in self.servers if server.running), "the cluster is well")
+        _until(lambda: all(self._well(server) for server in self.servers if server.running), "the cluster is well")
+
+    def wait_for_failover(self, lost: EmbeddedServer) -> None:
+        """Wait until every slot is served, and none by `lost`, as the others tell."""
+
+        def over() -> bool:
+            asked = next(server for server in self.servers if server is not lost and server.running)
+            serving = self.primaries(asked)
+            slots = sum(last + 1 - first for first, last in serving)
+            return slots == SLOTS and lost not in serving.values()
+
+        _until(over, "a replica has taken over")
+
+    def strike(self, number: int) -> tuple[EmbeddedServer, str]:
+        """Take a primary away, in turn by a kill and a hang; return it, and how."""
+        primary = random.choice(list(self.primaries().values()))
+        if number % 2:
+            self.stop(primary)
+            return primary, "hangs"
+        primary.kill()
+        return primary, "killed"
+
+    def heal(self) -> None:
+        """Bring back what was taken away: it becomes a replica."""
+        for server in self.servers:
+            if server.running:
+                self.resume(server)
+            else:
+                server.start()
+        self.settled()
 
     def stop(self, server: EmbeddedServer) -> None:
         """Have a node hang (SIGSTOP)."""
@@ -144,5 +182,13 @@ class Cluster:
         )
 
 
-def _as_dict(told):
+def _until(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not in time: {what}")
+        time.sleep(0.02)
+
+
+def _as_dict(told: Any) -> Any:
     return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))

@@ -257,9 +257,8 @@ def main() -> None:
                 each.name, reads.count, reads.failed, reads.availability, reads.gap,
                 writes.count, writes.failed, writes.availability, writes.gap,
             ))  # fmt: skip
-        print(
-            f"failovers took {min(took):.2f}/{statistics.median(took):.2f}/{max(took):.2f} s by the deployment's account"
-        )
+        shown = "/".join(f"{each:.2f}" for each in (min(took), statistics.median(took), max(took)))
+        print(f"failovers took {shown} s by the deployment's account")
 
 
 if __name__ == "__main__":

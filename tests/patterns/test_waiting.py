@@ -50,6 +50,15 @@ def test_pauses_double_up_to_the_longest_and_are_cut_at_random():
     assert len(set(pauses)) == len(pauses)
 
 
+def test_attempts_are_the_calls_that_failed():
+    """A key that stood alone from the beginning has failed as often as the writer was called, and no more."""
+    waiting = waiting_for(["key"], batch_size=100, max_attempts=2)
+    for failures in (1, 2):
+        group = waiting.group(10**18)
+        waiting.failed(group, "bad", 0)
+        assert (group[0].attempts, waiting.hopeless(group)) == (failures, failures == 2)
+
+
 def test_a_later_change_takes_the_place_of_one_that_waits():
     """It has the turn of the earlier one, and stands for both entries; puts and deletes are never mixed."""
     waiting, now = waiting_for(["a", "b"]), 0

@@ -33,12 +33,9 @@ class Item:
     """How often it failed by itself."""
     due: int = 0
     """Instant of the next attempt (ns)."""
+    attempts: int = 0
+    """How often it has failed; one that stood alone from the beginning has skipped the halvings."""
     error: str = KILLED
-
-    @property
-    def attempts(self) -> int:
-        """How often it has failed."""
-        return self.parted + self.alone
 
 
 class Waiting:
@@ -74,7 +71,7 @@ class Waiting:
         item = self._items.get(change.key)
         if item is None:
             parted = min(failures, self._rounds)
-            self._items[change.key] = item = Item(change, parted=parted, alone=failures - parted)
+            self._items[change.key] = item = Item(change, parted=parted, alone=failures - parted, attempts=failures)
         item.change = change
         item.ids.append(change.id)
 
@@ -98,6 +95,7 @@ class Waiting:
         options = self._options
         cut = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
         for item in group:
+            item.attempts += 1
             if len(group) > 1:
                 item.parted = min(item.parted + 1, self._rounds)
             else:

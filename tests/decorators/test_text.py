@@ -151,7 +151,7 @@ class Text(str):
         time(1, tzinfo=UTC),
         range(2),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_other_types_have_none(value):
     """What has no stable text is refused, wherever it is, and its type is named."""

@@ -149,3 +149,20 @@ def test_a_forked_child_watches_for_itself(cache, sentinel, servers):
     wait_for(lambda: cache.get("key") == "child", "the parent has heard of it")
     sentinel.announce(("127.0.0.1", new.port))
     wait_for(lambda: place_of(cache) == new.port and live(cache), "the parent follows")
+
+
+def test_what_is_opened_at_once_is_not_missed(sentinel, namespace, monkeypatch):
+    """The sentinel may be connected to before the starter of the watch goes on: the watch hears of it all the same."""
+    opened, start = threading.Event(), threading.Thread.start
+
+    def slow_starter(thread):
+        start(thread)
+        if threading.current_thread().name == "twotier-sentinels":
+            thread.join()
+            opened.set()
+        elif thread.name == "twotier-sentinels":
+            opened.wait(5)
+
+    monkeypatch.setattr(threading.Thread, "start", slow_starter)
+    with Cache(sentinel.url, namespace=namespace, connect="eager", **PATIENT) as cache:
+        assert cache.get("key") is None

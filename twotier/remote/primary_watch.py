@@ -139,14 +139,16 @@ class PrimaryWatch:
         with self._changed:
             if self._closing or (self._thread is not None and self._thread.is_alive()):
                 return
-            waker = Waker()
+            # Before the thread starts: what it begins may be over, and call, before we go on here.
+            self._waker = waker = Waker()
             thread = threading.Thread(target=self._run, args=(waker,), name="twotier-sentinels", daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # no more threads, or the interpreter is ending: nobody is named then
+                self._waker = None
                 waker.close()
                 return
-            self._thread, self._waker = thread, waker
+            self._thread = thread
 
     def wake(self) -> None:
         """Have the thread look at once."""

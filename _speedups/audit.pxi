@@ -99,19 +99,21 @@ cdef int audit_rings(Table* t) except -1:
     expect(total == t.count, "the rings and the table hold different numbers")
     if t.policy == ADAPTIVE:
         expect(t.adaptive.q_min <= t.adaptive.q <= t.adaptive.q_max, "the boundary is out of range")
-        audit_ghosts(&t.adaptive.probation_ghosts)
-        audit_ghosts(&t.adaptive.main_ghosts)
+        audit_ghosts(&t.adaptive.ghosts)
     return 0
 
 
 cdef int audit_ghosts(Ghosts* g) except -1:
-    cdef uint64_t n, count = 0
+    cdef uint64_t n, of_probation = 0, of_main = 0
     cdef int i
     if g.table != NULL:
         for n in range(g.buckets):
             for i in range(WAYS):
-                count += g.table[n].prints[i] != 0
-    expect(count == g.live, "the number of live ghosts is off")
+                if OF_PROBATION >> i & 1:
+                    of_probation += g.table[n].prints[i] != 0
+                else:
+                    of_main += g.table[n].prints[i] != 0
+    expect(of_probation == g.of_probation and of_main == g.of_main, "the numbers of ghosts are off")
     return 0
 
 

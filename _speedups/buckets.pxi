@@ -10,7 +10,7 @@ cdef enum:
 
 
 cdef inline uint32_t bucket_of(Table* t, uint64_t hash_) noexcept nogil:
-    return <uint32_t> (hash_ * t.multiplier >> (64 - BUCKET_BITS))
+    return <uint32_t> (spread(t, hash_) >> (64 - BUCKET_BITS))
 
 
 cdef inline bint buckets_make(Table* t) except False:

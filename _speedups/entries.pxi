@@ -59,14 +59,15 @@ cdef struct Ghosts:
     GhostBucket* table   # NULL before the first ghost
     void* block
     uint32_t buckets
-    uint32_t live
+    uint32_t of_probation, of_main  # how many there are
 
 cdef struct Adaptive:
     uint32_t n_probation, n_main
     uint32_t misses, main_ops, age_count
-    uint32_t q_min, q_max, horizon
-    double q             # target size of probation
-    Ghosts probation_ghosts, main_ghosts
+    uint32_t capacity, horizon
+    double q_min, q, q_max  # q: target size of probation
+    int64_t main_target  # capacity - q
+    Ghosts ghosts
 
 cdef struct Lfu:
     uint64_t in_use      # bit n: some entry has n uses
@@ -110,6 +111,11 @@ cdef struct Table:
     Lfu lfu
     Wheel* wheel         # NULL before the first entry that expires
     Buckets* buckets     # NULL before the first token
+
+
+cdef inline uint64_t spread(Table* t, uint64_t hash_) noexcept nogil:
+    # The hash as index, ghosts and buckets cut it up: its high bits are a fraction of 1 that nobody can foresee.
+    return hash_ * t.multiplier
 
 
 cdef void* aligned(void* block) noexcept nogil:

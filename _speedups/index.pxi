@@ -41,7 +41,7 @@ cdef extern from *:
 
 cdef inline uint64_t home_of(Table* t, uint64_t hash_) noexcept nogil:
     # The home chunk, and behind the point (32 bits) what tag and mark are cut from.
-    return (hash_ * t.multiplier >> 32) * t.n_chunks
+    return (spread(t, hash_) >> 32) * t.n_chunks
 
 
 cdef inline uint8_t tag_of(uint64_t home) noexcept nogil:

@@ -42,7 +42,7 @@ cdef void policy_forget(Table* t, uint32_t i) noexcept nogil:
         lfu_unlink(t, i, lfu_count(t, i))
 
 
-cdef uint32_t policy_pop(Table* t) noexcept nogil:
+cdef inline uint32_t policy_pop(Table* t) noexcept nogil:
     # Choose the entry that makes room, and unlink it.
     cdef uint32_t i
     if t.policy == ADAPTIVE:
@@ -56,7 +56,7 @@ cdef uint32_t policy_pop(Table* t) noexcept nogil:
     return i
 
 
-cdef void entry_leave(Table* t, uint32_t i, uint32_t cause, Leaving* leaving) noexcept nogil:
+cdef inline void entry_leave(Table* t, uint32_t i, uint32_t cause, Leaving* leaving) noexcept nogil:
     # Take an entry that the policy has let go of out of everything else.
     cdef Entry* e = &t.entries[i]
     if deadline_of(t, i) != NEVER:
@@ -86,7 +86,7 @@ cdef inline void prefetch_victims(Table* t, uint32_t head) noexcept nogil:
     index_prefetch(t, t.details[i].hash)
     prefetch(t.entries[i].key)
     if t.policy == ADAPTIVE:
-        ghosts_prefetch(&t.adaptive.probation_ghosts, mix64(t.details[i].hash ^ t.salt))
+        ghosts_prefetch(&t.adaptive.ghosts, spread(t, t.details[i].hash))
     i = t.links[i].prev
     prefetch(&t.details[i])
     prefetch(&t.entries[i])
@@ -94,11 +94,8 @@ cdef inline void prefetch_victims(Table* t, uint32_t head) noexcept nogil:
 
 cdef inline void prefetch_admission(Table* t, uint64_t hash_) noexcept nogil:
     # A key may come that the table doesn't hold: have what is remembered of it at hand.
-    cdef uint64_t mixed
     if t.policy == ADAPTIVE and t.count >= t.maxsize:
-        mixed = mix64(hash_ ^ t.salt)
-        ghosts_prefetch(&t.adaptive.probation_ghosts, mixed)
-        ghosts_prefetch(&t.adaptive.main_ghosts, mixed)
+        ghosts_prefetch(&t.adaptive.ghosts, spread(t, hash_))
 
 
 cdef inline bint is_crowded(Table* t, int64_t weight) noexcept nogil:
@@ -122,44 +119,58 @@ cdef void policy_reckon(Table* t, int64_t weight) noexcept nogil:
         policy_fit(t, <uint32_t> (more if more < t.maxsize else t.maxsize))
 
 
-cdef void admit_adaptive(Table* t, uint64_t hash_, int64_t weight, Leaving* leaving, bint* promote) noexcept nogil:
-    # Learn from the ghost of the key that comes, and make room for it.
+cdef inline void make_room(Table* t, int64_t weight, Leaving* leaving) noexcept nogil:
+    # Let entries go until one of that weight fits in.
+    while is_crowded(t, weight) and leaving_room(leaving):
+        entry_evict(t, policy_pop(t), leaving)
+
+
+cdef inline void admit_adaptive(Table* t, uint32_t i, bint promote) noexcept nogil:
     cdef Adaptive* a = &t.adaptive
-    cdef uint32_t victim = NONE
+    if promote or a.n_main < a.main_target:  # a cold cache fills main first
+        adaptive_to_main(t, i)
+    else:
+        t.entries[i].stamp = a.misses
+        ring_push(t, PROBATION, i)
+        a.n_probation += 1
+
+
+cdef inline bint learn_and_make_room(Table* t, uint64_t hash_, int64_t weight, Leaving* leaving) noexcept nogil:
+    # adaptive: learn from the ghost of the key that comes, make room for it, and tell whether it belongs in main.
+    cdef Adaptive* a = &t.adaptive
+    cdef uint32_t victim
+    cdef bint promote
     a.misses += 1
-    if is_crowded(t, weight):
-        victim = adaptive_age(t)
-        if victim != NONE:
-            entry_evict(t, victim, leaving)
-    promote[0] = adaptive_learn(t, mix64(hash_ ^ t.salt))
-    if victim == NONE and is_crowded(t, weight):
-        if promote[0] and a.n_main and a.n_main >= main_target(t):
-            entry_evict(t, adaptive_drop_main(t, adaptive_settle(t)), leaving)
-        prefetch_victims(t, PROBATION)
+    if not is_crowded(t, weight):
+        return adaptive_learn(t, hash_)
+    victim = adaptive_age(t)
+    promote = adaptive_learn(t, hash_)
+    if victim == NONE and promote and a.n_main and a.n_main >= a.main_target:
+        victim = adaptive_drop_main(t, adaptive_settle(t))
+    if victim != NONE:
+        entry_evict(t, victim, leaving)
+    make_room(t, weight, leaving)
+    prefetch_victims(t, PROBATION)
+    return promote
 
 
-cdef uint32_t policy_admit(Table* t, uint64_t hash_, int64_t weight, Leaving* leaving) noexcept nogil:
+cdef inline uint32_t policy_admit(Table* t, uint64_t hash_, int64_t weight, Leaving* leaving) noexcept nogil:
     # Make room for a new entry, take it, and put it in its ring. (entries_reserve saw to it that there is one.)
     cdef uint32_t i
     cdef bint promote = False
     if t.weights != NULL:
         policy_reckon(t, weight)
     if t.policy == ADAPTIVE:
-        admit_adaptive(t, hash_, weight, leaving, &promote)
-    while is_crowded(t, weight) and leaving_room(leaving):
-        entry_evict(t, policy_pop(t), leaving)
+        promote = learn_and_make_room(t, hash_, weight, leaving)
+    elif is_crowded(t, weight):
+        make_room(t, weight, leaving)
         if t.policy == LRU:
             prefetch_victims(t, LRU_HEAD)
     i = entry_take(t)
     t.details[i].hash = hash_
     t.entries[i].meta = 0
     if t.policy == ADAPTIVE:
-        if promote or t.adaptive.n_main < main_target(t):  # a cold cache fills main first
-            adaptive_to_main(t, i)
-        else:
-            t.entries[i].stamp = t.adaptive.misses
-            ring_push(t, PROBATION, i)
-            t.adaptive.n_probation += 1
+        admit_adaptive(t, i, promote)
     elif t.policy == LRU:
         ring_push(t, LRU_HEAD, i)
     else:

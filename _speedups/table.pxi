@@ -114,5 +114,4 @@ cdef void table_free(Table* t) noexcept:
     free_entries(&old)
     free(t.wheel)
     free(t.buckets)
-    free(t.adaptive.probation_ghosts.block)
-    free(t.adaptive.main_ghosts.block)
+    free(t.adaptive.ghosts.block)

@@ -14,36 +14,35 @@ def mix64(x):
 
 
 class Ghosts:
-    """Keys that left, as (fingerprint, stamp) in buckets of eight."""
+    """Keys that left, as (fingerprint, stamp) in buckets of eight: six places for probation's, two for main's."""
 
-    def __init__(self, slots):
-        self.buckets = max(1, (slots + 7) // 8)
-        self.prints, self.stamps, self.live = [0] * (8 * self.buckets), [0] * (8 * self.buckets), 0
+    def __init__(self, capacity):
+        self.buckets = max(4, (capacity + 3) // 4)
+        self.prints, self.stamps, self.live = [0] * (8 * self.buckets), [0] * (8 * self.buckets), {"p": 0, "m": 0}
 
-    def place(self, h):
-        return ((h >> 32) * self.buckets >> 32) * 8, (h & M32) or 1
+    def places(self, h, kind):
+        b = ((h >> 32) * self.buckets >> 32) * 8
+        return range(b, b + 6) if kind == "p" else range(b + 6, b + 8)
 
-    def take(self, h):
-        b, f = self.place(h)
-        for i in range(b, b + 8):
-            if self.prints[i] == f:
+    def take(self, h, kind):
+        for i in self.places(h, kind):
+            if self.prints[i] == ((h & M32) or 1):
                 self.prints[i] = 0
-                self.live -= 1
+                self.live[kind] -= 1
                 return self.stamps[i]
         return None
 
-    def put(self, h, stamp, now):
-        b, f = self.place(h)
-        best, oldest = b, -1
-        for i in range(b, b + 8):
+    def put(self, h, kind, stamp, now):
+        best, oldest = None, -1
+        for i in self.places(h, kind):
             if self.prints[i] == 0:
                 best = i
-                self.live += 1
+                self.live[kind] += 1
                 break
             age = (now - self.stamps[i]) & M32
             if age >= oldest:
                 oldest, best = age, i
-        self.prints[best], self.stamps[best] = f, stamp
+        self.prints[best], self.stamps[best] = (h & M32) or 1, stamp
 
 
 class Model:
@@ -51,7 +50,7 @@ class Model:
 
     def __init__(self, capacity, seed):
         c = self.capacity = capacity
-        self.salt = mix64(seed)
+        self.multiplier = mix64(seed) | 1
         self.probation, self.main = [], []
         self.freq, self.stamp = {}, {}
         self.misses = self.main_ops = self.age_count = 0
@@ -59,7 +58,7 @@ class Model:
         self.q_max = max(self.q_min, min(c - 1, c * 99 // 100))
         self.q = float(min(self.q_max, max(self.q_min, math.floor(c * 0.1 + 0.5))))
         self.horizon = max(1, c // 2)
-        self.ghosts_p, self.ghosts_m = Ghosts(max(16, c * 3 // 2)), Ghosts(max(8, c // 2))
+        self.ghosts = Ghosts(c)
 
     def __len__(self):
         return len(self.probation) + len(self.main)
@@ -90,7 +89,7 @@ class Model:
             del self.freq[key], self.stamp[key]
 
     def hashed(self, key):
-        return mix64(key ^ self.salt)
+        return key * self.multiplier & M64
 
     def rotate(self, key):
         self.freq[key] -= 1
@@ -112,7 +111,7 @@ class Model:
     def drop_main(self):
         key = self.main.pop()
         self.main_ops += 1
-        self.ghosts_m.put(self.hashed(key), self.main_ops, self.main_ops)
+        self.ghosts.put(self.hashed(key), "m", self.main_ops, self.main_ops)
         del self.freq[key], self.stamp[key]
 
     def to_main(self, key):
@@ -143,24 +142,24 @@ class Model:
                 if tries <= 32 and self.newer(self.stamp[key]):
                     self.to_main(key)
                     continue
-            self.ghosts_p.put(self.hashed(key), self.stamp[key], self.misses)
+            self.ghosts.put(self.hashed(key), "p", self.stamp[key], self.misses)
             del self.freq[key], self.stamp[key]
             self.q = max(self.q_min, self.q - 1 / 256)
 
     def step(self, other, own):
-        return max(1.0, min(4.0, other.live / max(1, own.live)))
+        return max(1.0, min(4.0, self.ghosts.live[other] / max(1, self.ghosts.live[own])))
 
     def learn(self, key):
-        stamp = self.ghosts_p.take(self.hashed(key))
+        stamp = self.ghosts.take(self.hashed(key), "p")
         if stamp is None:
-            stamp = self.ghosts_m.take(self.hashed(key))
+            stamp = self.ghosts.take(self.hashed(key), "m")
             if stamp is not None and self.main_ops - stamp <= self.horizon:
-                self.q = max(self.q_min, self.q - self.step(self.ghosts_p, self.ghosts_m))
+                self.q = max(self.q_min, self.q - self.step("p", "m"))
             return False
         promote = self.newer(stamp)
         oldest = self.misses - self.stamp[self.probation[-1]] if self.probation else 0
         if self.misses - stamp <= oldest + self.horizon:
-            self.q = min(self.q_max, self.q + self.step(self.ghosts_m, self.ghosts_p))
+            self.q = min(self.q_max, self.q + self.step("m", "p"))
         return promote
 
     def miss(self, key):

@@ -1,4 +1,4 @@
-"""The adaptive eviction policy, as the twin runs it: two lists, two ghost tables, and a boundary that learns.
+"""The adaptive eviction policy, as the twin runs it: two lists, their ghosts, and a boundary that learns.
 
 *Probation* (LRU, small) takes new keys; *main* (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that
 leave either are remembered as *ghosts* (fingerprint, stamp), and a ghost that comes back moves the boundary `q`, the
@@ -23,6 +23,10 @@ PROVEN: Final = 2
 """Uses in probation that make an entry a candidate for main."""
 WAYS: Final = 8
 """Ghosts in a bucket."""
+FEWEST_BUCKETS: Final = 4
+OF_PROBATION: Final = range(6)
+OF_MAIN: Final = range(6, WAYS)
+"""Where in a bucket ghosts of each kind are."""
 DRIFT: Final = 1 / 256
 """What `q` loses for each entry that leaves probation."""
 AGING_PERIOD: Final = 8192
@@ -47,47 +51,50 @@ def since(later: int, earlier: int) -> int:
 
 
 class Ghosts:
-    """Keys that left, as (fingerprint, stamp) in buckets of eight; the oldest of a bucket gives way."""
+    """Keys that left, as (fingerprint, stamp), in buckets of eight; the oldest of its kind in a bucket gives way."""
 
-    def __init__(self, slots: int) -> None:
-        self.buckets = max(1, (slots + WAYS - 1) // WAYS)
-        self.live = 0
+    def __init__(self, capacity: int) -> None:
+        self.buckets = max(FEWEST_BUCKETS, (capacity + 3) // 4)
+        self.live = dict.fromkeys((OF_PROBATION, OF_MAIN), 0)
+        """How many there are of each kind."""
         self._cells: dict[int, tuple[int, int]] = {}
 
-    def take(self, hash_: int) -> int | None:
-        """Forget the ghost of `hash_` and return its stamp; None without one."""
+    def take(self, hash_: int) -> tuple[range, int] | None:
+        """Forget the ghost of `hash_` and return its kind and stamp; None without one."""
         base, fingerprint = self._place(hash_)
-        for i in range(base, base + WAYS):
-            cell = self._cells.get(i)
-            if cell is not None and cell[0] == fingerprint:
-                del self._cells[i]
-                self.live -= 1
-                return cell[1]
+        for kind in (OF_PROBATION, OF_MAIN):
+            for i in kind:
+                cell = self._cells.get(base + i)
+                if cell is not None and cell[0] == fingerprint:
+                    del self._cells[base + i]
+                    self.live[kind] -= 1
+                    return kind, cell[1]
         return None
 
-    def put(self, hash_: int, stamp: int, now: int) -> None:
+    def put(self, kind: range, hash_: int, stamp: int, now: int) -> None:
         """Remember `hash_` with `stamp`."""
         base, fingerprint = self._place(hash_)
         best, oldest = base, -1
-        for i in range(base, base + WAYS):
+        for i in range(base + kind.start, base + kind.stop):
             cell = self._cells.get(i)
             if cell is None:
                 best = i
-                self.live += 1
+                self.live[kind] += 1
                 break
             age = (now - cell[1]) & M32
             if age >= oldest:
                 oldest, best = age, i
         self._cells[best] = (fingerprint, stamp)
 
-    def resized(self, slots: int, now: int) -> "Ghosts":
-        """Return a table of `slots` with the same ghosts, where their buckets have room (the newest stay)."""
-        other = Ghosts(slots)
+    def resized(self, capacity: int, misses: int, main_ops: int) -> "Ghosts":
+        """Return a table for `capacity` with the same ghosts, where their buckets have room (the newest stay)."""
+        other = Ghosts(capacity)
         for i in sorted(self._cells):
             fingerprint, stamp = self._cells[i]
             # A bucket's place stands for the high hash bits; the middle of its range is the best guess of them.
             high = ((2 * (i // WAYS) + 1) << 31) // self.buckets
-            other.put((high << 32) | fingerprint, stamp, now)
+            kind, now = (OF_PROBATION, misses) if i % WAYS in OF_PROBATION else (OF_MAIN, main_ops)
+            other.put(kind, (high << 32) | fingerprint, stamp, now)
         return other
 
     def _place(self, hash_: int) -> tuple[int, int]:
@@ -98,15 +105,14 @@ class Adaptive:
     """Evicts by the rules at the head of this file."""
 
     def __init__(self, capacity: int, seed: int) -> None:
-        self._salt = mix64(seed & M64)
+        self._multiplier = mix64(seed & M64) | 1
         self._probation, self._main = Entry(), Entry()  # next = newest, prev = oldest
         self._n_probation = self._n_main = 0
         self._misses = self._main_ops = self._age_count = 0
         self._promote = False
         self._set_capacity(capacity)
         self.q = min(float(self._q_max), max(float(self._q_min), float(int(capacity * 0.1 + 0.5))))
-        self._ghosts_probation = Ghosts(max(16, capacity * 3 // 2))
-        self._ghosts_main = Ghosts(max(8, capacity // 2))
+        self._ghosts = Ghosts(capacity)
 
     def hit(self, entry: Entry) -> None:
         """Count a use; in probation, also make it the newest."""
@@ -124,7 +130,7 @@ class Adaptive:
         self._misses = (self._misses + 1) & M32
         if crowded:
             self._age(victims)
-        self._promote = self._learn(self._mixed(entry))
+        self._promote = self._learn(self._spread(entry))
         if crowded and not victims:
             if self._promote and self._n_main and self._n_main >= self._main_target():
                 victims.append(self._drop_main(self._settle()))
@@ -160,8 +166,7 @@ class Adaptive:
         share = self.q / self._capacity
         self._set_capacity(capacity)
         self.q = min(float(self._q_max), max(float(self._q_min), share * capacity))
-        self._ghosts_probation = self._ghosts_probation.resized(max(16, capacity * 3 // 2), self._misses)
-        self._ghosts_main = self._ghosts_main.resized(max(8, capacity // 2), self._main_ops)
+        self._ghosts = self._ghosts.resized(capacity, self._misses, self._main_ops)
         victims: list[Entry] = []
         self._evict_to(victims, capacity)
         return victims
@@ -196,27 +201,30 @@ class Adaptive:
     def _main_target(self) -> int:
         return self._capacity - int(self.q)
 
-    def _mixed(self, entry: Entry) -> int:
-        return mix64(entry.hash & M64 ^ self._salt)
+    def _spread(self, entry: Entry) -> int:
+        return (entry.hash & M64) * self._multiplier & M64
 
-    def _learn(self, mixed: int) -> bool:
+    def _learn(self, spread: int) -> bool:
         """Move the boundary if the key left lately; tell whether it belongs in main at once."""
-        stamp = self._ghosts_probation.take(mixed)
-        if stamp is not None:  # probation was too small
-            promote = self._is_newer(stamp)
-            tail = self._probation.prev
-            oldest = 0 if tail is self._probation else since(self._misses, tail.stamp)
-            if since(self._misses, stamp) <= oldest + self._horizon:
-                self.q = min(float(self._q_max), self.q + self._step(self._ghosts_main, self._ghosts_probation))
-            return promote
-        stamp = self._ghosts_main.take(mixed)
-        if stamp is not None and since(self._main_ops, stamp) <= self._horizon:  # main was too small
-            self.q = max(float(self._q_min), self.q - self._step(self._ghosts_probation, self._ghosts_main))
-        return False
+        found = self._ghosts.take(spread)
+        if found is None:
+            return False
+        kind, stamp = found
+        if kind is OF_MAIN:
+            if since(self._main_ops, stamp) <= self._horizon:  # main was too small
+                self.q = max(float(self._q_min), self.q - self._step(OF_PROBATION, OF_MAIN))
+            return False
+        promote = self._is_newer(stamp)
+        tail = self._probation.prev
+        oldest = 0 if tail is self._probation else since(self._misses, tail.stamp)
+        if since(self._misses, stamp) <= oldest + self._horizon:  # probation was too small
+            self.q = min(float(self._q_max), self.q + self._step(OF_MAIN, OF_PROBATION))
+        return promote
 
-    @staticmethod
-    def _step(other: Ghosts, own: Ghosts) -> float:
-        return max(1.0, min(4.0, other.live / max(1, own.live)))
+    def _step(self, others: range, own: range) -> float:
+        """Return how far a ghost moves the boundary: by the ratio of ghosts, one to four."""
+        live = self._ghosts.live
+        return max(1.0, min(4.0, live[others] / max(1, live[own])))
 
     def _rotate(self, entry: Entry) -> None:
         entry.freq -= 1
@@ -243,7 +251,7 @@ class Adaptive:
         entry.unlink()
         self._n_main -= 1
         self._main_ops = (self._main_ops + 1) & M32
-        self._ghosts_main.put(self._mixed(entry), self._main_ops, self._main_ops)
+        self._ghosts.put(OF_MAIN, self._spread(entry), self._main_ops, self._main_ops)
         return entry
 
     def _to_main(self, entry: Entry) -> None:
@@ -281,6 +289,6 @@ class Adaptive:
                 if promotions <= STEPS and self._is_newer(oldest.stamp):
                     self._to_main(oldest)
                     continue
-            self._ghosts_probation.put(self._mixed(oldest), oldest.stamp, self._misses)
+            self._ghosts.put(OF_PROBATION, self._spread(oldest), oldest.stamp, self._misses)
             victims.append(oldest)
             self.q = max(float(self._q_min), self.q - DRIFT)

@@ -24,6 +24,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     collect     the store as the garbage collector sees it
     awaiting    a result that is there, as something to await
     faces       the thin callers of a store: Front and AsyncFront (a two-tier cache's), LocalFront (LocalCache's)
+    quick       hits of `get` without what Cython's calls cost
     calls       which calls have which key, for memos
     memo        the thin caller under a cached function, from a call's arguments to its value
 
@@ -56,5 +57,6 @@ include "demoting.pxi"
 include "collect.pxi"
 include "awaiting.pxi"
 include "faces.pxi"
+include "quick.pxi"
 include "calls.pxi"
 include "memo.pxi"

@@ -53,9 +53,9 @@ cdef bint has_come(int64_t instant_) noexcept nogil:
     return steady_now() >= instant_
 
 
-cdef inline uint32_t find_fresh(Table* t, PyObject* key) except 0xFFFFFFFF:
-    # The fresh entry under `key`; NONE without one. Inlined is what is met most: the very str that was stored, at the
-    # first place that its tag tells.
+cdef inline uint32_t find_at_once(Table* t, PyObject* key) noexcept nogil:
+    # The fresh entry under `key` where it is met most: by the very str that was stored, at the first place that its tag
+    # tells, and by the machine's clock. NONE otherwise.
     cdef uint64_t home
     cdef uint32_t found, i
     cdef int64_t until
@@ -68,9 +68,15 @@ cdef inline uint32_t find_fresh(Table* t, PyObject* key) except 0xFFFFFFFF:
                 until = until_of(t, i)
                 if until == NEVER:
                     return i
-                if likely(t.clock == NULL):
-                    return NONE if unlikely(has_come(until)) else i
-    return search_fresh(t, key)
+                if likely(t.clock == NULL and not has_come(until)):
+                    return i
+    return NONE
+
+
+cdef inline uint32_t find_fresh(Table* t, PyObject* key) except 0xFFFFFFFF:
+    # The fresh entry under `key`; NONE without one.
+    cdef uint32_t i = find_at_once(t, key)
+    return i if likely(i != NONE) else search_fresh(t, key)
 
 
 cdef uint32_t search_fresh(Table* t, PyObject* key) except 0xFFFFFFFF:
@@ -148,7 +154,7 @@ cdef inline void set_times(Table* t, uint32_t i, Made* made) noexcept nogil:
         t.stales[i] = made.stale
 
 
-cdef bint place(
+cdef inline bint place(
     Table* t, uint32_t i, PyObject* key, uint64_t hash_, PyObject* value, Made* made, int64_t now_, Leaving* leaving
 ) noexcept:
     # Put the value in entry `i`, or in a new one if that is NONE; tell whether it could be held.

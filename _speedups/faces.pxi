@@ -181,7 +181,11 @@ cdef class LocalFront:
     @cython.final
     cdef inline int put(self, object key, object value, int64_t span) except -1:
         cdef Table* t = self.table()
-        cdef int64_t now_ = instant(t) if span != NEVER or t.wheel != NULL else 0
-        cdef Made made = made_for(0, later(now_, span), 0)
+        cdef int64_t now_
+        cdef Made made
+        if span == NEVER and t.wheel == NULL and self._store.plain and replaced_at_once(t, <PyObject*> key, value):
+            return 0
+        now_ = instant(t) if span != NEVER or t.wheel != NULL else 0
+        made = made_for(0, later(now_, span), 0)
         self._store.put_now(<PyObject*> key, value, None, &made, now_)
         return 0

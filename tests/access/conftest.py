@@ -59,7 +59,7 @@ def tls_server(certificates):
     """Makes servers with a TLS port (`server.tls_port`); a test without one that can is skipped."""
     servers = []
 
-    # The bundled Valkey is built without TLS; Debian's redis-server (apt-get install redis-server) has it.
+    # The bundled Valkey is built without TLS; Debian's redis-server has it, on which `make test-redis-7` runs this.
     binary = os.environ.get("TWOTIER_TEST_TLS_SERVER") or shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         pytest.skip("there is no server with TLS: install redis-server, or name one in TWOTIER_TEST_TLS_SERVER")

@@ -6,7 +6,7 @@ import signal
 import pytest
 from waiting import PATIENT, wait_for
 
-from twotier import Cache, ConfigurationError, TooFewReplicas
+from twotier import NOT_FOUND, Cache, ConfigurationError, TooFewReplicas
 from twotier.testing import assert_coherent
 
 WAITING = {**PATIENT, "wait_replicas": 2}
@@ -112,6 +112,46 @@ def test_replicas_answer_while_the_primary_is_away(deployment, make, no_failover
         assert cache._namespace.store.op(key) is None
     cache.delete("a")
     assert cache.get("a") is None  # our own delete counts, whatever replicas say
+
+
+def test_loads_ask_a_replica_before_their_loader(deployment, make, no_failover):
+    """While the primary is away, loaders are asked for what no replica has; `refresh` asks them at once."""
+    peer, cache = make(**PATIENT), make(replica_fallback=True)
+    peer.set_many({"a": 1, "b": [2], "written here": 0})
+    peer.set_many({f"n{number}": number for number in range(1200)})
+    wait_for(lambda: len(cache._namespace.topology._watch.replicas) == 2, "the replicas are known")
+    for each in replicas_of(deployment):
+        with deployment.client(each) as client:
+            wait_for(lambda client=client: client.keys("*:n1199"), "replicated")
+    no_failover()
+    cache.delete("written here")
+    wait_for(lambda: cache.health().breaker != "closed", "the breaker is open")
+    asked = []
+
+    def load(keys):
+        asked.extend(keys)
+        return dict.fromkeys(keys, "loaded")
+
+    expected = {"a": 1, "nothing": "loaded", "b": [2], "written here": "loaded"}
+    assert cache.get_or_set_many(list(expected), load) == expected
+    many = {f"n{number}": number for number in range(1200)}
+    assert cache.get_or_set_many(many, load) == many  # in several trips
+    assert cache.get_or_set("a", lambda: load(["a"])) == 1
+    assert cache.stats().replica_reads == 1203
+    assert asked == ["nothing", "written here"]
+
+    async def awaited():
+        many = await cache.aio.get_or_set_many(["b", "other"], load)
+        return many, await cache.aio.get_or_set("a", lambda: load(["a"]))
+
+    assert asyncio.run(awaited()) == ({"b": [2], "other": "loaded"}, 1)
+    assert asked == ["nothing", "written here", "other"]
+    for key in ("a", "b", "n7"):
+        assert cache._namespace.store.op(key) is None
+    assert cache.refresh("a", lambda: 5) == 5
+    assert cache.get("a") == 5  # known here now, and newer than what replicas have
+    assert not cache.refresh("b", lambda: NOT_FOUND, negative_ttl=60)
+    assert cache.get("b") is None  # so is that there is none
 
 
 def test_event_loops_wait_for_replicas_and_read_from_them(make, no_failover):

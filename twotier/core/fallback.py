@@ -2,7 +2,7 @@
 
 Nothing of it enters the local tier: a replica may lag, and no invalidation tells by how much. It is asked only for keys
 that aren't in the journal, since what was written here meanwhile counts, and under the generation that it knows itself.
-What it gives is what a failover to it would give.
+What it gives is what a failover to it would give. Who would load a key is given that, too, before the loader is asked.
 """
 
 from collections.abc import Sequence
@@ -29,18 +29,17 @@ class ReplicaFallback:
         """Return what `reading` gives, or what a replica has where that is nothing because the primary is away."""
         errors = self._namespace.counters.remote_errors
         found = yield from reading
-        if found is MISSING and self._is_away(errors):
+        if found is MISSING and self._is_away(errors) and not self._namespace.absences.holds(key):
             found = (yield from self._read([key])).get(key, MISSING)
         return found
 
-    def get_many(self, keys: Sequence[str], reading: Flow[dict[str, Any]]) -> Flow[dict[str, Any]]:
-        """Return what `reading` gives, completed by what a replica has, in the order of `keys`."""
+    def fetch_many(self, keys: Sequence[str], found: dict[str, Any], reading: Flow[None]) -> Flow[None]:
+        """Let `reading` add to `found` what there is of `keys`, and add what a replica has of the others."""
         errors = self._namespace.counters.remote_errors
-        found = yield from reading
-        if len(found) < len(keys) and self._is_away(errors):
-            found |= yield from self._read([key for key in keys if key not in found])
-            found = {key: found[key] for key in keys if key in found}
-        return found
+        yield from reading
+        missing = [key for key in keys if key not in found]
+        if missing and self._is_away(errors):
+            found |= yield from self._read(missing)
 
     def _is_away(self, errors: int) -> bool:
         """Tell whether the primary can't be asked, or couldn't just now: `errors` were counted before."""

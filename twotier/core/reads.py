@@ -65,13 +65,6 @@ class Reads:
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         """Return what either tier has of `keys`, in their order."""
-        fallback = self._namespace.fallback
-        if fallback is None:
-            return self._get_many(keys)
-        wanted = checked_many(keys)
-        return fallback.get_many(wanted, self._get_many(wanted))
-
-    def _get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
@@ -94,7 +87,9 @@ class Reads:
             else:
                 asked.append(key)
         for start in range(0, len(asked), CHUNK):
-            yield from self._fetch_many(asked[start : start + CHUNK], found, keep=keep)
+            chunk = asked[start : start + CHUNK]
+            reading, fallback = self._fetch_many(chunk, found, keep=keep), namespace.fallback
+            yield from reading if fallback is None else fallback.fetch_many(chunk, found, reading)
 
     def contains(self, key: str) -> Flow[bool]:
         """Tell whether either tier has `key`; a value that only the remote tier has is filled on the way."""

@@ -150,6 +150,11 @@ class Cluster:
         """End a hang."""
         os.kill(server.pid, signal.SIGCONT)
 
+    @property
+    def can_isolate(self) -> bool:
+        """Whether servers can be told to drop all that comes by the cluster's bus: Valkey can, Redis (8.2) can't."""
+        return "valkey_version" in self.client(self.servers[0]).info("server")
+
     def isolate(self, server: EmbeddedServer) -> None:
         """Cut a node off from the other nodes; clients still reach it."""
         self.client(server).execute_command("DEBUG", "DROP-CLUSTER-PACKET-FILTER", -2)

@@ -3,6 +3,7 @@
 import pytest
 from cluster_nodes import Cluster
 from loops import Awaited
+from servers import BINARY
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
@@ -11,14 +12,14 @@ from twotier import Cache
 @pytest.fixture(scope="session")
 def cluster():
     """Six nodes that the whole session shares: tests leave them as they are."""
-    with Cluster() as shared:
+    with Cluster(BINARY) as shared:
         yield shared
 
 
 @pytest.fixture
 def own_cluster():
     """Six nodes for one test alone, which may kill them and move their slots."""
-    with Cluster() as fresh:
+    with Cluster(BINARY) as fresh:
         yield fresh
 
 

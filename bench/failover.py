@@ -8,25 +8,21 @@ over by the sentinels' own FAILOVER. Each contender has one thread
 that reads its hot keys and one that writes a key, all at once, on the same faults, with the same timeouts. An operation
 fails when it raises, a read also when it finds nothing, and a write of twotier's also when it went to the journal. A
 gap is the longest time without a success that a failover brings; availability is a share of the time. Django's peers
-are left out where they aren't installed.
+are left out where they aren't installed; on a cluster both get redis-py's cluster client (django_on_cluster.py).
 """
 
 import argparse
 import contextlib
-import importlib.util
 import statistics
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import redis
 from cluster_nodes import Cluster
 from deployment import SERVICE, Deployment
+from failover_peers import behind_sentinels, on_a_cluster, twotier
 
-from twotier import Cache
-
-TIMEOUT = 0.25
 PAUSE = 0.004
 """Seconds between two operations of one thread."""
 SETTLED = 1.0
@@ -93,89 +89,11 @@ class Contender:
 
     def __init__(self, name: str, read: Callable[[str], Any], write: Callable[[str, int], bool], keys: int) -> None:
         self.name = name
-        names = [f"{name.split(' ', maxsplit=1)[0]} {number}" for number in range(keys)]
+        names = [f"{name.split(' ', maxsplit=1)[0]}:{number}" for number in range(keys)]
         for each in names:
             write(each, 1)
         self.reads = Side(lambda number: read(names[number % keys]) is not None)
         self.writes = Side(lambda number: write("written", number))
-
-
-def twotier(
-    url: str, stack: contextlib.ExitStack, **settings: Any
-) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
-    """Return twotier's read and write."""
-    cache = stack.enter_context(Cache(url, namespace="bench", timeout=TIMEOUT, **settings))
-    while cache.health().link != "live":
-        cache.get("is the link up?")
-        time.sleep(0.01)
-
-    def write(key: str, value: int) -> bool:
-        errors = cache.stats().remote_errors
-        cache.set(key, value, ttl=None)
-        return cache.stats().remote_errors == errors
-
-    return cache.get, write
-
-
-def redis_py(deployment: Deployment) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
-    """Return those of redis-py's Sentinel client."""
-    timeouts: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-    places = [("127.0.0.1", each.port) for each in deployment.sentinels]
-    client = redis.Sentinel(places, sentinel_kwargs=timeouts, **timeouts).master_for(SERVICE)
-    return client.get, lambda key, value: bool(client.set(key, value))
-
-
-def redis_py_cluster(cluster: Cluster) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
-    """Return those of redis-py's cluster client."""
-    port = cluster.servers[0].port
-    client = redis.RedisCluster("127.0.0.1", port, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
-    return client.get, lambda key, value: bool(client.set(key, value))
-
-
-def django_caches(deployment: Deployment) -> dict[str, tuple[Callable[[str], Any], Callable[[str, int], bool]]]:
-    """Return those of Django's own backend, which knows of no sentinels, and of django-redis, which does."""
-    if importlib.util.find_spec("django") is None:
-        return {}
-    from django.conf import settings  # noqa: PLC0415 - may be missing
-    from django.core.cache import caches  # noqa: PLC0415
-
-    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-    entries: dict[str, Any] = {
-        "Django RedisCache (one address)": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": f"redis://127.0.0.1:{deployment.nodes[deployment.primary()].port}/1",
-            "OPTIONS": timeouts,
-        }
-    }
-    if importlib.util.find_spec("django_redis") is not None:
-        entries["django-redis (Sentinel)"] = {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": f"redis://{SERVICE}/2",
-            "OPTIONS": {
-                "CLIENT_CLASS": "django_redis.client.SentinelClient",
-                "CONNECTION_POOL_CLASS": "redis.sentinel.SentinelConnectionPool",
-                "SENTINELS": [("127.0.0.1", each.port) for each in deployment.sentinels],
-                "SENTINEL_KWARGS": timeouts,
-                "CONNECTION_POOL_KWARGS": timeouts,
-            },
-        }
-    settings.configure(
-        CACHES={"default": next(iter(entries.values())), **entries},
-        DJANGO_REDIS_CONNECTION_FACTORY="django_redis.pool.SentinelConnectionFactory",
-        SECRET_KEY="for the bench alone",  # noqa: S106 - nothing is signed
-    )
-
-    def of(name: str) -> tuple[Callable[[str], Any], Callable[[str, int], bool]]:
-        def write(key: str, value: int) -> bool:
-            caches[name].set(key, value, None)
-            return True
-
-        def read(key: str) -> Any:
-            return caches[name].get(key)  # a connection of the calling thread
-
-        return read, write
-
-    return {name: of(name) for name in entries}
 
 
 class Sentinels(Deployment):
@@ -219,10 +137,10 @@ def main() -> None:
         deployment: Any
         if given.kind == "cluster":
             deployment = stack.enter_context(Cluster())
-            peers = {"redis-py RedisCluster": redis_py_cluster(deployment)}
+            peers = on_a_cluster(deployment)
         else:
             deployment = stack.enter_context(Sentinels())
-            peers = {"redis-py Sentinel client": redis_py(deployment), **django_caches(deployment)}
+            peers = behind_sentinels(deployment)
         parts = {"twotier": twotier(deployment.url, stack), **peers}
         contenders = [Contender(name, *part, given.keys) for name, part in parts.items()]
         sides = [side for each in contenders for side in (each.reads, each.writes)]

@@ -48,14 +48,14 @@ async def _take(pool: Pool, deadline: float) -> Channel:
         return channel
     loop, woken = asyncio.get_running_loop(), asyncio.Event()
     with pool.queue(lambda: loop.call_soon_threadsafe(woken.set), deadline) as turn:
-        while (channel := pool.look(turn)) is None:
-            try:
-                async with asyncio.timeout(turn.left()):
-                    await woken.wait()
-            except TimeoutError:
-                continue  # the last look tells
-            woken.clear()
-        return channel
+        timer = loop.call_later(turn.left(), turn.expire)
+        try:
+            while (channel := pool.look(turn)) is None:
+                await woken.wait()
+                woken.clear()
+            return channel
+        finally:
+            timer.cancel()
 
 
 async def _exchange(channel: Channel, wire: bytes, count: int, deadline: float) -> list[Any]:

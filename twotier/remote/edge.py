@@ -7,6 +7,7 @@ thread and no loop, so one pool serves both executors.
 """
 
 import logging
+import math
 import time
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -55,6 +56,8 @@ class Edge:
             self._replicas = Edge(topology, options, Rest(), replicas)
         self.breaker: Final = breaker
         self.timeout = options.timeout
+        self.answered_at = -math.inf
+        """Instant of `time.monotonic` at which a call was last answered."""
         self._topology = topology
         self._label = topology.label
         self._next_log = 0.0
@@ -131,6 +134,7 @@ class Call:
         edge, channel = self._edge, self.channel
         if error is None:
             assert channel is not None  # noqa: S101 - a call that succeeded made a trip
+            edge.answered_at = time.monotonic()
             edge.pool.give(channel)
             if not self._probing:
                 edge.breaker.succeeded()
@@ -158,9 +162,12 @@ class Call:
             self._edge.log_refusal(meaning)
 
     def _tell_breaker(self, meaning: BaseException) -> None:
+        edge = self._edge
         if isinstance(meaning, PoolTimeout):
             return  # we are busy; the server may be well
+        if isinstance(meaning, RemoteTimeout) and edge.answered_at > self.deadline - edge.timeout:
+            return  # it has answered others since we began: of many calls at once, not all are answered in time
         if isinstance(meaning, _OUTAGE):
-            self._edge.breaker.failed()
+            edge.breaker.failed()
         elif isinstance(meaning, RemoteError):
-            self._edge.breaker.succeeded()
+            edge.breaker.succeeded()

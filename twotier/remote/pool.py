@@ -53,8 +53,10 @@ class Pool:
         self._idle: collections.deque[Channel] = collections.deque()
         self._channels: set[Channel] = set()
         self._opening = 0
-        self._turns: dict[Turn, None] = {}
-        """Callers who wait, the first who came first."""
+        self._turns: set[Turn] = set()
+        """Callers who wait."""
+        self._asleep: collections.OrderedDict[Turn, None] = collections.OrderedDict()
+        """Those of them who are to be woken, the first who came first. What one may go on with wakes one, not all."""
 
     def take(self, deadline: float) -> Channel:
         """Return a channel that is connected and quiet; `give` it back or `drop` it.
@@ -91,13 +93,14 @@ class Pool:
         """
         turn = Turn(wake, deadline)
         with self._lock:
-            self._turns[turn] = None
+            self._turns.add(turn)
         try:
             yield turn
         finally:
             with self._lock:
-                self._turns.pop(turn, None)
-                if self._idle:
+                self._turns.discard(turn)
+                self._asleep.pop(turn, None)
+                if self._idle or self._may_open():
                     self._wake_one()  # we may have been woken for it, and given up
 
     def look(self, turn: "Turn") -> Channel | None:
@@ -109,14 +112,15 @@ class Pool:
             attempt = turn.attempt
             if attempt is not None and attempt.failure is not None:
                 raise attempt.failure
-            # What others began to open and no longer need will do as well.
-            if self._opening < len(self._turns) and len(self._channels) + self._opening < self._most:
-                turn.attempt = attempt = self._open()
+            if self._may_open():
+                turn.attempt = attempt = self._open(turn)
                 if attempt.failure is not None:
                     raise attempt.failure
             if time.monotonic() >= turn.deadline:
                 raise self._late(attempt)
-            turn.asleep = True
+            self._asleep[turn] = None
+            if turn.woken:
+                self._asleep.move_to_end(turn, last=False)  # for nothing: it keeps its place
         return None
 
     def give(self, channel: Channel) -> None:
@@ -163,24 +167,26 @@ class Pool:
 
     # The lock is held in what follows.
 
+    def _may_open(self) -> bool:
+        """Tell whether to open another channel: what others began to open and no longer need will do as well."""
+        return self._opening < len(self._turns) and len(self._channels) + self._opening < self._most
+
     def _wake_one(self) -> None:
-        for turn in list(self._turns):
-            if self._woken(turn):
-                return
+        while self._asleep and not self._woken(next(iter(self._asleep))):
+            pass
 
     def _wake_all(self) -> None:
-        for turn in list(self._turns):
+        for turn in list(self._asleep):
             self._woken(turn)
 
     def _woken(self, turn: "Turn") -> bool:
-        """Wake a caller; tell whether that made a difference."""
-        if not turn.asleep:
-            return False
-        turn.asleep = False
+        """Wake a caller who sleeps; tell whether anybody heard it."""
+        self._asleep.pop(turn, None)  # what the collector closes meanwhile may have taken it out
+        turn.woken = True
         try:
             turn.wake()
         except RuntimeError:  # its event loop is closed: nobody comes for it any more
-            self._turns.pop(turn, None)
+            self._turns.discard(turn)
             return False
         return True
 
@@ -204,9 +210,9 @@ class Pool:
             return PoolTimeout(f"all {self._most} connections to {self._label} were in use for {self._timeout} s")
         return RemoteTimeout(f"no connection to {self._label} within {self._timeout} s")
 
-    def _open(self) -> "_Attempt":
+    def _open(self, turn: "Turn") -> "_Attempt":
         """Begin to open a channel; the lock is held."""
-        attempt = _Attempt()
+        attempt = _Attempt(turn)
         if self._refused is not None and time.monotonic() < self._refused[0]:
             attempt.failure = StaleConnectionError(self._refused[1])
             return attempt
@@ -237,7 +243,9 @@ class Pool:
             elif isinstance(failure, StaleConnectionError):
                 self._refused = (time.monotonic() + REFUSAL_MEMORY, str(failure))
                 self._log_refusal(failure)
-            self._wake_all()
+            if failure is not None and attempt.turn in self._asleep:
+                self._woken(attempt.turn)
+            self._wake_one()  # for what was opened, or to open another
         if self._closed:
             self._drain()
 
@@ -251,9 +259,10 @@ class Pool:
 class _Attempt:
     """One attempt to open a channel, as its caller sees it."""
 
-    __slots__ = ("failure",)
+    __slots__ = ("failure", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, turn: "Turn") -> None:
+        self.turn = turn
         self.failure: RemoteError | None = None
 
 
@@ -264,10 +273,15 @@ class Turn:
     wake: Callable[[], object]
     """Called when another look is worth it."""
     deadline: float
-    asleep: bool = False
+    woken: bool = False
     attempt: _Attempt | None = None
     """The caller's own attempt to open one."""
 
     def left(self) -> float:
         """Return the seconds until the deadline."""
         return max(0.0, self.deadline - time.monotonic())
+
+    def expire(self) -> None:
+        """Be out of time, and look once more: a timer may go off a moment before the deadline."""
+        self.deadline = 0.0
+        self.wake()

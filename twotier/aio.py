@@ -32,6 +32,9 @@ class AsyncCache(AsyncFront):
     Made as a `Cache` is, or taken from one: `cache.aio` has the same local tier, link and connections, and closing
     either closes both. Works on asyncio's and uvloop's loops, several at once, and belongs to none of them.
 
+    Making one isn't awaited: `embedded://` starts its server then, which holds up the loop for 0.04 to 0.6 s, and
+    `connect="eager"` asks for up to `timeout`. On a thread neither does: `await asyncio.to_thread(AsyncCache, url)`.
+
     `await cache.get(key)` awaits nothing when the local tier has the value. What reads and writes the local tier only
     isn't awaited: `peek`, `resize`, `stats`, `health`. A task that is cancelled in a call leaves whether a write took
     place open, and nothing else: its key is invalidated in the background.

@@ -135,6 +135,24 @@ def test_stands_alone(server, namespace, loop):
     loop.run(scene())
 
 
+def test_made_on_a_thread_it_holds_up_no_loop(loop, namespace):
+    """Other tasks run while `embedded://` starts its server on a thread; then the cache is the loop's to use."""
+
+    async def scene():
+        making = asyncio.create_task(asyncio.to_thread(AsyncCache, "embedded://", namespace=namespace))
+        turns = 0
+        while not making.done():
+            await asyncio.sleep(0.001)
+            turns += 1
+        async with await making as cache:
+            await cache.set("key", 1)
+            return turns, await cache.get("key")
+
+    turns, value = loop.run(scene())
+    assert turns > 3
+    assert value == 1
+
+
 def test_options_and_settings_exclude_each_other():
     """As for a `Cache`."""
     with Cache() as cache, pytest.raises(TypeError, match="either options or keyword"):

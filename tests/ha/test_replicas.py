@@ -116,7 +116,7 @@ def test_replicas_answer_while_the_primary_is_away(deployment, make, no_failover
 
 def test_loads_ask_a_replica_before_their_loader(deployment, make, no_failover):
     """While the primary is away, loaders are asked for what no replica has; `refresh` asks them at once."""
-    peer, cache = make(**PATIENT), make(replica_fallback=True)
+    peer, cache = make(**PATIENT), make(replica_fallback=True, timeout=0.5)
     peer.set_many({"a": 1, "b": [2], "written here": 0})
     peer.set_many({f"n{number}": number for number in range(1200)})
     wait_for(lambda: len(cache._namespace.topology._watch.replicas) == 2, "the replicas are known")

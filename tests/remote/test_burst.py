@@ -35,7 +35,7 @@ def test_what_comes_too_late_in_a_burst_is_no_outage(fake_server, remotes):
             gate.wait(10)
         return answer(words, connection)
 
-    remote = remotes(fake_server(once).url, timeout=1, max_staleness=20, max_connections=4)
+    remote = remotes(fake_server(once).url, timeout=2, max_staleness=20, max_connections=4)
     with ThreadPoolExecutor(MANY) as threads:
         calls = [threads.submit(outcome, remote) for _ in range(MANY)]
         wait_for(lambda: len(begun) == 4 and len(remote.pool._turns) == MANY - 4, "all have begun")

@@ -1,6 +1,7 @@
-"""A command for a slot that is being moved: each of its server commands is preceded by ASKING.
+"""A command for a slot that is being moved: its server commands are preceded by ASKING.
 
 A node that is taking a slot over serves it to those alone who say, before each command, that the old owner sent them.
+Before MULTI it holds for the whole transaction; inside of one it would be queued, and be one of EXEC's results.
 """
 
 from dataclasses import dataclass
@@ -23,17 +24,17 @@ class Asking(Generic[R]):
 
     @property
     def replies(self) -> int:
-        """Twice the command's."""
-        return 2 * self.command.replies
+        """The command's, and one for each ASKING."""
+        return len(_parts(self.command.wire))
 
     @property
     def wire(self) -> bytes:
-        """ASKING and each server command in turn."""
-        return _interleaved(self.command.wire)
+        """ASKING and each server command, or transaction, in turn."""
+        return b"".join(_parts(self.command.wire))
 
     def parse(self, replies: list[Any]) -> R:
         """Return what the command makes of its own replies."""
-        return self.command.parse(_own(replies))
+        return self.command.parse(_own(self.command.wire, replies))
 
 
 class AskingConditional(Conditional[R]):
@@ -49,27 +50,37 @@ class AskingConditional(Conditional[R]):
     @property
     def wire(self) -> bytes:
         """ASKING and each server command in turn."""
-        return _interleaved(self._command.wire)
+        return b"".join(_parts(self._command.wire))
 
     def decide(self, replies: list[Any]) -> Command[R]:
         """Return the second step, with ASKING."""
-        return Asking(self._command.decide(_own(replies)))
+        return Asking(self._command.decide(_own(self._command.wire, replies)))
 
 
-def _own(replies: list[Any]) -> list[Any]:
-    for asking in replies[::2]:
-        check(asking)
-    return replies[1::2]
+def _own(wire: bytes, replies: list[Any]) -> list[Any]:
+    """Return those of `replies` that are to the commands in `wire`."""
+    own = []
+    for part, reply in zip(_parts(wire), replies, strict=True):
+        if part is _ASKING:
+            check(reply)
+        else:
+            own.append(reply)
+    return own
 
 
-def _interleaved(wire: bytes) -> bytes:
-    """Return `wire`, which holds whole packed commands, with ASKING before each."""
-    parts, at = [], 0
+def _parts(wire: bytes) -> list[bytes]:
+    """Return the packed commands of `wire`, which holds whole ones, with ASKING before each and each transaction."""
+    parts, at, queueing = [], 0, False
     while at < len(wire):
         start, line = at, wire.index(b"\r\n", at)
         words, at = int(wire[at + 1 : line]), line + 2
         for _ in range(words):
             line = wire.index(b"\r\n", at)
             at = line + 2 + int(wire[at + 1 : line]) + 2
-        parts += [_ASKING, wire[start:at]]
-    return b"".join(parts)
+        command = wire[start:at]
+        if not queueing:
+            parts.append(_ASKING)
+        parts.append(command)
+        if words == 1:
+            queueing = command.endswith(b"\r\nMULTI\r\n") or (queueing and not command.endswith(b"\r\nEXEC\r\n"))
+    return parts

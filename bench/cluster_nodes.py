@@ -162,13 +162,24 @@ class Cluster:
     def move(self, slot: int, target: EmbeddedServer) -> None:
         """Move a slot to `target`, key by key, as `redis-cli --cluster reshard` does."""
         source = self.owner(slot)
-        here, there = self.client(source), self.client(target)
-        there.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id(source))
-        here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id(target))
-        while keys := here.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
-            here.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
-        for each in (there, here):
-            each.execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id(target))
+        self.begin_move(slot, source, target)
+        while keys := self.client(source).execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            self.carry(source, target, *keys)
+        self.end_move(slot, source, target)
+
+    def begin_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
+        """Have a slot be moved: what isn't at `source` any more is asked for at `target`."""
+        self.client(target).execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id(source))
+        self.client(source).execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id(target))
+
+    def carry(self, source: EmbeddedServer, target: EmbeddedServer, *keys: str) -> None:
+        """Move keys, all of one slot that is being moved."""
+        self.client(source).execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
+
+    def end_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
+        """Give a slot over whose keys have all been moved."""
+        for each in (target, source):
+            self.client(each).execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id(target))
 
     def _knows(self, server: EmbeddedServer) -> int:
         return self._info(server, "cluster_known_nodes")

@@ -15,6 +15,7 @@ from twotier.remote.conditional import IfStands, Removal
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.refusals import MovingError, RedirectionError
 from twotier.remote.replicas import Acknowledged, Replicated
+from twotier.remote.severally import Apart, Fell, Severally
 from twotier.resp import ErrorReply, pack
 
 LOW, HIGH, NEW = Node("low", 1), Node("high", 2), Node("new", 3)
@@ -43,6 +44,16 @@ def key_at(node, number=0):
         for key in (b"key%d" % (1000 * number + tried) for tried in range(1000))
         if Halves().owner(slot_of(key)) is node
     )
+
+
+def put(key):
+    """Return a write."""
+    return Put(key, b"1", None, absent=False, publication=None)
+
+
+def fenced(key, generation):
+    """Return a write that looks at a generation."""
+    return Fenced(put(key), generation)
 
 
 def steps(command, answers, atlas=None):
@@ -130,6 +141,114 @@ def test_a_write_looks_at_the_generation_afterwards():
     rounds, result = steps(Fenced(put, generation), [[True], [b"name"]])
     assert [trip.node for each in rounds for trip in each.trips] == [LOW, HIGH]
     assert result == Done(True, b"name")
+
+
+def test_a_look_goes_along_where_all_is_on_one_node():
+    """One trip, the look behind the write on its connection."""
+    key, generation = key_at(LOW), key_at(LOW, 1)
+    rounds, result = steps(fenced(key, generation), [[[True, b"name"]]])
+    ((trip,),) = [each.trips for each in rounds]
+    assert trip.node is LOW
+    assert trip.command.wire == put(key).wire + pack(b"GET", generation)
+    assert result == Done(True, b"name")
+
+
+@pytest.mark.parametrize("seen", [b"before", None, RemoteError("refused")], ids=repr)
+def test_a_look_that_a_redirected_write_has_left_behind_does_not_count(seen):
+    """It was made before the write: it is made again, after it, whatever it saw."""
+    key, generation = key_at(LOW), key_at(LOW, 1)
+    for asking, last in ((False, LOW), (True, LOW)):
+        sent_on = RedirectionError(slot_of(key), "new", 3, asking=asking)
+        rounds, result = steps(fenced(key, generation), [[[sent_on, seen]], [True], [b"after"]])
+        assert [trip.node for each in rounds for trip in each.trips] == [LOW, NEW, last]
+        assert result == Done(True, b"after")
+
+
+def test_a_look_is_never_sent_on_with_a_write():
+    """With ASKING the new node would answer for a generation that the old one still has: nil, as if there were none."""
+    key = b"{7}key"
+    generation = b"gen{7}"  # in the same slot, which is being moved
+    home = Halves().owner(slot_of(key))
+    ask = RedirectionError(slot_of(key), "new", 3, asking=True)
+    rounds, result = steps(fenced(key, generation), [[[ask, b"before"]], [True], [b"name"]])
+    assert [trip.node for each in rounds for trip in each.trips] == [home, NEW, home]
+    (asking,) = rounds[1].trips
+    assert asking.command == Asking(put(key))
+    assert result == Done(True, b"name")
+
+
+def test_a_look_follows_its_own_slot():
+    """A generation that has moved is looked for where its own slot's node says, with ASKING for this once."""
+    key, generation = key_at(LOW), key_at(LOW, 1)
+    ask = RedirectionError(slot_of(generation), "new", 3, asking=True)
+    rounds, result = steps(fenced(key, generation), [[[True, ask]], [b"name"]])
+    assert [trip.node for each in rounds for trip in each.trips] == [LOW, NEW]
+    assert rounds[1].trips[0].command.wire == pack(b"ASKING") + pack(b"GET", generation)
+    atlas = Halves()
+    moved = RedirectionError(slot_of(generation), "new", 3, asking=False)
+    rounds, result = steps(fenced(key, generation), [[[True, moved]], [b"name"]], atlas)
+    assert result == Done(True, b"name")
+    assert atlas.owner(slot_of(generation)) == NEW
+
+
+def test_a_look_that_fails_fails_the_write():
+    """Whether the write counts isn't known then."""
+    with pytest.raises(RemoteTimeout):
+        steps(fenced(key_at(LOW), key_at(HIGH)), [[True], [RemoteTimeout("no answer")]])
+
+
+def test_a_look_is_made_past_the_deadline(monkeypatch):
+    """A node that took its time with its part of a call doesn't leave the others' writes unproven."""
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 120)
+    write = Severally([fenced(key_at(LOW), key_at(HIGH)), put(key_at(HIGH, 1)), fenced(key_at(LOW, 1), key_at(HIGH))])
+    way = route(Halves(), write, now + 60)
+    next(way)
+    moved = RedirectionError(0, "new", 3, asking=False)
+    looks = way.send([[True, moved], RemoteTimeout("no answer")])
+    assert [trip.node for trip in looks.trips] == [HIGH]
+    with pytest.raises(StopIteration) as done:
+        way.send([b"name"])
+    assert [type(outcome) for outcome in done.value.value] == [Done, RemoteTimeout, RemoteUnavailable]
+
+
+def test_apart_each_key_fails_for_itself():
+    """Those that were read come back in their order, and the others' errors by their place."""
+    keys = [key_at(LOW), key_at(HIGH), key_at(LOW, 1), key_at(HIGH, 1)]
+    lost = RemoteTimeout("no answer")
+    found = [Fetched(b"one", -1), Fetched(b"three", -1)]
+    assert steps(Apart(FetchMany(keys)), [[found, lost]])[1] == Fell(found, {1: lost, 3: lost})
+    assert steps(Apart(IfStands(keys[0], b"token", Removal(keys[:1]))), [[lost]])[1] == Fell(None, {0: lost})
+    atlas = Halves()
+    atlas.owners[slot_of(keys[0])] = None
+    result = steps(Apart(FetchMany(keys[:2])), [[found[1]]], atlas)[1]
+    assert result.result == found[1:]
+    assert [(at, type(error)) for at, error in result.failed.items()] == [(0, RemoteUnavailable)]
+
+
+def test_severally_each_has_an_outcome_of_its_own():
+    """What goes to one node goes in one trip, each look behind its write; a node that fails fails its own alone."""
+    low, also_low, high = key_at(LOW), key_at(LOW, 1), key_at(HIGH)
+    lost = RemoteTimeout("no answer")
+    write = Severally([fenced(low, key_at(LOW, 2)), fenced(high, key_at(HIGH, 1)), fenced(also_low, key_at(LOW, 3))])
+    rounds, result = steps(write, [[[True, b"one", True, b"two"], lost]])
+    assert [trip.node for each in rounds for trip in each.trips] == [LOW, HIGH]
+    assert result == [Done(True, b"one"), lost, Done(True, b"two")]
+    assert rounds[0].trips[0].command.wire == b"".join(
+        [put(low).wire, pack(b"GET", key_at(LOW, 2)), put(also_low).wire, pack(b"GET", key_at(LOW, 3))]
+    )
+
+
+def test_severally_written_waits_for_replicas_once_a_node():
+    """The whole has as many replicas as the node that has the fewest, of those that have it."""
+    low, high = key_at(LOW), key_at(HIGH)
+    writes = Severally([fenced(low, key_at(LOW, 1)), fenced(high, key_at(HIGH, 1))])
+    answers = [[Acknowledged([True, b"one"], 2), Acknowledged([True, b"two"], 1)]]
+    rounds, result = steps(Replicated(writes, 2, 100), answers)
+    assert [trip.command.wire.count(b"WAIT") for trip in rounds[0].trips] == [1, 1]
+    assert result == Acknowledged([Done(True, b"one"), Done(True, b"two")], 1)
+    lost = RemoteTimeout("no answer")
+    assert steps(Replicated(writes, 2, 100), [[lost, lost]])[1] == Acknowledged([lost, lost], 2)
 
 
 def test_one_wait_for_replicas_a_node():

@@ -202,7 +202,7 @@ class World:
     def current(self, key: str, *, ended: bool = False) -> Any:
         """Return what the server holds under a key, None for nothing, or (unless asked for) what its tag has ended."""
         namespace = self.processes[0].namespace
-        name = self.server.data.get(namespace.generations.key)
+        name = self.server.data.get(namespace.generations.keys[0])
         if name is None:
             return None
         place = namespace.generations.prefix_of(name) + as_bytes(key)

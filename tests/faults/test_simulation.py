@@ -16,10 +16,12 @@ from hypothesis.stateful import (
 from simulated_process import KEYS, OURS
 from simulation import SOURCED, World
 
+from twotier.core import writes
 from twotier.core.generation import Generations
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.tag_versions import TagVersions
 from twotier.core.tags import UNHELD, TagIndex
+from twotier.remote.commands import Put
 from twotier.remote.fenced import Fenced
 from twotier.remote.leasing import SettleLeases
 
@@ -207,8 +209,13 @@ TestFaults = Faults.TestCase
 def unfenced(generations, make):
     """Write under the generation that is known, and don't ask whether it stood."""
     prefix = yield from generations.prefix()
-    done = yield Fenced(make(prefix), generations.key)
+    done = yield Fenced(make(prefix), generations.keys[0])
     return done.result
+
+
+def put_alone(*arguments, **named):
+    """Put a value and leave the lease on its key alone."""
+    return Put(*arguments, **{**named, "voids": ()})
 
 
 def keep_lease(namespace):
@@ -232,8 +239,8 @@ MISTAKES = {
         "second",
         lambda self, held, second=SettleLeases.second: second(self, [True] * len(held)),
     ),
-    "writes leave leases alone": (Generations, "leases", lambda *_: []),
-    "a write doesn't look at the generation": (Generations, "write", unfenced),
+    "writes leave leases alone": (writes, "Put", put_alone),
+    "a write doesn't look at the generation": (Generations, "_fenced", unfenced),
     "a child keeps epoch and lease": (TwoTierNamespace, "after_fork", keep_lease),
     "the end of a tag finds no local keys": (TagIndex, "keys_of", lambda *_: []),
     "known versions outlive their tags": (TagVersions, "forget", lambda *_: None),

@@ -3,21 +3,21 @@
 from typing import Protocol
 
 from twotier.coherence.link import State
-from twotier.coherence.subscriber import Subscriber
+from twotier.coherence.subscriber import ShardedSubscriber
 
 
 class AnyListener(Protocol):
     """Listens for the invalidations of many subscribers. Every method may be called from any thread."""
 
-    def attach(self, subscriber: Subscriber) -> None:
+    def attach(self, subscriber: ShardedSubscriber) -> None:
         """Serve `subscriber` from now on, and start listening if nobody did yet."""
         ...
 
-    def detach(self, subscriber: Subscriber) -> None:
+    def detach(self, subscriber: ShardedSubscriber) -> None:
         """Serve `subscriber` no more."""
         ...
 
-    def state(self, subscriber: Subscriber) -> State:
+    def state(self, subscriber: ShardedSubscriber) -> State:
         """Return "live" while `subscriber` has a lease, "sync" while connected without one, else "down"."""
         ...
 

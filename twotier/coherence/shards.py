@@ -1,8 +1,9 @@
 """The link to a cluster: a listener for each primary, and a subscriber that is live only while all of them are.
 
 A cluster's nodes don't pass on what they say of changed keys, so each primary is listened to (CLIENT TRACKING), and a
-lease is the earliest of theirs. Each proves what concerns its own slots: in place of the generation the link asks for a
-key in a slot that it serves. A primary that has lost its cluster, or that slot, refuses, which ends the lease.
+lease is the earliest of theirs. Each proves what concerns its own slots: the link asks it for a key in a slot that it
+serves, the generation of one group if it has any. A primary that has lost its cluster, or that slot, refuses, which
+ends the lease; one that has lost its data has lost that generation, too.
 
 A primary that isn't listened to yet may change keys unheard. So the map of primaries is asked for, twice as often as
 leases are renewed, and bounds them like any other answer. Once a new primary is heard, everything is put in doubt.
@@ -13,12 +14,13 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from twotier.clock import Clock
 from twotier.coherence.link import State
 from twotier.coherence.listener import Listener
-from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
+from twotier.coherence.subscriber import NOT_ASKED, NotAsked, ShardedSubscriber
 from twotier.options import Options
 from twotier.remote.cluster.members import Members
 from twotier.remote.cluster.slotmap import Node, SlotMap
@@ -27,19 +29,28 @@ from twotier.remote.cluster.slots import slot_of, tag_of
 SETTLE: Final = 0.02
 """Pause after a change before the map is looked at again (s): while slots are being moved, changes come in swarms."""
 
+SPARE: Final = 8
+"""Keys that a primary without generations may be asked for."""
+
+_Probe = tuple[bytes, int | None]
+"""A key that a primary serves, and the group whose generation it holds, if it does."""
+
 _log = logging.getLogger("twotier")
 
 
 class _Ear:
     """A subscriber's ear at one primary: a subscriber of that primary's listener."""
 
-    def __init__(self, shards: "_Shards", node: Node, generation_key: bytes, *, owns: bool) -> None:
+    def __init__(self, shards: "_Shards", node: Node, probes: Sequence[_Probe]) -> None:
         self.channel: Final = shards.subscriber.channel
-        self.generation_key: Final = generation_key
-        self.owns: Final = owns
-        """Whether this primary has the generation; elsewhere any key of the node's is asked for."""
         self.shards: Final = shards
         self._node = node
+        self._probes = probes
+        self._choose()
+
+    def _choose(self) -> None:
+        """Ask for another key from now on."""
+        self.generation_key, self.group = random.choice(self._probes)  # noqa: S311 - any will do
 
     def received(self, payloads: list[bytes]) -> None:
         """Pass on what was changed."""
@@ -50,18 +61,19 @@ class _Ear:
         self.shards.confirmed()
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
-        """Pass on the lease; the generation is here only if this primary has it."""
-        self.shards.renewed(self._node, lease_until, generation if self.owns else NOT_ASKED)
+        """Pass on the lease, and the generation if this primary has one."""
+        self.shards.renewed(self._node, lease_until, NOT_ASKED if self.group is None else generation, self.group or 0)
 
     def lost(self, reason: str) -> None:
-        """Pass on that this primary can't be heard."""
+        """Pass on that this primary can't be heard; or the key that it was asked for is being moved to another."""
+        self._choose()
         self.shards.lost(self._node, reason)
 
 
 class _Shards:
     """One subscriber, and its ears at all primaries."""
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    def __init__(self, subscriber: ShardedSubscriber) -> None:
         self.subscriber: Final = subscriber
         self.ears: dict[Node, _Ear] = {}
         self._lock = threading.RLock()  # a callback of the user's may run in here, and find a new primary
@@ -77,14 +89,14 @@ class _Shards:
         with self._lock:
             self.subscriber.confirmed()
 
-    def renewed(self, node: Node, lease_until: int, generation: bytes | NotAsked | None) -> None:
+    def renewed(self, node: Node, lease_until: int, generation: bytes | NotAsked | None, group: int) -> None:
         """Extend the lease as far as all primaries' reach."""
         with self._lock:
             if node not in self.ears:
                 return
             self._leases[node] = lease_until
             if len(self._leases) == len(self.ears):
-                self.subscriber.renewed(min(self._leases.values()), generation)
+                self.subscriber.renewed(min(self._leases.values()), generation, group)
 
     def lost(self, node: Node, reason: str) -> None:
         """Put everything in doubt until all primaries are heard again: `node` can't be."""
@@ -112,9 +124,9 @@ class ShardedListener:
     def _begin(self) -> None:
         """Make what belongs to one process."""
         self._lock = threading.Lock()
-        self._shards: dict[Subscriber, _Shards] = {}
+        self._shards: dict[ShardedSubscriber, _Shards] = {}
         """Who is served; replaced, never changed."""
-        self._served: dict[Subscriber, _Shards] = {}
+        self._served: dict[ShardedSubscriber, _Shards] = {}
         """Who has ears."""
         self._listeners: dict[Node, Listener] = {}
         """Only the thread changes it."""
@@ -125,20 +137,20 @@ class ShardedListener:
 
     # Called by anyone
 
-    def attach(self, subscriber: Subscriber) -> None:
+    def attach(self, subscriber: ShardedSubscriber) -> None:
         """Serve `subscriber` from now on, and start listening if nobody did yet."""
         with self._lock:
             self._shards = {**self._shards, subscriber: _Shards(subscriber)}
         self.ensure_started()
         self._woken.set()
 
-    def detach(self, subscriber: Subscriber) -> None:
+    def detach(self, subscriber: ShardedSubscriber) -> None:
         """Serve `subscriber` no more."""
         with self._lock:
             self._shards = {each: shards for each, shards in self._shards.items() if each is not subscriber}
         self._woken.set()
 
-    def state(self, subscriber: Subscriber) -> State:
+    def state(self, subscriber: ShardedSubscriber) -> State:
         """Return "live" while all primaries are heard, "sync" while not all are, "down" while none is."""
         shards = self._shards.get(subscriber)
         listeners = self._listeners
@@ -239,12 +251,14 @@ class ShardedListener:
     def _ear(self, shards: _Shards, node: Node, slots: SlotMap) -> _Ear:
         """Return the ear at `node`: the one there is, if what it asks for is still served there."""
         ear = shards.ears.get(node)
-        generation = shards.subscriber.generation_key
-        owns = slots.owners[slot_of(generation)] == node
-        if ear is not None and ear.owns == owns and slots.owners[slot_of(ear.generation_key)] == node:
+        keys = shards.subscriber.generation_keys
+        if ear is not None and slots.owners[slot_of(ear.generation_key)] == node and ear.group is not None:
             return ear
-        if owns:
-            return _Ear(shards, node, generation, owns=True)
+        groups = [group for group, key in enumerate(keys) if slots.owners[slot_of(key)] == node]
+        if groups:
+            return _Ear(shards, node, [(keys[group], group) for group in groups])
+        if ear is not None and slots.owners[slot_of(ear.generation_key)] == node:
+            return ear
         served = [slot for slot, owner in enumerate(slots.owners) if owner == node]
-        probe = shards.subscriber.channel + b"!" + tag_of(random.choice(served))  # noqa: S311 - any will do
-        return _Ear(shards, node, probe, owns=False)
+        chosen = random.sample(served, min(SPARE, len(served)))
+        return _Ear(shards, node, [(shards.subscriber.channel + b"!" + tag_of(slot), None) for slot in chosen])

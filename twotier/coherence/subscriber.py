@@ -1,6 +1,7 @@
 """What the listener calls: one subscriber a namespace."""
 
 import enum
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 
@@ -47,3 +48,14 @@ class Subscriber(Protocol):
 
     def lost(self, reason: str) -> None:
         """Put everything in doubt, at once: the link is gone."""
+
+
+class ShardedSubscriber(Subscriber, Protocol):
+    """A subscriber in a cluster, whose namespace has several generations, each on the node of its key's slot."""
+
+    @property
+    def generation_keys(self) -> Sequence[bytes]:
+        """The remote keys that hold the generations."""
+
+    def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
+        """Take a lease; `generation` is what the key of number `group` held."""

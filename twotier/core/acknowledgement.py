@@ -13,6 +13,7 @@ from twotier.options import Options
 from twotier.remote.commands import Write
 from twotier.remote.fenced import Fenced
 from twotier.remote.replicas import Acknowledged, Replicated
+from twotier.remote.severally import Severally
 
 R = TypeVar("R")
 
@@ -50,6 +51,7 @@ class Acknowledgements:
         return outcome
 
     def _asking(self, command: Any) -> Any:
-        if isinstance(command, (Fenced, Write)):
+        first = command.commands[0] if isinstance(command, Severally) else command
+        if isinstance(first, (Fenced, Write)):
             return Replicated(command, self._wanted, self._patience)
         return command

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twotier.core.drive import Flow
-from twotier.core.keys import as_bytes
 from twotier.core.missing import MISSING
 from twotier.errors import RemoteError
 from twotier.remote.commands import Fetched, FetchMany
@@ -56,11 +55,10 @@ class ReplicaFallback:
         if not wanted:
             return {}
         try:
-            name: bytes | None = yield OnReplica(ReadGeneration(namespace.generations.key))
+            name: bytes | None = yield OnReplica(ReadGeneration(namespace.generations.keys[0]))
             if name is None:
                 return {}
-            prefix = namespace.generations.prefix_of(name)
-            places = [prefix + as_bytes(key) for key in wanted]
+            places = namespace.generations.places_under(namespace.generations.prefix_of(name), wanted)
             replies: list[Fetched] = yield OnReplica(FetchMany(places))
         except RemoteError:
             return {}

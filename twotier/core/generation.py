@@ -6,19 +6,23 @@ the link isn't live it is asked for before every command. Without a link (`coher
 long as the bound on staleness says. It lives under a key of its own without expiry; when that key
 is gone (FLUSHALL, a server that came back empty), whoever needs it next makes a new one, and live processes notice the
 difference at their next lease exchange.
+
+On one server there is one, for all keys: group 0. In a cluster each group of slots has its own (`grouped.py`).
 """
 
 import secrets
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from twotier.clock import NEVER, Clock
+from twotier.core.drive import Flow
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import after
+from twotier.core.severally import Part, severally
 from twotier.errors import RemoteError
 from twotier.local import Store
-from twotier.remote.cluster.slots import slot_of, tag_of
-from twotier.remote.commands import Generation, Write
+from twotier.remote.commands import Command, Generation, Publication, SetGeneration, Write
+from twotier.remote.conditional import Conditional
 from twotier.remote.fenced import Done, Fenced
 
 NAME_BYTES = 6
@@ -26,99 +30,58 @@ ATTEMPTS: Final = 8
 """How often a write is done again when one clear after the other overtakes it."""
 
 R = TypeVar("R")
+MakeMany = Callable[[list[str], list[bytes]], Command[R] | Conditional[R]]
+MakeWrites = Callable[[list[str], list[bytes]], Command[R]]
+"""Makes a command of keys and of their names on the server."""
 
 
 class Generations:
     """What this process knows of its namespace's generation."""
 
-    __slots__ = ("_clock", "_known", "_lasts", "_slotted", "_store", "key", "stem")
+    __slots__ = ("_clock", "_known", "_lasts", "_store", "keys", "stem")
 
-    def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int, *, slotted: bool = False) -> None:
-        self._slotted = slotted
-        """Whether a lease is to share its key's slot, in a cluster."""
+    def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int) -> None:
         self.stem = namespace.encode() + b":"
         """What every key of the namespace begins with."""
-        self.key = self.stem + b"gen"
-        """The server key that holds the generation."""
+        self.keys: tuple[bytes, ...] = self._generation_keys()
+        """The server key that holds the generation, of each group."""
         self._store = store
         self._clock = clock
         self._lasts = lasts
         """How long an answer of the server holds (ns); NEVER where the link would tell of a change."""
-        self._known: tuple[int, bytes, int] | None = None  # epoch, prefix of every key, instant until which it holds
+        self._known: list[tuple[int, bytes, int] | None] = [None] * len(self.keys)
+        """Of each group: epoch, prefix of its keys, instant until which it holds."""
 
-    def prefix(self) -> Generator[Any, Any, bytes]:
-        """Return the prefix of the namespace's keys, asking the server when it isn't known for certain."""
-        known = self._known
-        if known is not None and known[0] == self._store.epoch and self._store.live and self._holds(known[2]):
-            return known[1]
-        epoch, now = self._store.epoch, self._clock.now()
-        name: bytes = yield Generation(self.key, new_name())
-        prefix = self.prefix_of(name)
-        known = self._known  # what another caller was told meanwhile
-        if known is not None and known[0] == epoch and known[1] != prefix:
-            # One of two answers is out of date, and nobody knows which; what was filled under it is in doubt.
-            self._store.bump_epoch()
-            self._known = None
-        elif known is None or known[0] <= epoch:
-            self._known = (epoch, prefix, after(now, self._lasts))
-        return prefix
+    def _generation_keys(self) -> tuple[bytes, ...]:
+        return (self.stem + b"gen",)
 
-    def write(self, make: Callable[[bytes], Write[R]]) -> Generator[Any, Any, R]:
-        """Do the write that `make` makes for a prefix of keys; again, if that prefix was a dead generation's.
+    # Groups
 
-        Otherwise a write that begins after a clear elsewhere, and before its message, would be lost, while what was
-        written under the new generation before it stays.
-        """
-        for _ in range(ATTEMPTS):
-            prefix = yield from self.prefix()
-            done: Done[R] = yield Fenced(make(prefix), self.key)
-            if done.generation is not None and self.prefix_of(done.generation) == prefix:
-                return done.result
-            self._store.bump_epoch()
-        raise RemoteError(f"the namespace was cleared {ATTEMPTS} times during one write")
+    def group_of(self, key: str) -> int:  # noqa: ARG002 - of one group is every key
+        """Return the group of `key`."""
+        return 0
 
-    def prefix_to_read(self) -> Generator[Any, Any, bytes]:
-        """Return the prefix as `prefix` does; in a cluster the last one known, if the node that has it is lost.
+    def split(self, keys: Iterable[str]) -> dict[int, list[str]]:
+        """Return `keys` by group, in their order."""
+        return {0: list(keys)}
 
-        So the other nodes' values go on being read. Nothing is installed meanwhile: no lease holds without that node.
-        """
-        try:
-            return (yield from self.prefix())
-        except RemoteError:
-            if self._slotted and self._known is not None:
-                return self._known[1]
-            raise
+    # Names
 
-    def place(self, key: str) -> Generator[Any, Any, bytes]:
-        """Return the name of `key` on the server, to read it."""
-        prefix = yield from self.prefix_to_read()
-        return prefix + as_bytes(key)
-
-    def contradicts(self, name: bytes | None) -> bool:
-        """Tell whether the generation that a lease exchange found (None: the key is gone) is another than is known.
-
-        It isn't taken over: it was read before the reply was handled, and a clear may have come in between.
-        """
-        known = self._known
-        if known is None or known[0] != self._store.epoch:
-            return False
-        return name is None or known[1] != self.prefix_of(name)
-
-    def _holds(self, until: int) -> bool:
-        return until == NEVER or self._clock.now() < until
+    def places_under(self, prefix: bytes, keys: Iterable[str]) -> list[bytes]:
+        """Return the names on the server of keys of one group, whose generation has `prefix`."""
+        return [prefix + as_bytes(key) for key in keys]
 
     def prefix_of(self, name: bytes) -> bytes:
         """Return the prefix that keys have under generation `name`."""
         return self.stem + name + b":"
 
-    def lease(self, prefix: bytes, key: str) -> bytes:
-        """Return the name of the lease on `key`, whose prefix is `prefix`; no key's own name begins like that."""
-        name = as_bytes(key)
-        return b"%b!%b%b" % (prefix[:-1], tag_of(slot_of(prefix + name)) if self._slotted else b"", name)
+    def leases(self, places: Iterable[bytes]) -> list[bytes]:
+        """Return the names of the leases on the keys at `places`; no key's own name is like that."""
+        return [beside(place, b"!") for place in places]
 
-    def leases(self, prefix: bytes, keys: Iterable[str]) -> list[bytes]:
-        """Return the names of the leases on `keys`."""
-        return [self.lease(prefix, key) for key in keys]
+    def is_under(self, place: bytes, name: bytes | None) -> bool:
+        """Tell whether the key at `place` is of generation `name`."""
+        return name is not None and place.startswith(self.prefix_of(name))
 
     def key_in(self, place: bytes) -> str | None:
         """Return the key whose name on the server is `place`, in whatever generation; None for leases and the like."""
@@ -129,6 +92,117 @@ class Generations:
             return key.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             return None  # nobody's who uses this namespace through twotier
+
+    # What is known
+
+    def prefix(self, group: int = 0) -> Flow[bytes]:
+        """Return the prefix of a group's keys, asking the server when it isn't known for certain."""
+        known = self._known[group]
+        if known is not None and known[0] == self._store.epoch and self._store.live and self._holds(known[2]):
+            return known[1]
+        epoch, now = self._store.epoch, self._clock.now()
+        name: bytes = yield Generation(self.keys[group], new_name())
+        return self._learn(group, epoch, now, name)
+
+    def _learn(self, group: int, epoch: int, now: int, name: bytes) -> bytes:
+        """Take the answer to a question asked at an epoch and instant; return the prefix that it makes."""
+        prefix = self.prefix_of(name)
+        known = self._known[group]  # what another caller was told meanwhile
+        if known is not None and known[0] == epoch and known[1] != prefix:
+            # One of two answers is out of date, and nobody knows which; what was filled under it is in doubt.
+            self._store.bump_epoch()
+            self._known[group] = None
+        elif known is None or known[0] <= epoch:
+            self._known[group] = (epoch, prefix, after(now, self._lasts))
+        return prefix
+
+    def _holds(self, until: int) -> bool:
+        return until == NEVER or self._clock.now() < until
+
+    def contradicts(self, name: bytes | None, group: int = 0) -> bool:
+        """Tell whether the generation that a lease exchange found (None: the key is gone) is another than is known.
+
+        It isn't taken over: it was read before the reply was handled, and a clear may have come in between.
+        """
+        known = self._known[group]
+        if known is None or known[0] != self._store.epoch:
+            return False
+        return name is None or known[1] != self.prefix_of(name)
+
+    # What flows ask for
+
+    def place(self, key: str) -> Flow[bytes]:
+        """Return the name of `key` on the server, to read it."""
+        prefix = yield from self.prefix()
+        return prefix + as_bytes(key)
+
+    def write(self, key: str, make: Callable[[bytes], Write[R]]) -> Flow[R]:
+        """Do the write of `key` that `make` makes for its name; again, if that was a dead generation's.
+
+        Otherwise a write that begins after a clear elsewhere, and before its message, would be lost, while what was
+        written under the new generation before it stays.
+        """
+        name = as_bytes(key)
+        return self._fenced(lambda prefix: make(prefix + name))
+
+    def each(self, keys: list[str], make: MakeMany[R], *, reads: bool = False) -> Flow[list[Part[R]]]:  # noqa: ARG002 - of groups
+        """Do what `make` makes for keys, which reads alone if `reads`; return what came of each part of them."""
+        try:
+            prefix = yield from self.prefix()
+            outcome = yield make(keys, self.places_under(prefix, keys))
+        except RemoteError as error:
+            outcome = error
+        return [Part(keys, outcome)]
+
+    def write_each(self, keys: list[str], make: MakeWrites[R]) -> Flow[list[Part[R]]]:
+        """Write as `write` does, what `make` makes for keys; return what came of each part of them."""
+        try:
+            outcome = yield from self._fenced(lambda prefix: make(keys, self.places_under(prefix, keys)))
+        except RemoteError as error:
+            return [Part(keys, error)]
+        return [Part(keys, outcome)]
+
+    def _fenced(self, make: Callable[[bytes], Command[R]]) -> Flow[R]:
+        for _ in range(ATTEMPTS):
+            prefix = yield from self.prefix()
+            done: Done[R] = yield Fenced(make(prefix), self.keys[0])
+            if done.generation is not None and self.prefix_of(done.generation) == prefix:
+                return done.result
+            self._store.bump_epoch()
+        raise overtaken()
+
+    def ask(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError]]:
+        """Ask for the prefixes of groups, whatever is known; what is known and differs puts everything in doubt."""
+        names = yield from severally([Generation(self.keys[group], new_name()) for group in groups])
+        prefixes: dict[int, bytes | RemoteError] = {}
+        for group, name in zip(groups, names, strict=True):
+            if not isinstance(name, RemoteError) and self.contradicts(name, group):
+                self._store.bump_epoch()
+            prefixes[group] = name if isinstance(name, RemoteError) else self.prefix_of(name)
+        return prefixes
+
+    def clear(self, groups: Iterable[int], publication: Publication | None) -> Flow[Mapping[int, RemoteError]]:
+        """Give groups a new generation; return those that may not have it, and why."""
+        name, asked = new_name(), list(groups)
+        outcomes = yield from severally([SetGeneration(self.keys[group], name, publication) for group in asked])
+        return {
+            group: outcome for group, outcome in zip(asked, outcomes, strict=True) if isinstance(outcome, RemoteError)
+        }
+
+
+def beside(place: bytes, sign: bytes) -> bytes:
+    """Return the name of what stands beside the key at `place`, and shares its slot; `sign` has no colon.
+
+    >>> beside(b"shop:generation:user:7", b"!")
+    b'shop:generation!user:7'
+    """
+    namespace, generation, key = place.split(b":", 2)
+    return b"%b:%b%b%b" % (namespace, generation, sign, key)
+
+
+def overtaken() -> RemoteError:
+    """Return the error of a write that every clear has overtaken."""
+    return RemoteError(f"the namespace was cleared {ATTEMPTS} times during one write")
 
 
 def new_name() -> bytes:

@@ -1,13 +1,13 @@
 """The journal: keys (and tags) whose last write may not have reached the remote tier, to be made good there later.
 
-One entry a key, bounded. Past the bound it forgets the keys and asks for the whole namespace to be cleared instead:
-forgetting a key silently would leave its old value standing. While a key is in the journal, the remote tier's value of
-it proves nothing, and reads of it are answered by the local tier.
+One entry a key, bounded. Past the bound it forgets the keys and asks for their groups (of slots, in a cluster; else
+there is but one) to be cleared instead: forgetting a key silently would leave its old value standing. While a key is in
+the journal, the remote tier's value of it proves nothing, and reads of it are answered by the local tier.
 """
 
-import itertools
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from twotier.core.tags import Tag
@@ -31,25 +31,36 @@ class Doubt(NamedTuple):
 
 
 class Journal:
-    """Doubts by key, to be made good once the remote tier is back; any `overflows` ask for a clear instead."""
+    """Doubts by key, and groups of keys that are to be cleared, to be made good once the remote tier is back.
 
-    __slots__ = ("_doubts", "_limit", "_lock", "overflows")
+    `groups` is how many there are, `group_of` tells that of a key.
+    """
 
-    def __init__(self, limit: int) -> None:
+    __slots__ = ("_clears", "_doubts", "_group_of", "_groups", "_limit", "_lock", "_tags_forgotten")
+
+    def __init__(self, limit: int, groups: int = 1, group_of: Callable[[str], int] = lambda _: 0) -> None:
         self._limit = limit
+        self._groups = groups
+        self._group_of = group_of
         self._lock = threading.RLock()  # an abandoned coroutine may be closed, and its write noted, anywhere
         self._doubts: dict[str | Tag, Doubt] = {}
-        self.overflows = 0
+        self._clears: dict[int, int] = {}
+        """How often a clear of each group was asked for since one took place."""
+        self._tags_forgotten = False
+        """Tags were in doubt when their entries were to be cleared, and some of those haven't been yet."""
 
     def __len__(self) -> int:
         return len(self._doubts)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to replay."""
-        return self.overflows > 0 or bool(self._doubts)
+        return bool(self._clears) or bool(self._doubts)
 
     def __contains__(self, key: str | Tag) -> bool:
-        return key in self._doubts or self.overflows > 0
+        return key in self._doubts or (bool(self._clears) and self._awaits_clear(key))
+
+    def _awaits_clear(self, key: str | Tag) -> bool:
+        return self._tags_forgotten if isinstance(key, Tag) else self._group_of(key) in self._clears
 
     def add(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> None:
         """Remember writes."""
@@ -58,19 +69,32 @@ class Journal:
                 earlier = self._doubts.get(key)
                 self._doubts[key] = doubt if earlier is None else doubt.after(earlier)
             if len(self._doubts) > self._limit:
+                tagged = any(isinstance(key, Tag) for key in self._doubts)
+                self.add_clear(range(self._groups) if tagged else {self._group_of(str(key)) for key in self._doubts})
+
+    def add_clear(self, groups: Iterable[int]) -> None:
+        """Ask for groups of keys to be cleared; what was in doubt of them goes with that."""
+        with self._lock:
+            for group in groups:
+                self._clears[group] = self._clears.get(group, 0) + 1
+            if len(self._clears) == self._groups:
+                self._tags_forgotten |= any(isinstance(key, Tag) for key in self._doubts)
                 self._doubts.clear()
-                self.overflows += 1
+            else:
+                for key in [key for key in self._doubts if not isinstance(key, Tag) and self._awaits_clear(key)]:
+                    del self._doubts[key]
 
-    def add_everything(self) -> None:
-        """Ask for the whole namespace to be cleared."""
+    def clears(self) -> dict[int, int]:
+        """Return the groups that are to be cleared, each with how often that was asked for."""
         with self._lock:
-            self._doubts.clear()
-            self.overflows += 1
+            return dict(self._clears)
 
-    def peek(self, count: int) -> dict[str | Tag, Doubt]:
-        """Return up to `count` of the oldest doubts."""
+    def batches(self, count: int) -> Iterator[dict[str | Tag, Doubt]]:
+        """Yield what is in doubt now, the oldest first, `count` at a time."""
         with self._lock:
-            return dict(itertools.islice(self._doubts.items(), count))
+            doubts = iter(list(self._doubts.items()))
+        while batch := dict(islice(doubts, count)):
+            yield batch
 
     def settle(self, good: Mapping[str | Tag, Doubt]) -> None:
         """Forget what was made good, unless a key has been written again since."""
@@ -81,11 +105,13 @@ class Journal:
                 if self._doubts.get(key) is doubt:
                     del self._doubts[key]
 
-    def settle_overflows(self, seen: int) -> None:
-        """Forget the overflows, if there were `seen` of them when the clear that answers them began."""
+    def settle_clears(self, done: Mapping[int, int]) -> None:
+        """Forget the groups that were cleared, if that was asked for no more often when it began."""
         with self._lock:
-            if self.overflows == seen:
-                self.overflows = 0
+            for group, asked in done.items():
+                if self._clears.get(group) == asked:
+                    del self._clears[group]
+            self._tags_forgotten &= bool(self._clears)
 
     def noted(self, keys: Iterable[str | Tag]) -> dict[str | Tag, Doubt]:
         """Return the doubts about `keys`, for a write that will `settle` them if it reaches the remote tier.

@@ -19,12 +19,12 @@ from typing import Any, Final, Literal
 from twotier.clock import NEVER, SECOND
 from twotier.core.commands import Pause
 from twotier.core.drive import Flow
-from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import MILLISECOND, after, milliseconds
 from twotier.core.loading.sources import NOTHING, Held, Made
 from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
 from twotier.core.reads import CHUNK
+from twotier.core.severally import severally
 from twotier.core.tags import Hold, Unheld
 from twotier.core.writes import Writes
 from twotier.errors import RemoteError
@@ -166,17 +166,12 @@ class TwoTier(Writes):
         if len(asked) < len(keys):
             looks.away += [key for key in keys if key not in set(asked)]
         for start in range(0, len(asked), CHUNK):
-            chunk = asked[start : start + CHUNK]
-            try:
-                prefix = yield from namespace.generations.prefix()
-                places = [(prefix + as_bytes(key), namespace.generations.lease(prefix, key)) for key in chunk]
-                looks.asked += [lease for _, lease in places]
-                found: list[Taken] = yield TakeLeases(places, looks.lease, patience // MILLISECOND)
-            except RemoteError:
-                namespace.counters.remote_errors += 1
-                looks.away += asked[start:]
+            found, away = yield from self._taken(asked[start : start + CHUNK], looks, patience)
+            looks.away += away
+            if away and not found:  # nobody answers
+                looks.away += asked[start + CHUNK :]
                 return
-            for key, (place, lease), taken in zip(chunk, places, found, strict=True):
+            for key, (place, lease), taken in found:
                 ours = _Lease(tokens[key], place, lease)
                 try:
                     if (yield from self._is_there(looks, key, ours, taken, now)):
@@ -190,6 +185,29 @@ class TwoTier(Writes):
                         looks.ours[key] = ours
                     else:
                         looks.busy.append(key)
+
+    def _taken(
+        self, keys: list[str], looks: _Looks, patience: int
+    ) -> Flow[tuple[list[tuple[str, tuple[bytes, bytes], Taken]], list[str]]]:
+        """Take leases; return of each key its name, its lease's, and what was found, and the keys that are away."""
+        namespace = self._namespace
+        names: dict[str, tuple[bytes, bytes]] = {}
+
+        def make(members: list[str], places: list[bytes]) -> TakeLeases:
+            leases = namespace.generations.leases(places)
+            looks.asked += leases
+            pairs = list(zip(places, leases, strict=True))
+            names.update(zip(members, pairs, strict=True))
+            return TakeLeases(pairs, looks.lease, patience // MILLISECOND)
+
+        found, away = [], []
+        for members, outcome in (yield from namespace.generations.each(keys, make)):
+            if isinstance(outcome, RemoteError):
+                namespace.counters.remote_errors += 1
+                away += members
+            else:
+                found += [(key, names[key], taken) for key, taken in zip(members, outcome, strict=True)]
+        return found, away
 
     def _is_there(self, looks: _Looks, key: str, ours: _Lease, taken: Taken, now: int) -> Flow[bool]:
         """Tell whether there is nothing to load: the value is there, or it is known that there is none."""
@@ -289,29 +307,35 @@ class TwoTier(Writes):
         if stamps is None:
             self._keep_suspects(ours, made, op_id, now)
             return False
-        puts = [self._put(lease, made[key], op_id, stamps, anew=looks.anew) for key, lease in ours.items()]
-        changed = [key for key, put in zip(ours, puts, strict=True) if put is not None and _changes(put)]
+        puts = {key: self._put(lease, made[key], op_id, stamps, anew=looks.anew) for key, lease in ours.items()}
+        changed = [key for key, put in puts.items() if put is not None and _changes(put)]
         publication = namespace.publication("set", op_id, changed) if changed else None
-        settle = SettleLeases([lease.lease for lease in ours.values()], looks.lease, puts, publication)
-        settled: list[bool] | None = None
-        try:
-            for _ in range(ATTEMPTS):
-                settled = yield settle
-                if settled is not None:
-                    break
-        except RemoteError:
-            namespace.counters.remote_errors += 1
-            self._keep_suspects(ours, made, op_id, now)
-            return False
-        if settled is None:
-            stored = True
-            for key, lease in ours.items():
-                stored &= yield from self._settle({key: lease}, made, stamps, looks)
-            return stored
-        for (key, lease), put, stood in zip(ours.items(), puts, settled, strict=True):
-            if stood and put is not None:
-                self._take_in(key, lease, made[key], put, op_id, now)
-        return all(settled) and None not in puts
+        stored = None not in puts.values()
+        left = list(namespace.generations.split(ours).values())
+        for _ in range(ATTEMPTS):
+            settles = [
+                SettleLeases([ours[key].lease for key in keys], looks.lease, [puts[key] for key in keys], publication)
+                for keys in left
+            ]
+            again: list[list[str]] = []
+            for keys, settled in zip(left, (yield from severally(settles)), strict=True):
+                if settled is None:
+                    again.append(keys)
+                elif isinstance(settled, RemoteError):
+                    namespace.counters.remote_errors += 1
+                    self._keep_suspects({key: ours[key] for key in keys}, made, op_id, now)
+                    stored = False
+                else:
+                    for key, stood in zip(keys, settled, strict=True):
+                        if stood and (put := puts[key]) is not None:
+                            self._take_in(key, ours[key], made[key], put, op_id, now)
+                    stored &= all(settled)
+            left = again
+            if not left:
+                return stored
+        for key in [key for keys in left for key in keys]:
+            stored &= yield from self._settle({key: ours[key]}, made, stamps, looks)
+        return stored
 
     def _keep_suspects(self, ours: Mapping[str, _Lease], made: Mapping[str, Made], op_id: bytes, now: int) -> None:
         """Keep what was loaded here alone, where nothing has overtaken it."""

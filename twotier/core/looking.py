@@ -8,8 +8,8 @@ changed since.
 from collections.abc import Callable
 
 from twotier.core.drive import Flow
-from twotier.core.keys import as_bytes
 from twotier.core.reads import Reads
+from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Fetch, Fetched, Put
 from twotier.remote.conditional import PutUnchanged
@@ -18,7 +18,7 @@ from twotier.remote.looking import Add, Looked
 from twotier.remote.values import is_tagged
 
 PutAt = Callable[[bytes], Put]
-"""Makes the write of a value, for a prefix of keys."""
+"""Makes the write of a value under a name."""
 
 
 class Looking(Reads):
@@ -27,11 +27,11 @@ class Looking(Reads):
     def _add(self, key: str, put_at: PutAt) -> Flow[bool]:
         """Put where there is nothing, or what has ended; tell whether it was put."""
 
-        def make(prefix: bytes) -> Add:
-            put = put_at(prefix)
+        def make(place: bytes) -> Add:
+            put = put_at(place)
             return Add(put.key, put.data, put.ttl_ms, put.publication, put.voids)
 
-        looked: Looked = yield from self._namespace.generations.write(make)
+        looked: Looked = yield from self._namespace.generations.write(key, make)
         if looked.done or looked.stood is None or not (yield from self._has_ended(key, looked.stood)):
             return looked.done
         return (yield from self._replace(key, looked.stood, put_at))
@@ -64,7 +64,12 @@ class Looking(Reads):
     def _replace(self, key: str, ended: bytes, put_at: PutAt) -> Flow[bool]:
         """Put in place of what has ended; tell whether it was put: not if something else stands there by now."""
         op_id = op_id_of(ended)
-        prefix = yield from self._namespace.generations.prefix()
         seen = NO_OP if op_id is None else op_tag(op_id)
-        replaced: bool = yield PutUnchanged(prefix + as_bytes(key), seen, put_at(prefix))
-        return replaced
+
+        def make(_: list[str], places: list[bytes]) -> PutUnchanged:
+            return PutUnchanged(places[0], seen, put_at(places[0]))
+
+        (part,) = yield from self._namespace.generations.each([key], make)
+        if isinstance(part.outcome, RemoteError):
+            raise part.outcome
+        return part.outcome

@@ -18,6 +18,7 @@ from twotier.core.counters import Counters
 from twotier.core.fallback import ReplicaFallback
 from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
+from twotier.core.grouped import GroupedGenerations
 from twotier.core.journal import Doubt, Journal
 from twotier.core.loadgate import LoadGate
 from twotier.core.loading.absences import Absences
@@ -190,7 +191,8 @@ class TwoTierNamespace(Namespace):
         self.channel: Final = f"{options.namespace}:inv:v1".encode()
         self.messages = MessageCodec(options.secrets, options.namespace)
         lasts = NEVER if self._linked else round(options.max_staleness * SECOND)
-        self.generations = Generations(options.namespace, self.store, self.clock, lasts, slotted=topology.slotted)
+        kind = GroupedGenerations if topology.slotted else Generations
+        self.generations = kind(options.namespace, self.store, self.clock, lasts)
         self.versions = TagVersions(self.generations.stem, options, self.clock, lasts)
         if not self._linked:
             self.versions.store.renew(NEVER)
@@ -232,7 +234,7 @@ class TwoTierNamespace(Namespace):
         self.op_ids = OpIds()
         self.fetches = SingleFlight()
         """Revalidations of suspects under way."""
-        self.journal = Journal(self.options.max_journal)
+        self.journal = Journal(self.options.max_journal, len(self.generations.keys), self.generations.group_of)
         self.breaker = Breaker(self.clock)
         self.executor, self.async_executor = executors(self.topology, self.options, self.breaker)
         self.recovery = Recovery(self)
@@ -336,9 +338,9 @@ class TwoTierNamespace(Namespace):
         self.journal.add(doubts)
         self.recovery.wake()
 
-    def doubt_everything(self) -> None:
-        """Journal the whole namespace: it is to be cleared once the remote tier is back."""
-        self.journal.add_everything()
+    def doubt_clear(self, groups: Iterable[int]) -> None:
+        """Journal groups of keys: they are to be cleared once the remote tier, or their node, is back."""
+        self.journal.add_clear(groups)
         self.recovery.wake()
 
     def health(self) -> Health:

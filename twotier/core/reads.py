@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from twotier.clock import NEVER, SECOND
 from twotier.core.commands import Wait
 from twotier.core.drive import Flow
-from twotier.core.keys import as_bytes, checked_many
+from twotier.core.keys import checked_many
 from twotier.core.lifetimes import MILLISECOND
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace, TwoTierNamespace
@@ -182,11 +182,8 @@ class Reads:
         values: dict[str, Any] = {}
         if asked:
             try:
-                prefix = yield from namespace.generations.prefix_to_read()
-                places = [prefix + as_bytes(key) for key in asked]
-                replies: list[Fetched] = yield FetchMany(places)
                 unproven = []
-                for key, place, fetched in zip(asked, places, replies, strict=True):
+                for key, place, fetched in (yield from self._fetched(asked)):
                     value = self._received(key, place, fetched, taken[key], now, keep=keep)
                     if type(value) is Unproven:
                         unproven.append(value)
@@ -200,6 +197,23 @@ class Reads:
             value = values[key] if key in values else self._stand_in(key)
             if value is not MISSING:
                 found[key] = value
+
+    def _fetched(self, keys: list[str]) -> Flow[list[tuple[str, bytes, Fetched]]]:
+        """Fetch keys; return what stands under each that could be asked for, and its name on the server."""
+        names: dict[str, bytes] = {}
+
+        def make(members: list[str], places: list[bytes]) -> FetchMany:
+            names.update(zip(members, places, strict=True))
+            return FetchMany(places)
+
+        parts = yield from self._namespace.generations.each(keys, make, reads=True)
+        found = []
+        for members, outcome in parts:
+            if isinstance(outcome, RemoteError):
+                self._namespace.counters.remote_errors += 1
+            else:
+                found += [(key, names[key], fetched) for key, fetched in zip(members, outcome, strict=True)]
+        return found
 
     def _let_in(
         self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False

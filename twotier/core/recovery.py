@@ -11,23 +11,11 @@ a pause when the other has had an answer.
 import logging
 import random
 import threading
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from twotier.clock import NEVER
-from twotier.coherence.message import Kind
-from twotier.core.generation import new_name
-from twotier.core.journal import Doubt
-from twotier.core.keys import as_bytes
-from twotier.core.lifetimes import milliseconds
-from twotier.core.missing import MISSING
-from twotier.core.tags import ANY_TAG, Tag
+from twotier.core.replay import Replay
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
-from twotier.opid import NO_OP, op_tag
-from twotier.remote.commands import Generation, Ping, Put, Remove, SetGeneration
-from twotier.remote.conditional import PutUnchanged
-from twotier.remote.refusals import NoMemoryError
-from twotier.remote.withdraw import Withdraw
+from twotier.remote.commands import Ping
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -37,8 +25,6 @@ LONGEST_PAUSE: Final = 0.5
 """Seconds between probes; doubled from the first to the longest, each cut by up to half at random."""
 REFUSED_PAUSE: Final = 1.0
 """Least seconds until a server that refuses (no permission, no memory) is asked again."""
-BATCH: Final = 256
-"""Keys replayed in one trip."""
 
 _log = logging.getLogger("twotier")
 
@@ -116,7 +102,8 @@ class Recovery:
         probing = namespace.breaker.begin_probe()
         if not probing and namespace.breaker.state != "closed":
             return
-        namespace.executor.run(Ping(), probing=probing)
+        if not namespace.topology.slotted:  # in a cluster nodes are probed each by itself, and a lost one holds up none
+            namespace.executor.run(Ping(), probing=probing)
         if probing:
             namespace.hurry_link()
         self._replay(probing)
@@ -126,65 +113,5 @@ class Recovery:
             namespace.hurry_link()  # what was refused was taken: a replica has become a primary, say
 
     def _replay(self, probing: bool) -> None:
-        namespace = self._namespace
-        journal, run = namespace.journal, namespace.executor.run
-        if overflows := journal.overflows:
-            op_id = namespace.op_ids.next()
-            clear = namespace.publication("clear", op_id)
-            run(SetGeneration(namespace.generations.key, new_name(), clear), probing=probing)
-            namespace.store.bump_epoch()  # here the old generation is over now, not when the message comes
-            journal.settle_overflows(overflows)
-        if not len(journal):
-            return
-        name = run(Generation(namespace.generations.key, new_name()), probing=probing)
-        if namespace.generations.contradicts(name):
-            namespace.store.bump_epoch()  # reads under the generation known here wouldn't see what is replayed
-        prefix = namespace.generations.prefix_of(name)
-        while batch := journal.peek(BATCH):
-            self._end_tags([each.name for each in batch if isinstance(each, Tag)], probing)
-            keys = {key: doubt for key, doubt in batch.items() if not isinstance(key, Tag)}
-            removed = [key for key, doubt in keys.items() if not self._put_again(prefix, key, doubt, probing)]
-            self._remove(prefix, "delete", [key for key in removed if not keys[key].kept], probing)
-            self._remove(prefix, "expire", [key for key in removed if keys[key].kept], probing)
-            journal.settle(batch)
-
-    def _remove(self, prefix: bytes, kind: Kind, keys: list[str], probing: bool) -> None:
-        if keys:
-            places = [prefix + as_bytes(key) for key in keys]
-            self._unlink(places, self._namespace.generations.leases(prefix, keys), kind, keys, probing)
-
-    def _end_tags(self, tags: list[str], probing: bool) -> None:
-        if tags:
-            places = [self._namespace.versions.place(tag) for tag in (ANY_TAG, *tags)]
-            self._unlink(places, (), "tag", tags, probing)
-            self._namespace.end_tags(tags, NO_OP)  # what was let in meanwhile carries the versions that ended only now
-
-    def _unlink(
-        self, places: list[bytes], leases: Sequence[bytes], kind: Kind, names: list[str], probing: bool
-    ) -> None:
-        """Remove keys of the server and leases on them, and say of what kind that was, and which keys or tags."""
-        run = self._namespace.executor.run
-        removal = self._namespace.publication(kind, self._namespace.op_ids.next(), names)
-        try:
-            run(Remove(places, removal, leases), probing=probing)
-        except NoMemoryError:
-            run(Withdraw([*places, *leases], removal), probing=probing)
-
-    def _put_again(self, prefix: bytes, key: str, doubt: Doubt, probing: bool) -> bool:
-        """Put the value written in the outage, if that is asked for and nothing else was written there; tell whether.
-
-        The value is the local tier's suspect, as long as it is held here; its op id says whether it is that write's.
-        """
-        namespace = self._namespace
-        if namespace.options.replay != "set" or doubt.seen == NO_OP or namespace.store.op(key) != op_tag(doubt.op_id):
-            return False
-        left = NEVER if doubt.expires == NEVER else doubt.expires - namespace.clock.now()
-        value = namespace.store.suspect(key, MISSING)
-        if left <= 0 or value is MISSING:
-            return False
-        place = prefix + as_bytes(key)
-        data = namespace.values.seal(place, doubt.op_id, namespace.values.encode(value))
-        publication = namespace.publication("set", doubt.op_id, (key,))
-        voids = namespace.generations.leases(prefix, (key,))
-        put = Put(place, data, milliseconds(left), absent=False, publication=publication, voids=voids)
-        return namespace.executor.run(PutUnchanged(place, doubt.seen, put), probing=probing)
+        """Make good what can be; what can't stays in the journal, and what stood in the way is raised."""
+        Replay(self._namespace, probing).run()

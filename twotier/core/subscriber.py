@@ -18,7 +18,8 @@ class NamespaceSubscriber:
 
     def __init__(self, namespace: "TwoTierNamespace") -> None:
         self.channel = namespace.channel
-        self.generation_key = namespace.generations.key
+        self.generation_keys = namespace.generations.keys
+        self.generation_key = self.generation_keys[0]
         self._namespace = namespace
         self.proven_at: int | None = None
         """Instant (ns) up to which every message published is known to have arrived; None before the first proof."""
@@ -53,10 +54,10 @@ class NamespaceSubscriber:
         self._namespace.bump_epoch()
         self._came_live = True
 
-    def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
+    def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
         """Extend the lease; a generation other than the one in use means that the namespace was cleared unheard."""
         namespace = self._namespace
-        if generation is not NOT_ASKED and namespace.generations.contradicts(generation):
+        if generation is not NOT_ASKED and namespace.generations.contradicts(generation, group):
             namespace.bump_epoch()
         self.proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
         namespace.renew(lease_until)
@@ -82,24 +83,27 @@ class TrackingSubscriber(NamespaceSubscriber):
     def __init__(self, namespace: "TwoTierNamespace") -> None:
         super().__init__(namespace)
         self.channel = namespace.generations.stem
+        self._generations = frozenset(self.generation_keys)
         self._emptied = False
-        """The server holds no generation: the next one isn't a clear, but somebody's first use."""
+        """The server holds no generation: the next one isn't a clear, but somebody's first use. Of one server only."""
 
     def received(self, payloads: list[bytes]) -> None:
         """Drop what was changed."""
         namespace = self._namespace
         keys: list[str] = []
         tags: list[str] = []
+        cleared = False
         for changed in payloads:
             if changed == EVERYTHING:
-                self._emptied = True
+                self._note_emptied(True)
                 namespace.versions.store.clear()
                 namespace.store.clear()
-            elif changed == self.generation_key:
+            elif changed in self._generations:
                 if self._emptied:
                     namespace.store.bump_epoch()
-                else:
+                elif not cleared:  # one names all groups
                     namespace.store.clear()
+                    cleared = True
                 self._emptied = False
             elif (key := namespace.generations.key_in(changed)) is not None:
                 keys.append(key)
@@ -109,7 +113,10 @@ class TrackingSubscriber(NamespaceSubscriber):
             namespace.end_tags(tags, NO_OP)
         namespace.counters.invalidations_received += namespace.store.apply(keys, NO_OP)
 
-    def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
+    def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
         """Extend the lease, and note whether the server is empty."""
-        self._emptied = generation is None
-        super().renewed(lease_until, generation)
+        self._note_emptied(generation is None)
+        super().renewed(lease_until, generation, group)
+
+    def _note_emptied(self, emptied: bool) -> None:
+        self._emptied = emptied and len(self._generations) == 1

@@ -22,16 +22,18 @@ from twotier.clock import SECOND
 from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.journal import Doubt
-from twotier.core.keys import as_bytes, checked, checked_many
+from twotier.core.keys import checked, checked_many
 from twotier.core.leases import TwoTier
 from twotier.core.lifetimes import milliseconds
 from twotier.core.local_only import LocalOnly
 from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.overlaps import Overlaps
 from twotier.core.reads import CHUNK
+from twotier.core.severally import severally
 from twotier.core.writes import put_again_until
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
+from twotier.remote.fenced import Done
 from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
 from twotier.writer import Writer
 
@@ -88,19 +90,21 @@ class TwoTierThrough(TwoTier):
         op_id = namespace.op_ids.next()
         stopped = _unless_stopped(lambda: self._forget(keys, op_id))
         with self._overlaps.during(keys), namespace.tags.holding(keys, tags), stopped:
-            prefix = yield from self._take_over(keys, op_id)
+            places = yield from self._take_over(keys, op_id)
             try:
                 yield from _write(self._writer, entries)
             except Exception:
-                yield from self._release(prefix, keys, op_id)
+                yield from self._release(list(places.values()), op_id)
                 raise
             if not ttl:
                 yield from self.delete_many(keys)
-            elif prefix is None:
-                self._keep(entries, op_id, ttl, [namespace.store.op(key) or NO_OP for key in keys], tags)
-            else:
-                for start in range(0, len(entries), CHUNK):
-                    yield from self._put_held(prefix, entries[start : start + CHUNK], op_id, ttl, tags)
+                return
+            away = [entry for entry in entries if entry[0] not in places]
+            if away:
+                self._keep(away, op_id, ttl, [namespace.store.op(key) or NO_OP for key, _, _ in away], tags)
+            held = [entry for entry in entries if entry[0] in places] if away else entries
+            for start in range(0, len(held), CHUNK):
+                yield from self._put_held(places, held[start : start + CHUNK], op_id, ttl, tags)
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then from both tiers; return how many were there."""
@@ -112,33 +116,37 @@ class TwoTierThrough(TwoTier):
             # Whatever was written or loaded between the source's delete and this one goes too.
             return (yield from self.delete_many(wanted))
 
-    def _take_over(self, keys: list[str], op_id: bytes) -> Flow[bytes | None]:
-        """Take the leases on `keys`, and return the prefix they are under; None while the remote tier is away."""
+    def _take_over(self, keys: list[str], op_id: bytes) -> Flow[dict[str, bytes]]:
+        """Take the leases on `keys`; return the names on the server of those that aren't away."""
         namespace = self._namespace
         patience = round(namespace.options.load_lease * SECOND)
-        try:
-            prefix = yield from namespace.generations.prefix()
-            for start in range(0, len(keys), CHUNK):
-                leases = namespace.generations.leases(prefix, keys[start : start + CHUNK])
-                yield TakeOver(leases, op_id, patience // 1_000_000)
-        except RemoteError:
-            namespace.counters.remote_errors += 1
-            return None
-        return prefix
+        names: dict[str, bytes] = {}
 
-    def _release(self, prefix: bytes | None, keys: list[str], op_id: bytes) -> Flow[None]:
+        def make(members: list[str], places: list[bytes]) -> TakeOver:
+            names.update(zip(members, places, strict=True))
+            return TakeOver(namespace.generations.leases(places), op_id, patience // 1_000_000)
+
+        taken: dict[str, bytes] = {}
+        for start in range(0, len(keys), CHUNK):
+            parts = yield from namespace.generations.each(keys[start : start + CHUNK], make)
+            there = [part.keys for part in parts if not isinstance(part.outcome, RemoteError)]
+            taken.update((key, names[key]) for members in there for key in members)
+            namespace.counters.remote_errors += len(parts) - len(there)
+            if not there:  # nobody answers
+                break
+        return taken
+
+    def _release(self, places: list[bytes], op_id: bytes) -> Flow[None]:
         """Give leases back, so that loads needn't wait for their end; if that fails, they end by themselves."""
-        if prefix is None:
-            return
         namespace = self._namespace
         try:
-            for start in range(0, len(keys), CHUNK):
-                yield ReleaseHeld(namespace.generations.leases(prefix, keys[start : start + CHUNK]), op_id)
+            for start in range(0, len(places), CHUNK):
+                yield ReleaseHeld(namespace.generations.leases(places[start : start + CHUNK]), op_id)
         except RemoteError:
             namespace.counters.remote_errors += 1
 
     def _put_held(
-        self, prefix: bytes, entries: list[Entry], op_id: bytes, ttl: int, tags: tuple[str, ...]
+        self, places: Mapping[str, bytes], entries: list[Entry], op_id: bytes, ttl: int, tags: tuple[str, ...]
     ) -> Flow[None]:
         """Put what nobody else has written since, and remove the rest."""
         namespace = self._namespace
@@ -148,32 +156,57 @@ class TwoTierThrough(TwoTier):
         tokens = [namespace.store.begin_write(key) for key in keys]
         now = namespace.clock.now()
         publication = namespace.publication("set", op_id, keys)
+        stamps = b""
+        payloads = {key: payload for key, _, payload in entries}
+
+        def put(group: int, members: list[str]) -> PutHeld:
+            names = [places[key] for key in members]
+            items = [
+                (place, namespace.values.seal(place, op_id, payloads[key], stamps), milliseconds(ttl))
+                for key, place in zip(members, names, strict=True)
+            ]
+            leases = namespace.generations.leases(names)
+            return PutHeld(leases, op_id, items, publication, namespace.generations.keys[group])
+
+        groups = namespace.generations.split(keys)
         try:
             stamps = yield from self._stamps(tags, ttl)
-            items = []
-            for key, _, payload in entries:
-                place = prefix + as_bytes(key)
-                items.append((place, namespace.values.seal(place, op_id, payload, stamps), milliseconds(ttl)))
-            held, generation = yield PutHeld(
-                namespace.generations.leases(prefix, keys), op_id, items, publication, namespace.generations.key
-            )
-        except RemoteError:
-            namespace.counters.remote_errors += 1
-            self._keep(entries, op_id, ttl, seen, tags)
-            return
-        if generation is None or namespace.generations.prefix_of(generation) != prefix:
-            # Cleared meanwhile; under the new generation a load may have stored what it read before us.
-            namespace.store.bump_epoch()
-            held = [False] * len(keys)
+            outcomes = yield from severally([put(group, members) for group, members in groups.items()])
+        except RemoteError as error:
+            outcomes = [error] * len(groups)
+        held, lost = self._sorted(list(zip(groups.values(), outcomes, strict=True)), places)
         overtaken = []
-        for (key, value, payload), token, ours in zip(entries, tokens, held, strict=True):
-            if ours:
+        for (key, value, payload), token in zip(entries, tokens, strict=True):
+            if key in held:
                 self._install(key, value, payload, token, op_id, ttl, now)
-            else:
+            elif key not in lost:
                 overtaken.append(key)
-        namespace.journal.settle({key: doubt for key, doubt in noted.items() if key not in overtaken})
+        if lost:
+            away = [(entry, op) for entry, op in zip(entries, seen, strict=True) if entry[0] in lost]
+            self._keep([entry for entry, _ in away], op_id, ttl, [op for _, op in away], tags)
+        namespace.journal.settle({key: doubt for key, doubt in noted.items() if key in held})
         if overtaken:
             yield from self.delete_many(overtaken)
+
+    def _sorted(
+        self, parts: list[tuple[list[str], Done[list[bool]] | RemoteError]], places: Mapping[str, bytes]
+    ) -> tuple[set[str], set[str]]:
+        """Return which keys of a write were still held, and which are lost; the others were overtaken."""
+        namespace = self._namespace
+        held: set[str] = set()
+        lost: set[str] = set()
+        for members, outcome in parts:
+            if isinstance(outcome, RemoteError):
+                lost.update(members)
+                continue
+            stands = [namespace.generations.is_under(places[key], outcome.generation) for key in members]
+            held.update(key for key, *good in zip(members, stands, outcome.result, strict=True) if all(good))
+            if not all(stands):
+                # Cleared meanwhile; under the new generation a load may have stored what it read before us.
+                namespace.store.bump_epoch()
+        errors = {id(outcome) for _, outcome in parts if isinstance(outcome, RemoteError)}
+        namespace.counters.remote_errors += len(errors)
+        return held, lost
 
     def _keep(self, entries: list[Entry], op_id: bytes, ttl: int, seen: list[int], tags: tuple[str, ...]) -> None:
         """Journal what may not have arrived; keep the values as suspects where no other write has overlapped ours."""

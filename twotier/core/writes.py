@@ -7,7 +7,7 @@ Once the reply is here, what a concurrent reader has installed meanwhile is drop
 install is void (`Store.apply`, as the message does everywhere else), so that a process reads its own writes without
 waiting for the echo of its message. A write that fails, or whose outcome is unknown, goes to the journal, and the local
 tier keeps the new value as a suspect: served here, never taken for fresh. So does one whose caller is cancelled, or
-interrupted, in the middle.
+interrupted, in the middle. Of a bulk, only the keys with which something went wrong do.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,14 +15,14 @@ from typing import Any
 
 from twotier.clock import NEVER
 from twotier.core.drive import Flow
-from twotier.core.generation import new_name
 from twotier.core.journal import Doubt
-from twotier.core.keys import as_bytes, checked, checked_many
+from twotier.core.keys import checked, checked_many
 from twotier.core.lifetimes import after, milliseconds
 from twotier.core.looking import Looking
 from twotier.core.missing import MISSING
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.reads import CHUNK
+from twotier.core.severally import failed_keys
 from twotier.core.tags import ANY_TAG, Tag
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
@@ -35,7 +35,6 @@ from twotier.remote.commands import (
     Put,
     PutMany,
     Remove,
-    SetGeneration,
     TimeLeft,
     Write,
 )
@@ -61,15 +60,14 @@ class Writes(Looking):
             publication = namespace.publication("set", op_id, (key,))
             stamps = b""
 
-            def make(prefix: bytes) -> Put:
-                place = prefix + as_bytes(key)
+            def make(place: bytes) -> Put:
                 data = namespace.values.seal(place, op_id, payload, stamps)
-                voids = namespace.generations.leases(prefix, (key,))
+                voids = namespace.generations.leases((place,))
                 return Put(place, data, milliseconds(ttl), absent=False, publication=publication, voids=voids)
 
             try:
                 stamps = yield from self._stamps(tags, ttl)
-                put = yield from (self._add(key, make) if absent else namespace.generations.write(make))
+                put = yield from (self._add(key, make) if absent else namespace.generations.write(key, make))
             except BaseException as error:  # noqa: BLE001 - raised again by `_unless_failed`
                 if not absent:
                     namespace.doubt({key: Doubt(op_id, seen or NO_OP, put_again_until(now, ttl, tags))})
@@ -120,12 +118,11 @@ class Writes(Looking):
         # What is fresh here without tags is no entry that has ended: then its value needn't come along.
         looks = key not in namespace.store or bool(namespace.tags.tags_of(key))
 
-        def make(prefix: bytes) -> Write[Any]:
-            place = prefix + as_bytes(key)
+        def make(place: bytes) -> Write[Any]:
             return ExpireLooking(place, life, publication) if looks else Expire(place, life, publication)
 
         try:
-            touched: bool | Looked = yield from namespace.generations.write(make)
+            touched: bool | Looked = yield from namespace.generations.write(key, make)
             if isinstance(touched, Looked):
                 touched = touched.stood is not None and (yield from self._stays(key, touched.stood, ttl))
         except RemoteError:
@@ -147,18 +144,17 @@ class Writes(Looking):
             return None
         life = milliseconds(ttl)
 
-        def make(prefix: bytes) -> Increment:
-            leases = namespace.generations.leases(prefix, (key,))
-            return Increment(prefix + as_bytes(key), delta, life, create, publication, leases)
+        def make(place: bytes) -> Increment:
+            return Increment(place, delta, life, create, publication, namespace.generations.leases((place,)))
 
-        def begin(prefix: bytes) -> Put:
-            leases = namespace.generations.leases(prefix, (key,))
-            return Put(prefix + as_bytes(key), b"%d" % delta, life, absent=False, publication=publication, voids=leases)
+        def begin(place: bytes) -> Put:
+            leases = namespace.generations.leases((place,))
+            return Put(place, b"%d" % delta, life, absent=False, publication=publication, voids=leases)
 
         value: int | None = None
         while value is None:
             try:
-                value = yield from namespace.generations.write(make)
+                value = yield from namespace.generations.write(key, make)
             except NotAnInteger:
                 ended = yield from self._ended(key)
                 if ended is None:
@@ -177,11 +173,16 @@ class Writes(Looking):
         namespace = self._open()
         namespace.store.clear()
         publication = namespace.publication("clear", namespace.op_ids.next())
+        generations = namespace.generations
+        groups = range(len(generations.keys))
         try:
-            yield SetGeneration(namespace.generations.key, new_name(), publication)
-        except BaseException as error:  # noqa: BLE001 - as in `set`
-            namespace.doubt_everything()
-            self._unless_failed(error)
+            failed = yield from generations.clear(groups, publication)
+        except BaseException:
+            namespace.doubt_clear(groups)
+            raise
+        if failed:
+            namespace.doubt_clear(failed)
+            namespace.counters.remote_errors += 1
         namespace.store.clear()  # again: what was filled meanwhile is of the old generation
 
     def _open(self) -> TwoTierNamespace:
@@ -209,34 +210,39 @@ class Writes(Looking):
             publication = namespace.publication("set", op_id, keys)
             stamps = b""
 
-            def make(prefix: bytes) -> PutMany:
-                life = milliseconds(ttl)
-                items = []
-                for key, _, payload in entries:
-                    place = prefix + as_bytes(key)
-                    items.append((place, namespace.values.seal(place, op_id, payload, stamps), life))
-                return PutMany(items, publication, namespace.generations.leases(prefix, keys))
+            payloads = {key: payload for key, _, payload in entries}
 
+            def make(members: list[str], places: list[bytes]) -> PutMany:
+                life = milliseconds(ttl)
+                items = [
+                    (place, namespace.values.seal(place, op_id, payloads[key], stamps), life)
+                    for key, place in zip(members, places, strict=True)
+                ]
+                return PutMany(items, publication, namespace.generations.leases(places))
+
+            failed: Mapping[str, BaseException]
             try:
                 stamps = yield from self._stamps(tags, ttl)
-                yield from namespace.generations.write(make)
+                failed = failed_keys((yield from namespace.generations.write_each(keys, make)))
             except BaseException as error:  # noqa: BLE001 - as in `set`
+                failed = dict.fromkeys(keys, error)
+            if failed:
                 again = put_again_until(now, ttl, tags)
-                namespace.doubt({entry[0]: Doubt(op_id, op, again) for entry, op in zip(entries, seen, strict=True)})
-                for key, value, payload in entries:
-                    self._keep_suspect(key, value, payload, op_id, ttl, now)
-                hold.written()
-                self._unless_failed(error)
-                return
-            namespace.journal.settle(noted)
+                doubts = {key: Doubt(op_id, op, again) for key, op in zip(keys, seen, strict=True) if key in failed}
+                namespace.doubt(doubts)
+            self._settle_but(noted, failed)
             for (key, value, payload), token in zip(entries, tokens, strict=True):
-                self._install(key, value, payload, token, op_id, ttl, now)
+                if key in failed:
+                    self._keep_suspect(key, value, payload, op_id, ttl, now)
+                else:
+                    self._install(key, value, payload, token, op_id, ttl, now)
             hold.written()
+            self._unless_all_well(failed)
 
     def _delete_chunk(self, keys: list[str], *, kept: bool) -> Flow[int]:
         namespace = self._open()
         store = namespace.store
-        held = sum(store.suspect(key, MISSING) is not MISSING for key in keys)
+        held = {key for key in keys if store.suspect(key, MISSING) is not MISSING}
         op_id = namespace.op_ids.next()
         noted = namespace.journal.noted(keys)
         if kept:
@@ -247,19 +253,25 @@ class Writes(Looking):
         apply = store.demote if kept else store.apply
         publication = namespace.publication("expire" if kept else "delete", op_id, keys)
 
-        def make(prefix: bytes) -> Remove:
-            places = [prefix + as_bytes(key) for key in keys]
-            return Remove(places, publication, namespace.generations.leases(prefix, keys))
+        def make(_: list[str], places: list[bytes]) -> Remove:
+            return Remove(places, publication, namespace.generations.leases(places))
 
+        failed: Mapping[str, BaseException]
+        removed = 0
         try:
-            removed = yield from namespace.generations.write(make)
+            parts = yield from namespace.generations.write_each(keys, make)
         except BaseException as error:  # noqa: BLE001 - as in `set`
-            namespace.doubt(dict.fromkeys(keys, Doubt(op_id, kept=kept)))
-            apply(keys, op_tag(op_id))
-            self._unless_failed(error)
-            return held
+            failed = dict.fromkeys(keys, error)
+        else:
+            failed = failed_keys(parts)
+            for _, outcome in parts:
+                removed += 0 if isinstance(outcome, RemoteError) else outcome
+        if failed:
+            namespace.doubt(dict.fromkeys(failed, Doubt(op_id, kept=kept)))
+            removed += len(held & failed.keys())
         apply(keys, op_tag(op_id))
-        namespace.journal.settle(noted)
+        self._settle_but(noted, failed)
+        self._unless_all_well(failed)
         return removed
 
     def _unless_failed(self, error: BaseException) -> None:
@@ -267,6 +279,17 @@ class Writes(Looking):
         if not isinstance(error, RemoteError):
             raise error
         self._namespace.counters.remote_errors += 1
+
+    def _settle_but(self, noted: Mapping[str | Tag, Doubt], failed: Mapping[str, BaseException]) -> None:
+        """Settle the doubts of a bulk, but for those keys with which something went wrong."""
+        if noted:
+            self._namespace.journal.settle({key: doubt for key, doubt in noted.items() if key not in failed})
+
+    def _unless_all_well(self, failed: Mapping[str, BaseException]) -> None:
+        """Do as `_unless_failed`, for a bulk of which `failed` tells with which keys something went wrong, and what."""
+        for error in failed.values():
+            self._unless_failed(error)
+            return
 
     def _end_tags(self, tags: Sequence[str]) -> Flow[None]:
         namespace = self._open()

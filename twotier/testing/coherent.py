@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from twotier.cache import Cache
-from twotier.core.keys import as_bytes
 from twotier.core.missing import MISSING
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteError
@@ -62,8 +61,9 @@ def _disagreement(namespace: TwoTierNamespace, key: str) -> str | None:
         return None
     tag = store.op(key)
     try:
-        name = namespace.executor.run(Generation(namespace.generations.key, b"nobody-set-one"))
-        place = namespace.generations.prefix_of(name) + as_bytes(key)
+        generations = namespace.generations
+        name = namespace.executor.run(Generation(generations.keys[generations.group_of(key)], b"nobody-set-one"))
+        (place,) = generations.places_under(generations.prefix_of(name), (key,))
         data = namespace.executor.run(Fetch(place)).data
     except RemoteError as error:
         return f"the server can't be asked: {error}"

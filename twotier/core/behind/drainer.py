@@ -26,7 +26,6 @@ from twotier.core.behind.waiting import Item, Waiting
 from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.generation import ATTEMPTS
-from twotier.core.keys import as_bytes
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.opid import op_tag
@@ -265,7 +264,7 @@ class Drainer:
             prefix = yield from namespace.generations.prefix()
             ended = yield from self._coherent(prefix, changes)
             settle = Settle(names.stream, names.dead, ids, letters, ended)
-            done = yield Fenced(settle, namespace.generations.key)
+            done = yield Fenced(settle, namespace.generations.keys[0])
             if done.generation is not None and namespace.generations.prefix_of(done.generation) == prefix:
                 break
             namespace.store.bump_epoch()  # cleared meanwhile: what was loaded since is under another name
@@ -278,8 +277,8 @@ class Drainer:
         """Remove what contradicts changes that the source has; return the marks that have done their duty."""
         namespace = self._namespace
         keys = [change.key for change in changes]
-        marks, leases = marks_on(prefix, keys), namespace.generations.leases(prefix, keys)
-        places = [prefix + as_bytes(key) for key in keys]
+        places = namespace.generations.places_under(prefix, keys)
+        marks, leases = marks_on(places), namespace.generations.leases(places)
         found = yield EndLoads(leases, marks, places)
         ended = []
         for change, mark, place, lease, seen in zip(changes, marks, places, leases, found, strict=True):

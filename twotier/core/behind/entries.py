@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from twotier.core.behind.reports import DeadLetter
+from twotier.core.generation import beside
 from twotier.core.keys import as_bytes
 from twotier.errors import SerializationError
 from twotier.remote.marks import Written
@@ -135,7 +136,6 @@ class Entries:
         return self.stream + b"\0" + key
 
 
-def marks_on(prefix: bytes, keys: Iterable[str]) -> list[bytes]:
-    """Return the names of the marks of writes of `keys`; a generation's name has no tilde."""
-    stem = prefix[:-1] + b"~!"
-    return [stem + as_bytes(key) for key in keys]
+def marks_on(places: Iterable[bytes]) -> list[bytes]:
+    """Return the names of the marks of writes of the keys at `places`; a generation's name has no tilde."""
+    return [beside(place, b"~!") for place in places]

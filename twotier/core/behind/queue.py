@@ -22,7 +22,7 @@ from twotier.core.behind.settings import WriteBehindOptions
 from twotier.core.commands import Pause
 from twotier.core.drive import Flow
 from twotier.core.journal import Doubt
-from twotier.core.keys import as_bytes, checked, checked_many
+from twotier.core.keys import checked, checked_many
 from twotier.core.lifetimes import milliseconds
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.reads import CHUNK
@@ -156,21 +156,23 @@ class WriteQueue(Writes):
         hold = max(1, round(namespace.options.load_lease * 1000))
         life, stamps = milliseconds(ttl), b""
 
-        def make(prefix: bytes) -> Append:
+        def make(keys: list[str], places: list[bytes]) -> Append:
             items, removed = [], []
-            for key in keys:
-                place = prefix + as_bytes(key)
+            for key, place in zip(keys, places, strict=True):
                 if key in payloads:
                     items.append((place, namespace.values.seal(place, op_id, payloads[key], stamps), life))
                 else:
                     removed.append(place)
-            marks = [(mark, MARK_MS) for mark in marks_on(prefix, keys)]
-            leases = [(lease, hold) for lease in namespace.generations.leases(prefix, keys)]
+            marks = [(mark, MARK_MS) for mark in marks_on(places)]
+            leases = [(lease, hold) for lease in namespace.generations.leases(places)]
             return Append(items, removed, names.stream, names.dead, entries, op_id, marks + leases, publication)
 
         try:
             stamps = yield from self._stamps(tags, ttl)
-            appended = yield from namespace.generations.write(make)
+            (part,) = yield from namespace.generations.write_each(keys, make)  # one server: all or none
+            appended = part.outcome
+            if isinstance(appended, RemoteError):
+                raise appended
         except RemoteError as error:
             namespace.counters.remote_errors += 1
             if not isinstance(error, RemoteTimeout | RemoteUnavailable):

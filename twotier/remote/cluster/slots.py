@@ -18,12 +18,19 @@ def slot_of(name: bytes) -> int:
     >>> slot_of(b"shop:{user7}:cart") == slot_of(b"user7"), slot_of(b"123456789")
     (True, 12739)
     """
-    start = name.find(b"{")
-    if start >= 0:
-        end = name.find(b"}", start + 1)
-        if end > start + 1:
-            name = name[start + 1 : end]
+    if b"{" in name:
+        name = hash_tag(name) or name
     return binascii.crc_hqx(name, 0) % SLOTS
+
+
+def hash_tag(name: bytes) -> bytes:
+    """Return the text that alone decides on the slot of `name`; empty where the whole name does.
+
+    >>> hash_tag(b"shop:{user7}:cart"), hash_tag(b"{}{user7}"), hash_tag(b"}{")
+    (b'user7', b'', b'')
+    """
+    start = name.find(b"{")
+    return name[start + 1 : max(start, name.find(b"}", start + 1))] if start >= 0 else b""
 
 
 def tag_of(slot: int) -> bytes:

@@ -19,6 +19,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     placing     the steps of an operation
     store       the store: all of the above under one contract
     values      what the store keeps, hands out and lets go of
+    plain       puts in stores that ask for nothing but that
     many        reading many keys at once
     demoting    expiring entries on request, their copies kept
     collect     the store as the garbage collector sees it
@@ -52,6 +53,7 @@ include "audit.pxi"
 include "placing.pxi"
 include "store.pxi"
 include "values.pxi"
+include "plain.pxi"
 include "many.pxi"
 include "demoting.pxi"
 include "collect.pxi"

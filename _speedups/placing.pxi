@@ -160,6 +160,15 @@ cdef inline void set_times(Table* t, uint32_t i, Made* made) noexcept nogil:
         t.stales[i] = made.stale
 
 
+cdef inline void enter(Table* t, uint32_t i, PyObject* key, uint64_t hash_) noexcept nogil:
+    # Enter an entry that the policy has admitted, without its value.
+    t.entries[i].key = new_reference(key)
+    t.entries[i].expires = NEVER
+    index_put(t, i, hash_)
+    t.count += 1
+    t.changes += 1
+
+
 cdef inline bint place(
     Table* t, uint32_t i, PyObject* key, uint64_t hash_, PyObject* value, Made* made, int64_t now_, Leaving* leaving
 ) noexcept:
@@ -175,14 +184,9 @@ cdef inline bint place(
             reclaim(t, now_, PER_WRITE, leaving)
         i = policy_admit(t, hash_, made.weight, leaving)
         e = &t.entries[i]
-        Py_INCREF(<object> key)
-        e.key = key
+        enter(t, i, key, hash_)
         if t.stales != NULL:
             t.stales[i] = 0
-        e.expires = NEVER
-        index_put(t, i, hash_)
-        t.count += 1
-        t.changes += 1
     else:
         e = &t.entries[i]
         Py_INCREF(<object> e.key)
@@ -204,24 +208,6 @@ cdef inline bint place(
         while t.bytes > t.max_bytes and leaving_room(leaving):
             entry_evict(t, policy_pop(t), leaving)
         return t.entries[i].value == value
-    return True
-
-
-cdef inline bint replaced_at_once(Table* t, PyObject* key, object value) noexcept:
-    # `place`, where all there is to it is another value in an entry: of a plain store where nothing ends. False where
-    # the entry isn't met at once. Runs Python code.
-    cdef uint32_t i = find_at_once(t, key)
-    cdef Entry* e
-    cdef PyObject* old
-    if i == NONE:
-        return False
-    e = &t.entries[i]
-    old = e.value
-    e.value = new_reference(<PyObject*> value)
-    e.meta = meta_with(t, e, BY_REFERENCE)
-    policy_hit(t, i)
-    bucket_void(t, <uint64_t> str_hash(key), 0)
-    Py_DECREF(<object> old)
     return True
 
 

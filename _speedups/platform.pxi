@@ -76,7 +76,7 @@ cdef extern from *:
     Py_ssize_t str_hash "tt_str_hash"(PyObject*) noexcept nogil
     bint is_str "tt_is_str"(PyObject*) noexcept nogil
     bint is_gc "tt_is_gc"(PyObject*) noexcept nogil
-    PyObject* new_reference "Py_NewRef"(PyObject*) noexcept
+    PyObject* new_reference "Py_NewRef"(PyObject*) noexcept nogil
     object given "tt_given"(PyObject*)  # of a new reference, which becomes the object's
     bint same_str "tt_same_str"(PyObject*, PyObject*) noexcept nogil
     uint64_t mix64 "tt_mix64"(uint64_t) noexcept nogil

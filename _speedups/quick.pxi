@@ -18,7 +18,7 @@ cdef extern from *:
         return before;
     }
     """
-    ctypedef PyObject* (*Method "tt_method")(PyObject*, PyObject**, Py_ssize_t, PyObject*) noexcept
+    ctypedef PyObject* (*Method "tt_method")(PyObject*, PyObject**, Py_ssize_t, PyObject*) except NULL
     Method quicken "tt_quicken"(PyTypeObject*, const char*, Method) noexcept
 
 
@@ -38,19 +38,35 @@ cdef inline PyObject* quick_hit(Table* t, PyObject** args, Py_ssize_t count, PyO
     return new_reference(t.entries[i].value)
 
 
-cdef PyObject* quick_store_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+cdef inline bint quick_miss(Table* t, PyObject** args, Py_ssize_t count, PyObject* names) except -1:
+    # Whether the call is `get(key)` and a miss, which is counted.
+    if unlikely(count != 1 or names != NULL or t == NULL) or search_fresh(t, args[0]) != NONE:
+        return False
+    t.misses += 1
+    return True
+
+
+cdef PyObject* quick_store_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) except NULL:
     cdef PyObject* found = quick_hit(&(<Store> self).t, args, count, names)
-    return found if likely(found != NULL) else store_get(self, args, count, names)
+    if likely(found != NULL):
+        return found
+    if quick_miss(&(<Store> self).t, args, count, names):
+        return new_reference(<PyObject*> None)
+    return store_get(self, args, count, names)
 
 
-cdef PyObject* quick_front_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
+cdef PyObject* quick_local_front_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) except NULL:
+    cdef PyObject* found = quick_hit((<LocalFront> self).t, args, count, names)
+    if likely(found != NULL):
+        return found
+    if quick_miss((<LocalFront> self).t, args, count, names):
+        return new_reference(<PyObject*> None)
+    return local_front_get(self, args, count, names)
+
+
+cdef PyObject* quick_front_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) except NULL:
     cdef PyObject* found = quick_hit((<Front> self).t, args, count, names)
     return found if likely(found != NULL) else front_get(self, args, count, names)
-
-
-cdef PyObject* quick_local_front_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
-    cdef PyObject* found = quick_hit((<LocalFront> self).t, args, count, names)
-    return found if likely(found != NULL) else local_front_get(self, args, count, names)
 
 
 store_get = quicken(<PyTypeObject*> Store, "get", &quick_store_get)

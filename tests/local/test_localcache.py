@@ -282,3 +282,25 @@ def test_a_replacement_voids_fills_on_their_way(make):
     cache[key] = 2
     assert not cache.store.install(key, 3, token, expires=NEVER)
     assert cache[key] == 2
+
+
+def test_what_is_put_for_good_stays_although_comparing_gave_it_a_time(make, clock):
+    """A key whose comparison puts a value with a ttl under it, while another is put without."""
+    cache = make(5)
+
+    class Key:
+        def __hash__(self):
+            return 7
+
+        def __eq__(self, other):
+            if cache.get("calm") is None:
+                cache["calm"] = True
+                cache.set(first, "for a second", ttl=1)
+            return True
+
+    first = Key()
+    cache[first] = 1
+    cache[Key()] = "for good"
+    clock.advance(5)
+    cache.store.validate()
+    assert cache[Key()] == "for good"

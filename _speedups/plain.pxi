@@ -1,0 +1,39 @@
+# Plain puts: those of a store that keeps values as they come, weighs none and tells nobody, and in which nothing ends.
+# All that is left of `Store.put` is another value in an entry, or a new entry and perhaps the one that gives way to it.
+# So short, the processor begins the next one while this one waits for memory.
+
+
+cdef inline bint takes_plain(Store self) noexcept:
+    return self.plain and self.t.wheel == NULL and self.t.stales == NULL
+
+
+cdef bint put_plain(Store self, PyObject* key, object value) except -1:
+    # Put `value` for good; False where it takes `put_now`. Runs Python code.
+    cdef Table* t = &self.t
+    cdef Leaving leaving
+    cdef uint64_t hash_ = hash_of(key)
+    cdef uint32_t i
+    cdef PyObject* old
+    prefetch_admission(t, hash_)
+    i = find(t, key, hash_)
+    if unlikely(not takes_plain(self)):
+        return False  # comparing ran somebody's code, and something ends now
+    if i != NONE:
+        bucket_void(t, hash_, 0)
+        old = t.entries[i].value
+        t.entries[i].value = new_reference(<PyObject*> value)
+        t.entries[i].meta = meta_with(t, &t.entries[i], BY_REFERENCE)
+        policy_hit(t, i)
+        Py_DECREF(<object> old)
+        return True
+    if unlikely(t.count < t.maxsize):
+        entries_reserve(t)
+        index_reserve(t)
+    leaving_init(&leaving)
+    bucket_void(t, hash_, 0)
+    i = policy_admit(t, hash_, 0, &leaving)
+    enter(t, i, key, hash_)
+    t.entries[i].value = new_reference(<PyObject*> value)
+    t.entries[i].meta = meta_with(t, &t.entries[i], BY_REFERENCE)
+    let_go(&leaving)
+    return True

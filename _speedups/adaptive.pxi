@@ -7,7 +7,7 @@
 # leaves.
 #
 # Invariants: n_probation + n_main == count <= maxsize; q_min <= q <= q_max. Every loop is capped, so each call is
-# O(1); a main hit writes one byte of a line that the lookup has loaded. Bytes: links and stamp in the entry, and 16
+# O(1); a main hit writes one byte of a line that the lookup has loaded. Bytes: links and stamp in the entry, and 8
 # an entry of capacity for ghosts. Stamps count misses (probation) and moves of main (its ghosts), u32, compared as
 # signed differences.
 
@@ -167,13 +167,14 @@ cdef inline double adaptive_step(uint32_t others, uint32_t own) noexcept nogil:
 
 cdef inline bint adaptive_learn(Table* t, uint64_t hash_) noexcept nogil:
     # Move the boundary if the key left lately; tell whether it belongs in main at once.
-    cdef uint32_t stamp = 0, kind = ghosts_take(&t.adaptive.ghosts, spread(t, hash_), &stamp)
+    cdef uint16_t stamp = 0
+    cdef uint32_t kind = ghosts_take(&t.adaptive.ghosts, spread(t, hash_), &stamp)
     return kind != 0 and adaptive_learn_from(t, kind, stamp)
 
 
-cdef bint adaptive_learn_from(Table* t, uint32_t kind, uint32_t stamp) noexcept nogil:
+cdef bint adaptive_learn_from(Table* t, uint32_t kind, uint16_t noted) noexcept nogil:
     cdef Adaptive* a = &t.adaptive
-    cdef uint32_t tail
+    cdef uint32_t tail, stamp = ghost_stamp(&a.ghosts, noted, a.main_ops if kind == OF_MAIN else a.misses)
     cdef int64_t oldest
     cdef bint promote
     if kind == OF_MAIN:

@@ -51,15 +51,16 @@ cdef struct Chunk:       # of the index: a cache line
     uint32_t passed      # entries that are further on, since there was no room here
     uint32_t places[12]  # distance from home << 30 | mark << 28 | the entry
 
-cdef struct GhostBucket:  # a cache line
-    uint32_t prints[8]   # fingerprints; 0: no ghost
-    uint32_t stamps[8]
+cdef struct GhostBucket:  # half a cache line
+    uint16_t prints[8]   # fingerprints; 0: no ghost
+    uint16_t stamps[8]
 
 cdef struct Ghosts:
     GhostBucket* table   # NULL before the first ghost
     void* block
     uint32_t buckets
     uint32_t of_probation, of_main  # how many there are
+    uint32_t shift       # of stamps
 
 cdef struct Adaptive:
     uint32_t n_probation, n_main

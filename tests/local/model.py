@@ -2,7 +2,7 @@
 
 import math
 
-M32, M64 = (1 << 32) - 1, (1 << 64) - 1
+M64 = (1 << 64) - 1
 
 
 def mix64(x):
@@ -17,20 +17,25 @@ class Ghosts:
     """Keys that left, as (fingerprint, stamp) in buckets of eight: six places for probation's, two for main's."""
 
     def __init__(self, capacity):
-        self.buckets = max(4, (capacity + 3) // 4)
+        self.buckets, self.unit = max(4, (capacity + 3) // 4), 1
+        while capacity > 4096 * self.unit:
+            self.unit *= 2
         self.prints, self.stamps, self.live = [0] * (8 * self.buckets), [0] * (8 * self.buckets), {"p": 0, "m": 0}
 
     def places(self, h, kind):
         b = ((h >> 32) * self.buckets >> 32) * 8
         return range(b, b + 6) if kind == "p" else range(b + 6, b + 8)
 
-    def take(self, h, kind):
+    def take(self, h, kind, now):
         for i in self.places(h, kind):
-            if self.prints[i] == ((h & M32) or 1):
+            if self.prints[i] == ((h >> 16 & 0xFFFF) or 1):
                 self.prints[i] = 0
                 self.live[kind] -= 1
-                return self.stamps[i]
+                return (now // self.unit - self.age(i, now)) * self.unit
         return None
+
+    def age(self, i, now):
+        return (now // self.unit - self.stamps[i]) % 65536
 
     def put(self, h, kind, stamp, now):
         best, oldest = None, -1
@@ -39,10 +44,9 @@ class Ghosts:
                 best = i
                 self.live[kind] += 1
                 break
-            age = (now - self.stamps[i]) & M32
-            if age >= oldest:
-                oldest, best = age, i
-        self.prints[best], self.stamps[best] = (h & M32) or 1, stamp
+            if self.age(i, now) >= oldest:
+                oldest, best = self.age(i, now), i
+        self.prints[best], self.stamps[best] = (h >> 16 & 0xFFFF) or 1, stamp // self.unit
 
 
 class Model:
@@ -150,9 +154,9 @@ class Model:
         return max(1.0, min(4.0, self.ghosts.live[other] / max(1, self.ghosts.live[own])))
 
     def learn(self, key):
-        stamp = self.ghosts.take(self.hashed(key), "p")
+        stamp = self.ghosts.take(self.hashed(key), "p", self.misses)
         if stamp is None:
-            stamp = self.ghosts.take(self.hashed(key), "m")
+            stamp = self.ghosts.take(self.hashed(key), "m", self.main_ops)
             if stamp is not None and self.main_ops - stamp <= self.horizon:
                 self.q = max(self.q_min, self.q - self.step("p", "m"))
             return False

@@ -46,6 +46,22 @@ def test_adaptive_is_its_model(make_store, capacity, stream):
     assert sorted(store.keys()) == sorted(model.freq)
 
 
+def test_adaptive_is_its_model_where_stamps_are_rounded(make_store):
+    """A cache of more entries than the steps of its ghosts' stamps."""
+    capacity, source = 9000, random.Random(5)
+    store, model = make_store(capacity, policy="adaptive", seed=SEED), Model(capacity, SEED)
+    back = 0
+    for step in range(60_000):
+        key = step if source.random() < 0.5 else max(0, step - int(source.expovariate(1 / 15_000)))
+        hit = store.get(key) is not None
+        if not hit:
+            back += key < step
+            store.put(key, step, expires=NEVER)
+        assert hit == model.access(key), f"step {step}, key {key}"
+    assert sorted(store.keys()) == sorted(model.freq)
+    assert back > 5000
+
+
 @pytest.mark.parametrize("capacity", [1, 5, 64])
 def test_adaptive_is_its_model_under_deletes(make_store, clock, capacity):
     """Deleting and expiring leave no ghost and no trace; overwriting is a hit."""

@@ -6,7 +6,7 @@ target size of probation: a ghost of probation grows it, a ghost of main shrinks
 since main's oldest entry (LIRS's test) goes to main at once. A cold cache fills main first. Main's tail ages, so that
 stale content leaves.
 
-Every loop is capped (32 steps), so each call is O(1). Ghosts cost 16 bytes an entry of capacity when compiled.
+Every loop is capped (32 steps), so each call is O(1). Ghosts cost 8 bytes an entry of capacity when compiled.
 Deleting leaves no ghost and no trace in `q`. Counters are unsigned 32-bit and compared as signed differences.
 """
 
@@ -14,6 +14,7 @@ from typing import Final
 
 from twotier.local._orders import Entry
 
+M16: Final = (1 << 16) - 1
 M32: Final = (1 << 32) - 1
 M64: Final = (1 << 64) - 1
 STEPS: Final = 32
@@ -24,6 +25,8 @@ PROVEN: Final = 2
 WAYS: Final = 8
 """Ghosts in a bucket."""
 FEWEST_BUCKETS: Final = 4
+STEPS_BACK_BITS: Final = 12
+"""Stamps of ghosts are 16 bits: the steps that they count in are such that a capacity is at most 2**12 of them."""
 OF_PROBATION: Final = range(6)
 OF_MAIN: Final = range(6, WAYS)
 """Where in a bucket ghosts of each kind are."""
@@ -55,11 +58,12 @@ class Ghosts:
 
     def __init__(self, capacity: int) -> None:
         self.buckets = max(FEWEST_BUCKETS, (capacity + 3) // 4)
+        self._shift = max(0, (capacity - 1).bit_length() - STEPS_BACK_BITS)
         self.live = dict.fromkeys((OF_PROBATION, OF_MAIN), 0)
         """How many there are of each kind."""
         self._cells: dict[int, tuple[int, int]] = {}
 
-    def take(self, hash_: int) -> tuple[range, int] | None:
+    def take(self, hash_: int, misses: int, main_ops: int) -> tuple[range, int] | None:
         """Forget the ghost of `hash_` and return its kind and stamp; None without one."""
         base, fingerprint = self._place(hash_)
         for kind in (OF_PROBATION, OF_MAIN):
@@ -68,7 +72,7 @@ class Ghosts:
                 if cell is not None and cell[0] == fingerprint:
                     del self._cells[base + i]
                     self.live[kind] -= 1
-                    return kind, cell[1]
+                    return kind, self._stamp(cell[1], misses if kind is OF_PROBATION else main_ops)
         return None
 
     def put(self, kind: range, hash_: int, stamp: int, now: int) -> None:
@@ -81,10 +85,10 @@ class Ghosts:
                 best = i
                 self.live[kind] += 1
                 break
-            age = (now - cell[1]) & M32
+            age = ((now >> self._shift) - cell[1]) & M16
             if age >= oldest:
                 oldest, best = age, i
-        self._cells[best] = (fingerprint, stamp)
+        self._cells[best] = (fingerprint, stamp >> self._shift & M16)
 
     def resized(self, capacity: int, misses: int, main_ops: int) -> "Ghosts":
         """Return a table for `capacity` with the same ghosts, where their buckets have room (the newest stay)."""
@@ -94,11 +98,16 @@ class Ghosts:
             # A bucket's place stands for the high hash bits; the middle of its range is the best guess of them.
             high = ((2 * (i // WAYS) + 1) << 31) // self.buckets
             kind, now = (OF_PROBATION, misses) if i % WAYS in OF_PROBATION else (OF_MAIN, main_ops)
-            other.put(kind, (high << 32) | fingerprint, stamp, now)
+            other.put(kind, (high << 32) | (fingerprint << 16), self._stamp(stamp, now), now)
         return other
 
+    def _stamp(self, stamp: int, now: int) -> int:
+        """Return what the counter was that the stamp is of, without its lowest bits."""
+        steps = now >> self._shift
+        return (steps - ((steps - stamp) & M16)) << self._shift & M32
+
     def _place(self, hash_: int) -> tuple[int, int]:
-        return ((hash_ >> 32) * self.buckets >> 32) * WAYS, (hash_ & M32) or 1
+        return ((hash_ >> 32) * self.buckets >> 32) * WAYS, (hash_ >> 16 & M16) or 1
 
 
 class Adaptive:
@@ -206,7 +215,7 @@ class Adaptive:
 
     def _learn(self, spread: int) -> bool:
         """Move the boundary if the key left lately; tell whether it belongs in main at once."""
-        found = self._ghosts.take(spread)
+        found = self._ghosts.take(spread, self._misses, self._main_ops)
         if found is None:
             return False
         kind, stamp = found

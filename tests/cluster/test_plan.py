@@ -23,17 +23,16 @@ NOT_SPLIT = {
     "Write": "is a base",
     "Command": "is a protocol",
     "Publication": "is no command",
+    "RemoveOther": "is one server's, and Rectify a cluster's",
 }
 
 
 def requests():
     """Return every public class of the remote tier that has a wire."""
-    # Write-behind has some more, but refuses a cluster.
     modules = [each.name for each in pkgutil.walk_packages(remote.__path__, "twotier.remote.")]
     return {
         name: each
         for module in modules
-        if not module.endswith((".stream", ".marks"))
         for name, each in vars(import_module(module)).items()
         if inspect.isclass(each) and each.__module__ == module and hasattr(each, "wire") and name[0] != "_"
     }

@@ -16,6 +16,7 @@ from twotier.remote.fenced import Done, Fenced
 from twotier.remote.refusals import MovingError, RedirectionError
 from twotier.remote.replicas import Acknowledged, Replicated
 from twotier.remote.severally import Apart, Fell, Severally
+from twotier.remote.stream import Backlog, LookAtBacklog
 from twotier.resp import ErrorReply, pack
 
 LOW, HIGH, NEW = Node("low", 1), Node("high", 2), Node("new", 3)
@@ -237,6 +238,16 @@ def test_severally_each_has_an_outcome_of_its_own():
     assert rounds[0].trips[0].command.wire == b"".join(
         [put(low).wire, pack(b"GET", key_at(LOW, 2)), put(also_low).wire, pack(b"GET", key_at(LOW, 3))]
     )
+
+
+def test_a_backlog_is_looked_at_name_by_name():
+    """Of a slot that is being moved some may be elsewhere; each backlog has an outcome of its own."""
+    low, high = key_at(LOW), key_at(HIGH)
+    lost, sent_on = RemoteTimeout("no answer"), RedirectionError(slot_of(low), "new", 3, asking=True)
+    looks = Severally([LookAtBacklog(low, low), LookAtBacklog(high, high)])
+    rounds, result = steps(looks, [[[2, sent_on, []], lost], [1]])
+    assert [[trip.node for trip in each.trips] for each in rounds] == [[LOW, HIGH], [NEW]]
+    assert result == [Backlog(2, 1, None), lost]
 
 
 def test_severally_written_waits_for_replicas_once_a_node():

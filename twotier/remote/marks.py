@@ -3,7 +3,7 @@
 A write-behind leaves its op id in a mark beside its key until it has reached the source. Loads read a source that lags
 meanwhile. So when it has, what stands under the key is looked at: the value of that very write may stay, and if a later
 write's mark is there, that one will see to it. Anything else was loaded from the source before, and goes; so does the
-value of a write that was given up, as the source hasn't got it.
+value of a write that was given up, as the source hasn't got it. In a cluster a mark says more: see marked.py.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,18 @@ from twotier.remote.envelope import ENVELOPE_BYTES, op_id_of
 from twotier.remote.refusals import OutOfStepError, check, code
 from twotier.resp import ErrorReply, pack
 
-_LAST: Final = b"%d" % (ENVELOPE_BYTES - 1)
+LAST: Final = b"%d" % (ENVELOPE_BYTES - 1)
+"""Where the part of a value ends that is looked at."""
 
 
 class Written(NamedTuple):
-    """A write that is over: its op id, the payload it put (None: it removed), and whether the source has taken it."""
+    """A write that is over: its op id, the payload it put (None: it removed), its id in the stream, and its fate."""
 
     op_id: bytes
     payload: bytes | None
+    entry_id: bytes = b"0-0"
     taken: bool = True
+    """Whether the source has taken it."""
 
 
 class Found(NamedTuple):
@@ -35,7 +38,11 @@ class Found(NamedTuple):
 
     def contradicts(self, written: Written) -> bool:
         """Tell whether the value is to go."""
-        if not self.head or (self.mark is not None and self.mark != written.op_id):
+        return (self.mark is None or self.mark == written.op_id) and self.differs(written)
+
+    def differs(self, written: Written) -> bool:
+        """Tell whether there is a value that isn't by that write, or is by one that the source hasn't taken."""
+        if not self.head:
             return False
         if not written.taken:
             return True
@@ -60,7 +67,7 @@ class EndLoads:
     @property
     def wire(self) -> bytes:
         """UNLINK of the leases, MGET of the marks, GETRANGE of the values."""
-        heads = [pack(b"GETRANGE", place, b"0", _LAST) for place in self.places]
+        heads = [pack(b"GETRANGE", place, b"0", LAST) for place in self.places]
         return b"".join([pack(b"UNLINK", *self.leases), pack(b"MGET", *self.marks), *heads])
 
     def parse(self, replies: list[Any]) -> list[Found]:
@@ -69,7 +76,7 @@ class EndLoads:
         marks = check(replies[1])
         if type(marks) is not list or len(marks) != len(self.places):
             raise OutOfStepError("MGET")
-        return [Found(mark, _head(reply)) for mark, reply in zip(marks, replies[2:], strict=True)]
+        return [Found(mark, head_in(reply)) for mark, reply in zip(marks, replies[2:], strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +94,19 @@ class RemoveOther(Conditional[bool]):
     def wire(self) -> bytes:
         """WATCH, GET of the mark, GETRANGE of the value."""
         watch = pack(b"WATCH", self.mark, self.place)
-        return watch + pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", _LAST)
+        return watch + pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", LAST)
 
     def decide(self, replies: list[Any]) -> Command[bool]:
         """Remove it, if it is still to go."""
         check(replies[0])
-        found = Found(check(replies[1]), _head(replies[2]))
+        found = Found(check(replies[1]), head_in(replies[2]))
         if not found.contradicts(self.written):
             return LetBe(True)
         return IfUnchanged(Remove([self.place], self.publication, [self.lease]))
 
 
-def _head(reply: Any) -> bytes:
+def head_in(reply: Any) -> bytes:
+    """Return how a value begins, from GETRANGE's reply."""
     if type(reply) is ErrorReply and code(reply) == "WRONGTYPE":
         return b""  # reads take that for nothing, too
     head = check(reply)

@@ -28,10 +28,11 @@ class Entry(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """How many keys the write removed, and how many entries there are now, dead letters included."""
+    """How many keys the write removed, how many entries there are now (with dead letters), and the ids of its own."""
 
     removed: int
     depth: int
+    ids: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,13 @@ class Append(Write[Appended]):
     """Put and remove keys and append to the stream what was done, all or nothing.
 
     `items` are (key, data, ttl in ms or None), `entries` their fields, `marks` (key, ms): each is set to `token`.
+    Without `dead`, the dead letters aren't counted.
     """
 
     items: Sequence[tuple[bytes, bytes, int | None]]
     removed: Sequence[bytes]
     stream: bytes
-    dead: bytes
+    dead: bytes | None
     entries: Sequence[Sequence[bytes]]
     token: bytes
     marks: Sequence[tuple[bytes, int]]
@@ -59,19 +61,23 @@ class Append(Write[Appended]):
             *[put(mark, self.token, life) for mark, life in self.marks],
             *[pack(b"XADD", self.stream, b"*", *fields) for fields in self.entries],
             pack(b"XLEN", self.stream),
-            pack(b"XLEN", self.dead),
+            *([pack(b"XLEN", self.dead)] if self.dead is not None else ()),
         ]
 
     @property
     def count(self) -> int:
         """As many as `steps`."""
-        return bool(self.removed) + len(self.items) + len(self.marks) + len(self.entries) + 2
+        return self._before + len(self.entries) + 1 + (self.dead is not None)
 
     def outcome(self, results: list[Any]) -> Appended:
-        """Return the counts."""
-        at = self.count
-        depth = integer(results[at - 2]) + integer(results[at - 1])
-        return Appended(integer(results[0]) if self.removed else 0, depth)
+        """Return the counts and the ids."""
+        at = self._before + len(self.entries)
+        depth = sum(integer(length) for length in results[at : self.count])
+        return Appended(integer(results[0]) if self.removed else 0, depth, results[self._before : at])
+
+    @property
+    def _before(self) -> int:
+        return bool(self.removed) + len(self.items) + len(self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,46 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeLease:
+    """Take a lease unless somebody has it; tells whether it is ours now."""
+
+    lease: bytes
+    token: bytes
+    ttl_ms: int
+    replies: ClassVar[int] = 2
+
+    @property
+    def wire(self) -> bytes:
+        """SET NX PX and GET."""
+        taking = pack(b"SET", self.lease, self.token, b"NX", b"PX", b"%d" % self.ttl_ms)
+        return taking + pack(b"GET", self.lease)
+
+    def parse(self, replies: list[Any]) -> bool:
+        """Tell what GET said."""
+        check(replies[0])
+        return bool(check(replies[1]) == self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class MakeGroup:
+    """See to it that a stream has its group."""
+
+    stream: bytes
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """XGROUP CREATE."""
+        return pack(b"XGROUP", b"CREATE", self.stream, GROUP, b"0", b"MKSTREAM")
+
+    def parse(self, replies: list[Any]) -> None:
+        """Return nothing; that the group is there already is no error."""
+        made = replies[0]
+        if not (type(made) is ErrorReply and code(made) == "BUSYGROUP"):
+            check(made)
+
+
+@dataclass(frozen=True, slots=True)
 class TakeDrain:
     """Take the lease on draining unless somebody has it, and see to it that there is a group; tells whose it is."""
 
@@ -141,25 +187,23 @@ class TakeDrain:
     @property
     def wire(self) -> bytes:
         """SET NX PX and GET of the lease, XGROUP CREATE."""
-        return b"".join(
-            (
-                pack(b"SET", self.lease, self.token, b"NX", b"PX", b"%d" % self.ttl_ms),
-                pack(b"GET", self.lease),
-                pack(b"XGROUP", b"CREATE", self.stream, GROUP, b"0", b"MKSTREAM"),
-            )
-        )
+        return b"".join([step.wire for step in self.steps])
 
     def parse(self, replies: list[Any]) -> bool:
-        """Tell whether the lease is ours now; that the group is there already is no error."""
-        check(replies[0])
-        holder, made = check(replies[1]), replies[2]
-        if not (type(made) is ErrorReply and code(made) == "BUSYGROUP"):
-            check(made)
-        return bool(holder == self.token)
+        """Tell whether the lease is ours now."""
+        lease, group = self.steps
+        ours = lease.parse(replies[:2])
+        group.parse(replies[2:])
+        return ours
+
+    @property
+    def steps(self) -> tuple[TakeLease, MakeGroup]:
+        """What concerns the lease, and what concerns the stream."""
+        return TakeLease(self.lease, self.token, self.ttl_ms), MakeGroup(self.stream)
 
 
 @dataclass(frozen=True, slots=True)
-class _Prolong(Write[None]):
+class Prolong(Write[None]):
     """Give a key a new life."""
 
     key: bytes
@@ -185,7 +229,7 @@ class RenewLease(OnOneKey[bool]):
 
     def second(self, stands: bytes | None) -> Command[bool]:
         """Prolong it, if it is ours."""
-        return IfUnchanged(_Prolong(self.watched, self.ttl_ms)) if stands == self.token else LetBe(False)
+        return IfUnchanged(Prolong(self.watched, self.ttl_ms)) if stands == self.token else LetBe(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +302,23 @@ class Range:
         return _entries(check(replies[0]), "XRANGE")
 
 
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Ask how many entries a stream has."""
+
+    stream: bytes
+    replies: ClassVar[int] = 1
+
+    @property
+    def wire(self) -> bytes:
+        """XLEN."""
+        return pack(b"XLEN", self.stream)
+
+    def parse(self, replies: list[Any]) -> int:
+        """Return the number."""
+        return integer(replies[0])
+
+
 class Backlog(NamedTuple):
     """Entries in a stream and among its dead letters, and the oldest entry's id."""
 
@@ -277,12 +338,23 @@ class LookAtBacklog:
     @property
     def wire(self) -> bytes:
         """XLEN twice, and XRANGE."""
-        return pack(b"XLEN", self.stream) + pack(b"XLEN", self.dead) + Range(self.stream).wire
+        return b"".join([step.wire for step in self.steps])
 
     def parse(self, replies: list[Any]) -> Backlog:
         """Return what was found."""
-        oldest = _entries(check(replies[2]), "XRANGE")
-        return Backlog(integer(replies[0]), integer(replies[1]), oldest[0].id if oldest else None)
+        depth, dead, oldest = self.steps
+        return self.joined([depth.parse(replies[:1]), dead.parse(replies[1:2]), oldest.parse(replies[2:])])
+
+    @property
+    def steps(self) -> tuple[Length, Length, Range]:
+        """Each concerns one key."""
+        return Length(self.stream), Length(self.dead), Range(self.stream)
+
+    @staticmethod
+    def joined(found: list[Any]) -> Backlog:
+        """Return what the steps' results say."""
+        depth, dead, oldest = found
+        return Backlog(depth, dead, oldest[0].id if oldest else None)
 
 
 def _entries(found: Any, command: str) -> list[Entry]:

@@ -26,7 +26,23 @@ from twotier.remote.fenced import Fenced
 from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases
 from twotier.remote.looking import Add, ExpireLooking
+from twotier.remote.marked import EndLoad, Rectify
+from twotier.remote.marks import EndLoads
 from twotier.remote.replicas import Acknowledged, Replicated
+from twotier.remote.stream import (
+    Append,
+    Deliveries,
+    Discard,
+    Length,
+    LookAtBacklog,
+    MakeGroup,
+    Prolong,
+    Range,
+    ReadGroup,
+    Settle,
+    TakeDrain,
+    TakeLease,
+)
 from twotier.remote.tagging import MakeVersions, ProlongVersions, ReadVersions
 from twotier.remote.withdraw import Withdraw
 
@@ -174,6 +190,42 @@ def _prolong_versions(command: ProlongVersions) -> Plan:
 @plan.register
 def _withdraw(command: Withdraw) -> Plan:
     return Plan([Part(slot_of(key), Withdraw((key,), None)) for key in command.keys], _nothing)
+
+
+@plan.register(Prolong)
+@plan.register(TakeLease)
+@plan.register(MakeGroup)
+@plan.register(Append)
+@plan.register(Settle)
+@plan.register(Discard)
+@plan.register(ReadGroup)
+@plan.register(Deliveries)
+@plan.register(Range)
+@plan.register(Length)
+@plan.register(EndLoad)
+@plan.register(Rectify)
+def _of_one_slot(command: Any) -> Plan:
+    name = next(getattr(command, each) for each in ("stream", "key", "mark", "lease") if hasattr(command, each))
+    return Plan([Part(slot_of(name), command)], _first)
+
+
+@plan.register
+def _take_drain(command: TakeDrain) -> Plan:
+    """Split by key: of a slot that is being moved, each may be on another node."""
+    return Plan([part for step in command.steps for part in plan(step).parts], _first)
+
+
+@plan.register
+def _end_loads(command: EndLoads) -> Plan:
+    """Split by key: one of a slot that is being moved is looked at whole, or not at all."""
+    names = zip(command.leases, command.marks, command.places, strict=True)
+    return Plan([Part(slot_of(place), EndLoad(lease, mark, place)) for lease, mark, place in names], list)
+
+
+@plan.register
+def _look_at_backlog(command: LookAtBacklog) -> Plan:
+    """Split as `_take_drain` does."""
+    return Plan([part for step in command.steps for part in plan(step).parts], command.joined)
 
 
 def _one_each(voids: Sequence[bytes], count: int) -> list[Sequence[bytes]]:

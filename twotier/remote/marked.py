@@ -1,0 +1,213 @@
+"""Marks in a cluster, where a write's place in the stream and its value are two steps, in two slots.
+
+There a mark tells beside the op id where in the stream the write stands. Ids of one stream only grow, and a key has one
+stream: so whose write is the later one is known whatever the order in which the second steps come about, and a value is
+put only where no later write's mark stands. A mark outlives its write's arrival at the source for a while: a write that
+was held up between its steps for longer than that doesn't put its value any more, and before that it finds the mark of
+whatever has overtaken it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+
+from twotier.opid import OP_ID_BYTES
+from twotier.remote.commands import Command, Publication, Write, integer, put
+from twotier.remote.conditional import Conditional, IfUnchanged, LetBe, OnOneKey
+from twotier.remote.marks import LAST, Found, Written, head_in
+from twotier.remote.refusals import OutOfStepError, check
+from twotier.resp import pack
+
+R = TypeVar("R")
+
+_ID_BYTES: Final = 16
+_REFUSED: Final = b"x"
+"""At the end of the mark of a write that was given up."""
+
+
+def mark_of(op_id: bytes, entry_id: bytes, *, taken: bool = True) -> bytes:
+    """Return the mark of a write; not `taken`: the source never got it.
+
+    >>> is_later(mark_of(bytes(16), b"12-10"), than=mark_of(bytes(16), b"12-9"))
+    True
+    """
+    time, _, number = entry_id.partition(b"-")
+    place = int(time).to_bytes(_ID_BYTES // 2, "big") + int(number).to_bytes(_ID_BYTES // 2, "big")
+    return op_id + place + (b"" if taken else _REFUSED)
+
+
+def is_later(mark: bytes | None, *, than: bytes) -> bool:
+    """Tell whether a mark is of a write that was appended later than another; what isn't a mark is none."""
+    if mark is None or len(mark) not in (OP_ID_BYTES + _ID_BYTES, OP_ID_BYTES + _ID_BYTES + len(_REFUSED)):
+        return False
+    return _place(mark) > _place(than)
+
+
+def entry_id_in(mark: bytes) -> bytes:
+    """Return the id of the entry that a mark is of.
+
+    >>> entry_id_in(mark_of(bytes(16), b"12-10"))
+    b'12-10'
+    """
+    place = _place(mark)
+    half = _ID_BYTES // 2
+    return b"%d-%d" % (int.from_bytes(place[:half], "big"), int.from_bytes(place[half:], "big"))
+
+
+def op_id_in(mark: bytes) -> bytes:
+    """Return the op id of the write that a mark is of."""
+    return mark[:OP_ID_BYTES]
+
+
+def _place(mark: bytes) -> bytes:
+    return mark[OP_ID_BYTES : OP_ID_BYTES + _ID_BYTES]
+
+
+class Landing(NamedTuple):
+    """What came of the second step of a write: whether it is the last one, and how many keys it removed."""
+
+    stands: bool
+    removed: int
+
+
+_OVERTAKEN: Final = Landing(stands=False, removed=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Land(OnOneKey[Landing | None]):
+    """Put a value (None: remove it), mark it and take the lease on its key, unless a later write has been there.
+
+    None when somebody else was at the mark in between: nothing was done, and it may be tried again. Where the mark is
+    our own, the source has the write already, and loads needn't wait for it. `in_time` is asked after the look: past
+    it, a later write's mark may have come and gone, and this one is taken to be overtaken.
+    """
+
+    watched: bytes
+    place: bytes
+    data: bytes | None
+    ttl_ms: int | None
+    mark: bytes
+    mark_ms: int
+    lease: bytes
+    lease_ms: int
+    in_time: Callable[[], bool]
+
+    def second(self, stands: bytes | None) -> Command[Landing | None]:
+        """Write, if it is our turn."""
+        if is_later(stands, than=self.mark) or stands == self.mark + _REFUSED or not self.in_time():
+            return LetBe(_OVERTAKEN)
+        change = pack(b"UNLINK", self.place) if self.data is None else put(self.place, self.data, self.ttl_ms)
+        removes = self.data is None
+        if stands == self.mark:
+            return _IfStill(_Landed([change], removes, (self.lease,)))
+        token = op_id_in(self.mark)
+        steps = [change, put(self.watched, self.mark, self.mark_ms), put(self.lease, token, self.lease_ms)]
+        return _IfStill(_Landed(steps, removes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Landed(Write[Landing]):
+    """Packed commands, of which the first may count what it removes."""
+
+    packed: list[bytes]
+    removes: bool
+    voids: tuple[bytes, ...] = ()
+    publication: Publication | None = None
+
+    def steps(self) -> list[bytes]:
+        """Return them."""
+        return self.packed
+
+    @property
+    def count(self) -> int:
+        """Return how many they are."""
+        return len(self.packed)
+
+    def outcome(self, results: list[Any]) -> Landing:
+        """Return what was counted."""
+        return Landing(stands=True, removed=integer(results[0]) if self.removes else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _IfStill(Generic[R]):
+    """A second step that writes, unless the watched key has changed: then it gives None."""
+
+    write: Write[R]
+
+    @property
+    def replies(self) -> int:
+        """As many as the write's."""
+        return self.write.replies
+
+    @property
+    def wire(self) -> bytes:
+        """The write's MULTI."""
+        return self.write.wire
+
+    def parse(self, replies: list[Any]) -> R | None:
+        """Return the write's outcome, if it took place."""
+        return None if replies[-1] is None else self.write.parse(replies)
+
+
+@dataclass(frozen=True, slots=True)
+class EndLoad:
+    """Void the load of a key that is under way, and look at the key.
+
+    In a transaction, as the keys of a slot that is being moved are on two nodes for a moment: then it fails whole.
+    """
+
+    lease: bytes
+    mark: bytes
+    place: bytes
+    replies: ClassVar[int] = 5
+
+    @property
+    def wire(self) -> bytes:
+        """MULTI, UNLINK, GET, GETRANGE, EXEC."""
+        look = pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", LAST)
+        return pack(b"MULTI") + pack(b"UNLINK", self.lease) + look + pack(b"EXEC")
+
+    def parse(self, replies: list[Any]) -> Found:
+        """Return what was found."""
+        for reply in replies[:-1]:
+            check(reply)
+        results = check(replies[-1])
+        if type(results) is not list or len(results) != len(replies) - 2:
+            raise OutOfStepError("EXEC")
+        check(results[0])
+        return Found(check(results[1]), head_in(results[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Rectify(Conditional[bool]):
+    """Remove what contradicts a write that is over, and mark the key as the write's for `mark_ms`.
+
+    False where that couldn't be done: a later write's mark stands, and it isn't `lost`, one that has no entry, or
+    something has changed meanwhile.
+    """
+
+    mark: bytes
+    place: bytes
+    lease: bytes
+    written: Written
+    mark_ms: int
+    lost: bytes | None = None
+    replies: ClassVar[int] = 3
+
+    @property
+    def wire(self) -> bytes:
+        """WATCH, GET of the mark, GETRANGE of the value."""
+        watch = pack(b"WATCH", self.mark, self.place)
+        return watch + pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", LAST)
+
+    def decide(self, replies: list[Any]) -> Command[bool]:
+        """Remove and mark, if it is still to be done."""
+        check(replies[0])
+        found = Found(check(replies[1]), head_in(replies[2]))
+        op_id, _, entry_id, taken = self.written
+        ours = mark_of(op_id, entry_id, taken=taken)
+        if found.mark != self.lost and is_later(found.mark, than=ours):
+            return LetBe(False)
+        removal = [pack(b"UNLINK", self.place)] if found.differs(self.written) else []
+        steps = [*removal, put(self.mark, ours, self.mark_ms)]
+        return IfUnchanged(_Landed(steps, removes=False, voids=(self.lease,)))

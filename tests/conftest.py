@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from cluster_nodes import Cluster
 from hypothesis import HealthCheck, settings
 from loops import LoopThread
 from servers import BINARY, private_server
@@ -40,6 +41,13 @@ def pytest_collection_modifyitems(config, items):
 def server():
     """A running server, unix socket and TCP, that the whole session shares: tests leave it running."""
     with private_server(tcp=True) as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Six nodes of a cluster that the whole session shares: tests leave them as they are."""
+    with Cluster(BINARY) as shared:
         yield shared
 
 

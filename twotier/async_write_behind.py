@@ -149,7 +149,7 @@ class AsyncWriteBehind:
             raise TwoTierError("the write-behind is closed; make a new one")
         self.start()
         result = await self._run(flow)
-        if self._draining is not None and self._calls.drainer.draining:
+        if self._draining is not None and self._calls.drainers.hurried:
             self._draining.hurry()
         return result
 
@@ -162,7 +162,7 @@ class _Draining:
 
     def __init__(self, calls: WriteBehindCalls) -> None:
         self._calls = calls
-        self._namespace, self._drainer = calls.namespace, calls.new_drainer()
+        self._namespace, self._drainers = calls.namespace, calls.new_drainers()
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -197,7 +197,7 @@ class _Draining:
         try:
             while not self._stopping and not self._namespace.closed:
                 try:
-                    pause = await self._run(self._drainer.step())
+                    pause = await self._run(self._drainers.step())
                 except Exception:  # noqa: BLE001 - logged whole, by a task that must go on
                     _log.exception("draining failed; it goes on in a moment")
                     pause = _AFTER_A_FAULT
@@ -210,12 +210,12 @@ class _Draining:
                     await asyncio.sleep(0)  # the writer may be a plain function
         finally:
             self._keeper.cancel()
-            await self._run(self._drainer.release())
+            await self._run(self._drainers.release())
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(self._calls.options.drain_lease / 3)
-            await self._run(self._drainer.renew())
+            await self._run(self._drainers.renew())
 
     def _run(self, flow: Flow[R]) -> Coroutine[Any, Any, R]:
         return async_drive(flow, self._namespace.async_executor, self._namespace.tasks)

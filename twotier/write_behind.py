@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from twotier.core.behind.drainer import Drainer
+    from twotier.core.behind.drainers import Drainers
     from twotier.core.behind.reports import DeadLetter, WriteBehindStats
     from twotier.core.behind.settings import WriteBehindOptions, WriteBehindOptionsDict
     from twotier.core.drive import Flow
@@ -42,6 +42,7 @@ class WriteBehind:
     batches in which each key stands once, with its last value; tries again what fails; and puts what fails too often
     with the dead letters. Every write reaches the writer at least once, and the writes of one key in their order, as
     long as the server keeps its data. When the draining process is killed, another takes over within `drain_lease`.
+    In a cluster there are several streams, each drained by one process; docs/patterns.md says what else differs there.
 
     `cache`: a `Cache` with a remote tier and without a writer of its own. `writer`: see `Writer`; its methods should
     have deadlines of their own. `options`: a `WriteBehindOptions`, or its fields as keyword arguments. Close it before
@@ -101,12 +102,12 @@ class WriteBehind:
             return
         with self._lock:
             if self._drainer is None and not self._closed:
-                drainer = self._calls.new_drainer()
+                drainers = self._calls.new_drainers()
                 self._drainer = threading.Thread(
-                    target=self._drain, args=(drainer,), name="twotier-write-behind", daemon=True
+                    target=self._drain, args=(drainers,), name="twotier-write-behind", daemon=True
                 )
                 keeper = threading.Thread(
-                    target=self._keep, args=(drainer,), name="twotier-write-behind-lease", daemon=True
+                    target=self._keep, args=(drainers,), name="twotier-write-behind-lease", daemon=True
                 )
                 self._drainer.start()
                 keeper.start()
@@ -186,30 +187,30 @@ class WriteBehind:
             raise TwoTierError("the write-behind is closed; make a new one")
         self.start()
         result = self._run(flow)
-        if self._calls.drainer.draining:
+        if self._calls.drainers.hurried:
             self._wake.set()
         return result
 
     def _run(self, flow: Flow[R]) -> R:
         return drive(flow, self._namespace.executor, self._namespace.background)
 
-    def _drain(self, drainer: Drainer) -> None:
+    def _drain(self, drainers: Drainers) -> None:
         stop, wake = self._stop, self._wake
         try:
             while not stop.is_set() and not self._namespace.closed:
                 try:
-                    pause = self._run(drainer.step())
+                    pause = self._run(drainers.step())
                 except BaseException:  # noqa: BLE001 - logged whole, on a thread that must go on
                     _log.exception("draining failed; it goes on in a moment")
                     pause = _AFTER_A_FAULT
                 if pause and wake.wait(pause):
                     wake.clear()
-            self._run(drainer.release())
+            self._run(drainers.release())
         finally:
             self._ended.set()
 
-    def _keep(self, drainer: Drainer) -> None:
+    def _keep(self, drainers: Drainers) -> None:
         """Renew the lease while the other thread drains, however long the writer takes."""
         ended = self._ended
         while not ended.wait(self.options.drain_lease / 3):
-            self._run(drainer.renew())
+            self._run(drainers.renew())

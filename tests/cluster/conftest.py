@@ -4,16 +4,10 @@ import pytest
 from cluster_nodes import Cluster
 from loops import Awaited
 from servers import BINARY
+from tables import Source
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    """Six nodes that the whole session shares: tests leave them as they are."""
-    with Cluster(BINARY) as shared:
-        yield shared
 
 
 @pytest.fixture
@@ -37,6 +31,12 @@ def make(namespace):
     yield make
     for cache in caches:
         cache.close()
+
+
+@pytest.fixture
+def source():
+    """An empty source."""
+    return Source()
 
 
 @pytest.fixture(params=["Cache", "AsyncCache"])

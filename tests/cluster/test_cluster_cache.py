@@ -130,15 +130,19 @@ def test_writes_wait_for_replicas(cluster, make):
         strict.set_many({key: [key] for key in KEYS})
 
 
-def test_the_documented_permissions_are_enough(cluster, namespace):
-    """The shipped user, with the two commands that the page on clusters adds, can do all that a cache asks for."""
-    (user,) = re.findall(r"^user app (.*)$", (ROOT / "docs" / "acl.conf").read_text(), flags=re.MULTILINE)
+def url_of_user(cluster, name):
+    """Make the shipped user known to every node, with the two commands that the page on clusters adds."""
+    (user,) = re.findall(rf"^user {name} (.*)$", (ROOT / "docs" / "acl.conf").read_text(), flags=re.MULTILINE)
     rules = known_to(cluster.client(cluster.servers[0]), user)
     words = [word.replace("CHANGE-ME", "for-tests").replace("shop", "t*") for word in rules.split()]
     for server in cluster.servers:
-        cluster.client(server).execute_command("ACL", "SETUSER", "app", *words, "+cluster|slots", "+asking")
-    url = cluster.url.replace("://", "://app:for-tests@")
-    with Cache(url, namespace=namespace, **PATIENT) as cache:
+        cluster.client(server).execute_command("ACL", "SETUSER", name, *words, "+cluster|slots", "+asking")
+    return cluster.url.replace("://", f"://{name}:for-tests@")
+
+
+def test_the_documented_permissions_are_enough(cluster, namespace):
+    """The shipped user, with the two commands that the page on clusters adds, can do all that a cache asks for."""
+    with Cache(url_of_user(cluster, "app"), namespace=namespace, **PATIENT) as cache:
         wait_for(lambda: live(cache), "the link is live")
         cache.set_many({key: [key] for key in KEYS}, tags=["tag"])
         assert cache.get_many(KEYS) == {key: [key] for key in KEYS}
@@ -149,6 +153,29 @@ def test_the_documented_permissions_are_enough(cluster, namespace):
         assert cache.stats().remote_errors == 0
 
 
+def test_the_documented_permissions_are_enough_for_a_write_behind(cluster, namespace, source):
+    """The second shipped user, with the same two, can write, drain, put the cache right, bury and discard."""
+    with Cache(url_of_user(cluster, "behind"), namespace=namespace, load_lease=0.05, **PATIENT) as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        first = WriteBehind(cache, source, drain=False)
+        first.set_many({key: [key] for key in KEYS})
+        first.delete_many(KEYS[:5])
+        source.rows[KEYS[0]] = "old"
+        wait_for(lambda: cache.get_or_set(KEYS[0], lambda: "old") == "old", "it is loaded")
+        source.before = lambda: 1 / 0
+        with WriteBehind(cache, source, max_attempts=1, batch_size=1) as drainer:
+            drainer.flush(30)
+            letters = drainer.dead_letters()
+            assert len(letters) >= len(KEYS)
+            assert drainer.discard_dead_letters(letters[:2]) == 2
+            source.before = lambda: None
+            drainer.retry_dead_letters()
+            drainer.flush(30)
+            assert drainer.dead_letters() == []
+        assert len(source.rows) >= len(KEYS) - 7  # but for those that were deleted or discarded
+        assert cache.stats().remote_errors == 0
+
+
 def test_a_ready_client_lends_its_address(cluster, namespace):
     """A redis.RedisCluster names the cluster, and is left alone."""
     port = cluster.servers[0].port
@@ -156,18 +183,6 @@ def test_a_ready_client_lends_its_address(cluster, namespace):
         cache.set_many({key: [key] for key in KEYS})
         assert cache.get_many(KEYS) == {key: [key] for key in KEYS}
         assert client.ping()
-
-
-def test_write_behind_is_refused(cluster, make):
-    """A write and its place in the stream would not be one transaction."""
-
-    class Source:
-        def write(self, values): ...
-
-        def delete(self, keys): ...
-
-    with pytest.raises(ConfigurationError, match="one server"):
-        WriteBehind(make(cluster, **PATIENT), Source())
 
 
 def test_tags(pair):

@@ -1,37 +1,11 @@
 """Sources to write to, and caches and write-behinds that write to them."""
 
-import asyncio
-import threading
-
 import pytest
 from loops import Awaited
+from tables import OffTheLoop, Source
 from waiting import PATIENT, live, wait_for
 
 from twotier import AsyncWriteBehind, Cache, WriteBehind
-
-
-class Source:
-    """A table in memory that remembers what it was asked; `before` is called first, and may raise."""
-
-    def __init__(self):
-        self.rows, self.asked = {}, []
-        self.before = lambda: None
-        self._lock = threading.Lock()
-
-    def write(self, values):
-        """Put rows."""
-        self.before()
-        with self._lock:
-            self.asked.append(("write", dict(values)))
-            self.rows.update(values)
-
-    def delete(self, keys):
-        """Remove rows."""
-        self.before()
-        with self._lock:
-            self.asked.append(("delete", list(keys)))
-            for key in keys:
-                self.rows.pop(key, None)
 
 
 @pytest.fixture
@@ -41,11 +15,13 @@ def source():
 
 
 @pytest.fixture
-def make(server, namespace):
-    """Makes caches of one namespace on the shared server, live and closed at the end."""
+def make(request, server, namespace):
+    """Makes caches of one namespace on the shared server, or cluster, live and closed at the end."""
     caches = []
 
-    def make(target=None, **settings) -> Cache:
+    def make(target=None, *, cluster=False, **settings) -> Cache:
+        if cluster:
+            target = request.getfixturevalue("cluster").url
         cache = Cache(target or server.url, **{"namespace": namespace, **PATIENT, **settings})
         caches.append(cache)
         wait_for(lambda: live(cache) or cache.health().link == "none", "the link is live")
@@ -77,21 +53,6 @@ def through(request, namespace, make, source, called):
         yield face(make(writer=writer(source), **cold))
 
 
-class OffTheLoop:
-    """A writer whose methods are coroutines, and run those of another on a thread, where they may block."""
-
-    def __init__(self, writer):
-        self._writer = writer
-
-    async def write(self, values):
-        """Put rows."""
-        await asyncio.to_thread(self._writer.write, values)
-
-    async def delete(self, keys):
-        """Remove rows."""
-        await asyncio.to_thread(self._writer.delete, keys)
-
-
 @pytest.fixture
 def face():
     """The kind of write-behind that `behind` makes; files whose tests hold for both have it by both names."""
@@ -121,8 +82,15 @@ def behind(request, source, face):
 
 
 @pytest.fixture(
-    params=[{}, {"protocol": 2}, {"coherence": "tracking"}, {"coherence": "none", "local_ttl": 0.001}, {"secret": "s"}],
-    ids=["pubsub", "RESP2", "tracking", "none", "signed"],
+    params=[
+        {},
+        {"protocol": 2},
+        {"coherence": "tracking"},
+        {"coherence": "none", "local_ttl": 0.001},
+        {"secret": "s"},
+        {"cluster": True},
+    ],
+    ids=["pubsub", "RESP2", "tracking", "none", "signed", "cluster"],
 )
 def settings(request):
     """Settings of caches that write-behind must work with."""
@@ -130,8 +98,6 @@ def settings(request):
 
 
 @pytest.fixture
-def cache(server, namespace, settings):
+def cache(make, settings):
     """A cache with each of those settings."""
-    with Cache(server.url, namespace=namespace, timeout=2.0, max_staleness=8.0, **settings) as cache:
-        wait_for(lambda: live(cache) or cache.health().link == "none", "the link is live")
-        yield cache
+    return make(**settings)

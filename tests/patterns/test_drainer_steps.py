@@ -63,8 +63,8 @@ def test_a_value_that_kills_its_process_is_given_up(make, source, behind):
     alive, deaths = None, 0
     for _ in range(20):
         calls = WriteBehindCalls(cache._calls, source, options, {})
-        calls.drainer._token = b"the lease of one that was killed has ended"
-        if not dies(calls.drainer, cache._namespace.executor):
+        calls.drainers.all[0]._token = b"the lease of one that was killed has ended"
+        if not dies(calls.drainers.all[0], cache._namespace.executor):
             alive = calls
             break
         deaths += 1
@@ -82,7 +82,7 @@ def test_what_the_source_may_have_already_is_not_undone(make, behind, source):
     for number in range(8):
         writes.set("key", number)
     calls = WriteBehindCalls(cache._calls, source, WriteBehindOptions(batch_size=2, first_backoff=0.05), {})
-    source.before = lambda: 1 / 0 if calls.drainer._waiting.group(1 << 62)[0].change.value < 7 else None
+    source.before = lambda: 1 / 0 if calls.drainers.all[0]._waiting.group(1 << 62)[0].change.value < 7 else None
     run, written = cache._namespace.executor.run, []
 
     class Killed(BaseException):
@@ -94,7 +94,7 @@ def test_what_the_source_may_have_already_is_not_undone(make, behind, source):
         return run(command)
 
     with pytest.raises(Killed):
-        exhaust(calls.drainer, until_written)
+        exhaust(calls.drainers.all[0], until_written)
     assert source.rows == {"key": 7}
     source.before = lambda: None
     source.write = lambda values: written.append(values["key"])

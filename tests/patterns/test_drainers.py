@@ -16,7 +16,7 @@ from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 
 
 WORKER = """
@@ -59,13 +59,20 @@ with Cache(url, namespace=namespace, timeout=2.0, max_staleness=8.0) as cache:
 """
 
 
+@pytest.fixture(params=["one server", "a cluster"])
+def where(request):
+    """What caches of a test that holds for both are on, as settings for `make`."""
+    return {"cluster": request.param == "a cluster"}
+
+
 @pytest.fixture
-def work(server, namespace, tmp_path):
+def work(request, where, namespace, tmp_path):
     """Starts worker processes, killed at the end."""
     processes = []
+    url = request.getfixturevalue("cluster" if where["cluster"] else "server").url
 
     def work(role):
-        arguments = [HERE, server.url, namespace, tmp_path, role]
+        arguments = [HERE, url, namespace, tmp_path, role]
         processes.append(subprocess.Popen([sys.executable, "-c", WORKER, *map(str, arguments)]))
         return processes[-1]
 
@@ -75,9 +82,9 @@ def work(server, namespace, tmp_path):
         process.wait()
 
 
-def test_a_drainer_that_is_killed_in_mid_batch_loses_nothing(make, behind, work, tmp_path):
+def test_a_drainer_that_is_killed_in_mid_batch_loses_nothing(make, where, behind, work, tmp_path):
     """Another takes over: what the first had read and not acknowledged is written, and no key goes back."""
-    cache = make()
+    cache = make(**where)
     writes = behind(cache, drain=False)
     for number in range(10):
         writes.set_many({f"key:{key}": number for key in range(8)})
@@ -92,7 +99,7 @@ def test_a_drainer_that_is_killed_in_mid_batch_loses_nothing(make, behind, work,
     ledger.assert_order()
 
 
-def test_processes_that_write_and_are_killed_lose_nothing(make, behind, work, tmp_path):
+def test_processes_that_write_and_are_killed_lose_nothing(make, where, behind, work, tmp_path):
     """Whatever was acknowledged to a writer reaches the source in order, whoever is killed on the way."""
     dice, ledger = random.Random(3), Ledger(tmp_path / "ledger")
 
@@ -114,7 +121,7 @@ def test_processes_that_write_and_are_killed_lose_nothing(make, behind, work, tm
     for process in running.values():
         process.kill()
         process.wait()
-    behind(make(), ledger, drain_lease=0.4).flush(30)
+    behind(make(**where), ledger, drain_lease=0.4).flush(30)
     ledger.assert_order()
     for role in running:
         for key in range(5):

@@ -71,3 +71,23 @@ def test_a_later_change_takes_the_place_of_one_that_waits():
         groups.append([(item.change.key, item.change.value, item.ids) for item in group])
         waiting.done(group)
     assert groups == [[("a", "new", [b"0-0", b"9-0"])], [("b", 1, [b"1-0"])]]
+
+
+def test_what_the_source_has_waits_without_being_written_again():
+    """It makes room for others, is settled when it is due, and is written again once it has changed."""
+    waiting = waiting_for("ab", batch_size=1)
+    room = waiting.room
+    (first,) = waiting.group(0)
+    waiting.taken([first], due=10)
+    assert waiting.room == room + 1
+    assert [item.change.key for item in waiting.group(0)] == ["b"]
+    assert (waiting.unsettled(9), waiting.unsettled(10)) == ([], [first])
+    waiting.taken([first], due=20)
+    waiting.done(waiting.group(0))
+    assert (waiting.group(10), waiting.next_due()) == ([], 20)
+    waiting.add(Change(b"7-0", "a", "later", Written(b"", b""), []))
+    assert waiting.unsettled(20) == []
+    assert [(item.change.value, len(item.ids)) for item in waiting.group(10)] == [("later", 2)]
+    waiting.taken(waiting.group(10), due=30)
+    waiting.done(waiting.unsettled(30))
+    assert (len(waiting), waiting.room) == (0, room + 2)

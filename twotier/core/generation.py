@@ -145,6 +145,16 @@ class Generations:
         name = as_bytes(key)
         return self._fenced(lambda prefix: make(prefix + name))
 
+    def prefixes(self, groups: Iterable[int]) -> Flow[dict[int, bytes | RemoteError]]:
+        """Return the prefix of each of `groups`, or why it isn't known."""
+        found: dict[int, bytes | RemoteError] = {}
+        for group in groups:
+            try:
+                found[group] = yield from self.prefix(group)
+            except RemoteError as error:
+                found[group] = error
+        return found
+
     def each(self, keys: list[str], make: MakeMany[R], *, reads: bool = False) -> Flow[list[Part[R]]]:  # noqa: ARG002 - of groups
         """Do what `make` makes for keys, which reads alone if `reads`; return what came of each part of them."""
         try:

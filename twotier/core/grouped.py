@@ -75,7 +75,7 @@ class GroupedGenerations(Generations):
         group = slot // GROUP_SLOTS
         prefix: bytes | RemoteError | None = self._standing(group)
         if prefix is None:
-            prefix = (yield from self._prefixes((group,), reads=True))[group]
+            prefix = (yield from self.prefixes((group,), reads=True))[group]
         if isinstance(prefix, RemoteError):
             raise prefix
         return _place(prefix, name, slot)
@@ -90,7 +90,7 @@ class GroupedGenerations(Generations):
     def each(self, keys: list[str], make: MakeMany[R], *, reads: bool = False) -> Flow[list[Part[R]]]:
         """Do what `make` makes for all keys that can be asked for, in one go; each key fails for itself."""
         groups = self.split(keys)
-        prefixes = yield from self._prefixes(groups, reads=reads)
+        prefixes = yield from self.prefixes(groups, reads=reads)
         parts: list[Part[R]] = []
         asked: list[str] = []
         places: list[bytes] = []
@@ -116,7 +116,7 @@ class GroupedGenerations(Generations):
         parts: list[Part[R]] = []
         left = self.split(keys)
         for _ in range(ATTEMPTS):
-            prefixes = yield from self._prefixes(left)
+            prefixes = yield from self.prefixes(left)
             fenced: dict[int, bytes] = {}
             for group, prefix in prefixes.items():
                 if isinstance(prefix, RemoteError):
@@ -139,7 +139,7 @@ class GroupedGenerations(Generations):
             self._store.bump_epoch()
         return [*parts, *(Part(members, overtaken()) for members in left.values())]
 
-    def _prefixes(self, groups: Iterable[int], *, reads: bool = False) -> Flow[dict[int, bytes | RemoteError]]:
+    def prefixes(self, groups: Iterable[int], *, reads: bool = False) -> Flow[dict[int, bytes | RemoteError]]:
         """Return the prefix of each of `groups`, or why it isn't known; for reads it may be the `_last_known`."""
         epoch, now, live = self._store.epoch, self._clock.now(), self._store.live
         found: dict[int, bytes | RemoteError] = {}

@@ -23,6 +23,8 @@ R = TypeVar("R")
 _ID_BYTES: Final = 16
 _REFUSED: Final = b"x"
 """At the end of the mark of a write that was given up."""
+_REMOVED: Final = b"r"
+"""At the end of that of a delete whose value was removed when it reached the source, before its second step."""
 
 
 def mark_of(op_id: bytes, entry_id: bytes, *, taken: bool = True) -> bytes:
@@ -98,6 +100,8 @@ class Land(OnOneKey[Landing | None]):
             return LetBe(_OVERTAKEN)
         change = pack(b"UNLINK", self.place) if self.data is None else put(self.place, self.data, self.ttl_ms)
         removes = self.data is None
+        if stands == self.mark + _REMOVED:
+            return LetBe(Landing(stands=True, removed=1))
         if stands == self.mark:
             return _IfStill(_Landed([change], removes, (self.lease,)))
         token = op_id_in(self.mark)
@@ -209,5 +213,7 @@ class Rectify(Conditional[bool]):
         if found.mark != self.lost and is_later(found.mark, than=ours):
             return LetBe(False)
         removal = [pack(b"UNLINK", self.place)] if found.differs(self.written) else []
+        if removal and taken and self.written.payload is None:
+            ours += _REMOVED
         steps = [*removal, put(self.mark, ours, self.mark_ms)]
         return IfUnchanged(_Landed(steps, removes=False, voids=(self.lease,)))

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from twotier.clock import SECOND, wall_clock
 from twotier.core.behind.drainer import Drainer
-from twotier.core.behind.entries import Entries
+from twotier.core.behind.drainers import Drainers
 from twotier.core.behind.queue import WriteQueue
 from twotier.core.behind.reports import DeadLetter, WriteBehindStats
 from twotier.core.behind.settings import WriteBehindOptions, WriteBehindOptionsDict
+from twotier.core.behind.streams import Streams
 from twotier.core.calls import Calls
 from twotier.core.drive import Flow
 from twotier.core.keys import checked_mapping
@@ -40,29 +41,30 @@ class WriteBehindCalls:
             raise ConfigurationError(
                 f"cache must have a remote tier, where writes wait for the source; got one on {namespace.label}"
             )
-        if namespace.topology.slotted:
-            raise ConfigurationError(
-                "cache must be on one server, where a write and its place in the stream are one transaction; "
-                f"got one on {namespace.label}"
-            )
         if calls.options.writer is not None:
             raise ConfigurationError("cache must have no writer of its own, got one that writes through to its source")
         self.options = options or WriteBehindOptions(**settings)
         self.namespace = namespace
         self._calls = calls
         self._writer = writer
-        self._entries = Entries(calls.options.namespace, namespace.values)
+        slotted = namespace.topology.slotted
+        self._streams = Streams(calls.options.namespace, namespace.values, slotted=slotted)
         self.after_fork()
 
     def after_fork(self) -> None:
         """Make what belongs to one process."""
-        self.queue = WriteQueue(self.namespace, self.options, self._entries)
-        self.drainer = self.new_drainer()
+        self.queue = WriteQueue(self.namespace, self.options, self._streams, self._appended)
+        self.drainers = self.new_drainers()
 
-    def new_drainer(self) -> Drainer:
-        """Return a drainer that begins anew, for each thread or task that drains: a stopped one left off anywhere."""
-        self.drainer = Drainer(self.namespace, self._writer, self.options, self._entries, self.queue.counters)
-        return self.drainer
+    def new_drainers(self) -> Drainers:
+        """Return drainers that begin anew, for each thread or task that drains: stopped ones left off anywhere."""
+        counters = self.queue.counters
+        made = [Drainer(self.namespace, self._writer, self.options, each, counters) for each in self._streams.all]
+        self.drainers = Drainers(made, self.namespace.clock)
+        return self.drainers
+
+    def _appended(self, number: int) -> None:
+        self.drainers.hurry(number)
 
     def set(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str]) -> Flow[None]:
         """Put `value`."""
@@ -109,7 +111,7 @@ class WriteBehindCalls:
             depth=depth,
             dead=dead,
             lag=lag,
-            draining=self.drainer.draining,
+            draining=self.drainers.draining,
             appended=counters.appended,
             written=counters.written,
             coalesced=counters.coalesced,

@@ -19,8 +19,9 @@ from typing import Final
 
 from twotier.clock import SECOND
 from twotier.coherence.occasional import OccasionalLog
-from twotier.core.behind.entries import Change, Entries, Retry, marks_on
+from twotier.core.behind.entries import Change, Entries, Retry
 from twotier.core.behind.reports import DrainCounters
+from twotier.core.behind.righting import Righting, RightingApart
 from twotier.core.behind.settings import WriteBehindOptions
 from twotier.core.behind.waiting import Item, Waiting
 from twotier.core.commands import Load
@@ -28,10 +29,7 @@ from twotier.core.drive import Flow
 from twotier.core.generation import ATTEMPTS
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
-from twotier.opid import op_tag
 from twotier.remote.conditional import IfStands, Removal
-from twotier.remote.fenced import Fenced
-from twotier.remote.marks import EndLoads, RemoveOther
 from twotier.remote.stream import NEW, Deliveries, Entry, Range, ReadGroup, RenewLease, Settle, TakeDrain
 from twotier.writer import Writer
 
@@ -62,6 +60,8 @@ class Drainer:
     ) -> None:
         self._namespace, self._writer, self._options, self._entries = namespace, writer, options, entries
         self._counters = counters
+        slotted = namespace.topology.slotted
+        self._righting = RightingApart(namespace, entries) if slotted else Righting(namespace)
         self._log = OccasionalLog(namespace.clock)
         self._token = secrets.token_bytes(16)
         self._held_until = 0
@@ -215,26 +215,30 @@ class Drainer:
             reason = "foreign, damaged, of a type that isn't allowed, or signed with another secret"
             self._say_dead(reason, 0)
             letter = self._entries.bury(entry.id, entry.fields, reason, 0)
-            yield Settle(self._entries.stream, self._entries.dead, [entry.id], buried=[letter])
             self._counters.dead_lettered += 1
+            settle = Settle(self._entries.stream, self._entries.dead, [entry.id], buried=[letter])
+            yield from self._righting.bury(settle)
 
     def _write(self) -> Flow[bool]:
-        """Hand the next group to the writer; tell whether there was one."""
+        """Hand the next group to the writer; tell whether there was one. What it has already is tried to settle."""
+        group = self._waiting.unsettled(self._namespace.clock.now())
+        if group:
+            yield from self._settle(group)
         group = self._waiting.group(self._namespace.clock.now())
         if not group:
             return False
         if self._waiting.hopeless(group):  # each time that it was tried, its process was killed
-            yield from self._give_up(group[0])
-            self._waiting.pardon()
+            if (yield from self._give_up(group[0])):
+                self._waiting.pardon()
             return True
         error = yield from self._ask([item.change for item in group])
         if not self._holds():
             self._begin()  # another process may have gone on from there
             return True
         if error is None:
-            yield from self._written([item.change for item in group], [entry for item in group for entry in item.ids])
+            self._counters.written += len(group)
             self._counters.coalesced += sum(len(item.ids) - 1 for item in group)
-            self._waiting.done(group)
+            yield from self._settle(group)
             return True
         self._counters.retried += 1
         self._waiting.failed(group, _said(error), self._namespace.clock.now())
@@ -256,55 +260,53 @@ class Drainer:
             return error
         return None
 
-    def _written(self, changes: list[Change], ids: list[bytes]) -> Flow[None]:
-        """Acknowledge changes that the source has, and remove from the cache what was loaded before it had them."""
-        namespace, names = self._namespace, self._entries
-        letters = [letter for change in changes for letter in self._letters.get(change.key, ())]
+    def _settle(self, group: list[Item]) -> Flow[None]:
+        """Acknowledge what the source has; what can't be, as its key's node is lost, is tried again in a moment."""
+        left = yield from self._written([(item.change, item.ids) for item in group])
+        waiting = [item for item in group if item.change.key in left]
+        self._waiting.done([item for item in group if item.change.key not in left])
+        self._waiting.taken(waiting, self._again())
+
+    def _written(self, changes: list[tuple[Change, list[bytes]]]) -> Flow[frozenset[str]]:
+        """Acknowledge changes that the source has, each with its entries; return the keys that have to wait for that.
+
+        Before it is, what was loaded before the source had it is removed from the cache.
+        """
+        names = self._entries
         for _ in range(ATTEMPTS):
-            prefix = yield from namespace.generations.prefix()
-            ended = yield from self._coherent(prefix, changes)
-            settle = Settle(names.stream, names.dead, ids, letters, ended)
-            done = yield Fenced(settle, namespace.generations.keys[0])
-            if done.generation is not None and namespace.generations.prefix_of(done.generation) == prefix:
+            right = yield from self._righting.put_right([change for change, _ in changes])
+            settled = [(change.key, ids) for change, ids in changes if change.key not in right.left]
+            letters = [letter for key, _ in settled for letter in self._letters.get(key, ())]
+            ids = [entry for _, each in settled for entry in each]
+            settle = Settle(names.stream, names.dead, ids, letters, right.ended)
+            if (yield from self._righting.acknowledge(settle, right)):
                 break
-            namespace.store.bump_epoch()  # cleared meanwhile: what was loaded since is under another name
-        self._counters.written += len(changes)
-        for change in changes:
-            self._letters.pop(change.key, None)
+        for key, _ in settled:
+            self._letters.pop(key, None)
         self._count = min(2 * self._count, self._options.batch_size)  # only where something was got out of the way
+        return right.left
 
-    def _coherent(self, prefix: bytes, changes: list[Change]) -> Flow[list[bytes]]:
-        """Remove what contradicts changes that the source has; return the marks that have done their duty."""
-        namespace = self._namespace
-        keys = [change.key for change in changes]
-        places = namespace.generations.places_under(prefix, keys)
-        marks, leases = marks_on(places), namespace.generations.leases(places)
-        found = yield EndLoads(leases, marks, places)
-        ended = []
-        for change, mark, place, lease, seen in zip(changes, marks, places, leases, found, strict=True):
-            if seen.mark == change.written.op_id:
-                ended.append(mark)
-            if seen.contradicts(change.written):
-                op_id = namespace.op_ids.next()
-                publication = namespace.publication("delete", op_id, (change.key,))
-                for _ in range(ATTEMPTS):
-                    if (yield RemoveOther(mark, place, lease, change.written, publication)):
-                        break
-                namespace.store.apply((change.key,), op_tag(op_id))
-        return ended
+    def _give_up(self, item: Item) -> Flow[bool]:
+        """Turn a change into a dead letter; the cache loses the value that the source hasn't taken.
 
-    def _give_up(self, item: Item) -> Flow[None]:
-        """Turn a change into a dead letter; the cache loses the value that the source hasn't taken."""
-        change = item.change
+        False where its key's node is lost: it is tried again in a moment.
+        """
+        change, names = item.change, self._entries
+        right = yield from self._righting.put_right([replace(change, written=change.written._replace(taken=False))])
+        if right.left:
+            item.due = self._again()
+            return False
         self._say_dead(item.error, item.attempts)
-        prefix = yield from self._namespace.generations.prefix()
-        refused = replace(change, written=change.written._replace(taken=False))
-        ended = yield from self._coherent(prefix, [refused])
-        letter = self._entries.bury(change.id, change.fields, item.error, item.attempts)
-        made = yield Settle(self._entries.stream, self._entries.dead, item.ids, ended=ended, buried=[letter])
+        letter = names.bury(change.id, change.fields, item.error, item.attempts)
+        self._counters.dead_lettered += 1  # first, for who waits for the stream to be empty
+        settle = Settle(names.stream, names.dead, item.ids, ended=right.ended, buried=[letter])
+        made = yield from self._righting.bury(settle)
         self._letters.setdefault(change.key, []).extend(made)
-        self._counters.dead_lettered += 1
         self._waiting.done([item])
+        return True
+
+    def _again(self) -> int:
+        return self._namespace.clock.now() + round(AWAY * SECOND)
 
     def _say_dead(self, error: str, attempts: int) -> None:
         message = "write-behind of %s: a write is a dead letter now, after %d attempts: %s"
@@ -325,7 +327,9 @@ class Drainer:
                 raise RemoteUnavailable("the lease on draining has ended")
             error = yield from self._ask([change])
             if error is None:
-                yield from self._written([change], [])
+                if (yield from self._written([(change, [])])):
+                    raise RemoteUnavailable("the node of a dead letter's key is lost")
+                self._counters.written += 1
             else:
                 self._counters.retried += 1
                 attempts = names.letter(found[0]).attempts + 1

@@ -7,8 +7,9 @@ an integer. An entry that doesn't open is foreign: it is put with the dead lette
 A dead letter begins with three fields of our own (`e`, the error; `n`, attempts; `i`, the id it had), then its own.
 """
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from twotier.core.behind.reports import DeadLetter
@@ -23,6 +24,8 @@ _PUT: Final = b"P"
 _REMOVE: Final = b"R"
 _RETRY: Final = b"A"
 _DEAD_FIELDS: Final = 6
+_ENTRY_ID: Final = 5
+_ID: Final = re.compile(rb"\d{1,19}-\d{1,19}")
 LONGEST_ERROR: Final = 500
 """Characters of an error that are kept."""
 
@@ -52,12 +55,13 @@ class Retry:
 
 
 class Entries:
-    """The stream of one namespace: the names of its keys, and its entries as bytes and back.
+    """One stream of a namespace: the names of its keys, and its entries as bytes and back.
 
-    In a cluster, keys of one transaction share a slot: there would be a stream for each slot tag, named by `tag`.
+    Where there are several, `tag` puts the names of each into a slot, and `label` tells its dead letters from others'.
     """
 
-    def __init__(self, namespace: str, values: Values, tag: str = "") -> None:
+    def __init__(self, namespace: str, values: Values, tag: str = "", label: str = "") -> None:
+        self.label: Final = label
         self.stream: Final = f"{namespace}:wb{tag}".encode()
         """The stream. It doesn't belong to a generation: a clear loses no write."""
         self.dead: Final = self.stream + b"!dead"
@@ -93,10 +97,10 @@ class Entries:
         try:
             name = key.decode("utf-8", "surrogatepass")
             if kind == _REMOVE:
-                return Change(entry.id, name, None, Written(sealed.op_id, None), fields)
+                return Change(entry.id, name, None, Written(sealed.op_id, None, entry.id), fields)
             if kind == _PUT:
                 value = self._values.decode(payload)
-                return Change(entry.id, name, value, Written(sealed.op_id, payload), fields)
+                return Change(entry.id, name, value, Written(sealed.op_id, payload, entry.id), fields)
         except (SerializationError, UnicodeDecodeError):
             pass
         return None
@@ -110,10 +114,12 @@ class Entries:
     def exhume(self, letter: Entry) -> Change | None:
         """Return what a dead letter was to write, under the id of the letter; None if it is foreign."""
         fields = letter.fields
-        if fields is None or fields[:_DEAD_FIELDS:2] != [b"e", b"n", b"i"]:
+        if fields is None or fields[:_DEAD_FIELDS:2] != [b"e", b"n", b"i"] or not _ID.fullmatch(fields[_ENTRY_ID]):
             return None
         found = self.open(Entry(letter.id, fields[_DEAD_FIELDS:]))
-        return found if isinstance(found, Change) else None
+        if not isinstance(found, Change):
+            return None
+        return replace(found, written=found.written._replace(entry_id=fields[_ENTRY_ID]))
 
     def letter(self, letter: Entry) -> DeadLetter:
         """Return a dead letter as callers see it."""
@@ -121,7 +127,7 @@ class Entries:
         ours = fields[:_DEAD_FIELDS:2] == [b"e", b"n", b"i"]
         attempts = fields[3] if ours else b""
         return DeadLetter(
-            id=letter.id.decode(),
+            id=self.label + letter.id.decode(),
             key=None if change is None else change.key,
             value=None if change is None else change.value,
             deleted=change is not None and change.removes,

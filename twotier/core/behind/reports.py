@@ -9,13 +9,15 @@ class WriteBehindStats:
     """How far the source is behind, and what this process has done about it since its `WriteBehind` was made."""
 
     depth: int | None
-    """Entries on the server that are not at the source yet, dead letters apart; None while the server is away."""
+    """Entries on the server that are not at the source yet, dead letters apart; None while the server is away.
+
+    In a cluster also those whose key's node is lost; and it is None while a stream's node is."""
     dead: int | None
     """Dead letters; None while the server is away."""
     lag: float | None
     """Age of the oldest of the entries by the server's clock and ours (s), 0.0 without any; None as above."""
     draining: bool
-    """Whether this process is the one that drains."""
+    """Whether this process is the one that drains; in a cluster, whether it drains any of the streams."""
     appended: int
     """Keys that this process has appended."""
     written: int

@@ -6,6 +6,7 @@ From then on a key's pauses double, and after `max_attempts` it is to be given u
 change takes the place of the one that waits, and keeps its turn.
 """
 
+import itertools
 import random
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,6 +37,8 @@ class Item:
     attempts: int = 0
     """How often it has failed; one that stood alone from the beginning has skipped the halvings."""
     error: str = KILLED
+    taken: bool = False
+    """Whether the source has it, and what it contradicts in the cache waits for a lost node."""
 
 
 class Waiting:
@@ -54,6 +57,8 @@ class Waiting:
         self._rounds = (options.batch_size - 1).bit_length()
         """Halvings until each key of a batch stands alone."""
         self._items: dict[str, Item] = {}
+        self._taken = 0
+        """How many of them the source has."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -63,8 +68,8 @@ class Waiting:
 
     @property
     def room(self) -> int:
-        """How many more entries may be read now."""
-        return ROUNDS_AT_HAND * self._options.batch_size - len(self._items)
+        """How many more entries may be read now. What a lost node holds up doesn't hold up the others."""
+        return ROUNDS_AT_HAND * self._options.batch_size - len(self._items) + self._taken
 
     def add(self, change: Change, failures: int = 0) -> None:
         """Let a change wait; `failures`: how often it was tried before, as far as the server knows."""
@@ -74,21 +79,38 @@ class Waiting:
             self._items[change.key] = item = Item(change, parted=parted, alone=failures - parted, attempts=failures)
         item.change = change
         item.ids.append(change.id)
+        if item.taken:
+            item.taken = False
+            item.due = 0
+            self._taken -= 1
 
     def group(self, now: int) -> list[Item]:
         """Return what to hand to the writer next: keys that are due, all to be put or all to be deleted."""
-        first = next((item for item in self._items.values() if item.due <= now), None)
+        first = next((item for item in self._items.values() if item.due <= now and not item.taken), None)
         if first is None:
             return []
         size = max(1, self._options.batch_size >> first.parted)
         group = []
         for item in self._items.values():
             alike = item.parted == first.parted and item.change.removes == first.change.removes
-            if alike and item.due <= now:
+            if alike and item.due <= now and not item.taken:
                 group.append(item)
                 if len(group) == size:
                     break
         return group
+
+    def unsettled(self, now: int) -> list[Item]:
+        """Return what the source has, and is to be tried to settle now: a batch at most."""
+        if not self._taken:
+            return []
+        ready = (item for item in self._items.values() if item.taken and item.due <= now)
+        return list(itertools.islice(ready, self._options.batch_size))
+
+    def taken(self, group: list[Item], due: int) -> None:
+        """Note that the source has `group`, whose settling is to be tried at `due`."""
+        for item in group:
+            self._taken += not item.taken
+            item.taken, item.due = True, due
 
     def failed(self, group: list[Item], error: str, now: int) -> None:
         """Note that the writer didn't take `group`."""
@@ -118,6 +140,7 @@ class Waiting:
     def done(self, group: list[Item]) -> None:
         """Forget keys that wait no longer."""
         for item in group:
+            self._taken -= item.taken
             del self._items[item.change.key]
 
     def next_due(self) -> int | None:

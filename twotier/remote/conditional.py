@@ -97,11 +97,12 @@ class Removal:
             check(reply)
 
 
-@dataclass(frozen=True, slots=True)
-class IfUnchanged:
-    """A second step that writes, unless the watched key has changed; tells whether it did."""
+class IsWrite(Generic[R]):
+    """A second step that is a write; subclasses say what it gives."""
 
-    write: Write[Any] | Removal
+    __slots__ = ()
+
+    write: Command[Any]
 
     @property
     def replies(self) -> int:
@@ -112,6 +113,17 @@ class IfUnchanged:
     def wire(self) -> bytes:
         """The write's MULTI."""
         return self.write.wire
+
+    def parse(self, replies: list[Any]) -> R:
+        """Return what it gives: the write's last reply is None if the watched key has changed."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class IfUnchanged(IsWrite[bool]):
+    """A second step that writes, unless the watched key has changed; tells whether it did."""
+
+    write: Write[Any] | Removal
 
     def parse(self, replies: list[Any]) -> bool:
         """Tell whether EXEC took place."""

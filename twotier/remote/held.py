@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twotier.remote.commands import Command, Publication, PutMany
-from twotier.remote.conditional import Conditional, IfUnchanged, LetBe, Removal
+from twotier.remote.conditional import Conditional, IfUnchanged, IsWrite, LetBe, Removal
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
@@ -106,21 +106,11 @@ class ReleaseHeld(WhereHeld[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class _AsHeld:
+class _AsHeld(IsWrite[list[bool]]):
     """A write of what is held: tells of each item whether it was written."""
 
     write: IfUnchanged
     held: list[bool]
-
-    @property
-    def replies(self) -> int:
-        """As many as the write's."""
-        return self.write.replies
-
-    @property
-    def wire(self) -> bytes:
-        """The write's MULTI."""
-        return self.write.wire
 
     def parse(self, replies: list[Any]) -> list[bool]:
         """Return what was written: what was held, or nothing if a lease has changed meanwhile."""

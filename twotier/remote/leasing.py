@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from twotier.remote.commands import Command, Fetched, Publication, Write, fetched
-from twotier.remote.conditional import LetBe
+from twotier.remote.conditional import IsWrite, LetBe
 from twotier.remote.held import WhereHeld
 from twotier.remote.refusals import check
 from twotier.resp import pack
@@ -140,21 +140,11 @@ class _Several(Write[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Settlement:
+class _Settlement(IsWrite[list[bool] | None]):
     """The second step of `SettleLeases`: an empty MULTI, too, ends the watch."""
 
     write: _Several
     held: list[bool]
-
-    @property
-    def replies(self) -> int:
-        """As many as the write's."""
-        return self.write.replies
-
-    @property
-    def wire(self) -> bytes:
-        """The write's MULTI."""
-        return self.write.wire
 
     def parse(self, replies: list[Any]) -> list[bool] | None:
         """Return what stood, unless something changed."""

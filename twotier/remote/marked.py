@@ -9,12 +9,12 @@ whatever has overtaken it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from twotier.opid import OP_ID_BYTES
 from twotier.remote.commands import Command, Publication, Write, integer, put
-from twotier.remote.conditional import Conditional, IfUnchanged, LetBe, OnOneKey
-from twotier.remote.marks import LAST, Found, Written, head_in
+from twotier.remote.conditional import IfUnchanged, IsWrite, LetBe, OnOneKey
+from twotier.remote.marks import LAST, Found, OnMarkedKey, Written, head_in
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
 
@@ -133,20 +133,10 @@ class _Landed(Write[Landing]):
 
 
 @dataclass(frozen=True, slots=True)
-class _IfStill(Generic[R]):
+class _IfStill(IsWrite[R | None]):
     """A second step that writes, unless the watched key has changed: then it gives None."""
 
     write: Write[R]
-
-    @property
-    def replies(self) -> int:
-        """As many as the write's."""
-        return self.write.replies
-
-    @property
-    def wire(self) -> bytes:
-        """The write's MULTI."""
-        return self.write.wire
 
     def parse(self, replies: list[Any]) -> R | None:
         """Return the write's outcome, if it took place."""
@@ -183,7 +173,7 @@ class EndLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Rectify(Conditional[bool]):
+class Rectify(OnMarkedKey):
     """Remove what contradicts a write that is over, and mark the key as the write's for `mark_ms`.
 
     False where that couldn't be done: a later write's mark stands, and it isn't `lost`, one that has no entry, or
@@ -196,18 +186,9 @@ class Rectify(Conditional[bool]):
     written: Written
     mark_ms: int
     lost: bytes | None = None
-    replies: ClassVar[int] = 3
 
-    @property
-    def wire(self) -> bytes:
-        """WATCH, GET of the mark, GETRANGE of the value."""
-        watch = pack(b"WATCH", self.mark, self.place)
-        return watch + pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", LAST)
-
-    def decide(self, replies: list[Any]) -> Command[bool]:
+    def second(self, found: Found) -> Command[bool]:
         """Remove and mark, if it is still to be done."""
-        check(replies[0])
-        found = Found(check(replies[1]), head_in(replies[2]))
         op_id, _, entry_id, taken = self.written
         ours = mark_of(op_id, entry_id, taken=taken)
         if found.mark != self.lost and is_later(found.mark, than=ours):

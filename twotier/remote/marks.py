@@ -79,16 +79,14 @@ class EndLoads:
         return [Found(mark, head_in(reply)) for mark, reply in zip(marks, replies[2:], strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveOther(Conditional[bool]):
-    """Remove what contradicts a write that has reached the source; False where it has changed meanwhile."""
+class OnMarkedKey(Conditional[bool]):
+    """A conditional write that depends on a key and its mark."""
+
+    __slots__ = ()
 
     replies: ClassVar[int] = 3
     mark: bytes
     place: bytes
-    lease: bytes
-    written: Written
-    publication: Publication | None
 
     @property
     def wire(self) -> bytes:
@@ -97,9 +95,27 @@ class RemoveOther(Conditional[bool]):
         return watch + pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", LAST)
 
     def decide(self, replies: list[Any]) -> Command[bool]:
-        """Remove it, if it is still to go."""
+        """Return the second step, for what stands."""
         check(replies[0])
-        found = Found(check(replies[1]), head_in(replies[2]))
+        return self.second(Found(check(replies[1]), head_in(replies[2])))
+
+    def second(self, found: Found) -> Command[bool]:
+        """Return the second step, where `found` stands."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveOther(OnMarkedKey):
+    """Remove what contradicts a write that has reached the source; False where it has changed meanwhile."""
+
+    mark: bytes
+    place: bytes
+    lease: bytes
+    written: Written
+    publication: Publication | None
+
+    def second(self, found: Found) -> Command[bool]:
+        """Remove it, if it is still to go."""
         if not found.contradicts(self.written):
             return LetBe(True)
         return IfUnchanged(Remove([self.place], self.publication, [self.lease]))

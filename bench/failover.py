@@ -4,11 +4,12 @@
 
 A deployment (a primary, two replicas, three sentinels that take a server for dead after 0.5 s; or a cluster of three
 primaries and three replicas, which does after 1 s) fails over again and again: a primary is killed, hangs, or is handed
-over by the sentinels' own FAILOVER. Each contender has one thread
-that reads its hot keys and one that writes a key, all at once, on the same faults, with the same timeouts. An operation
-fails when it raises, a read also when it finds nothing, and a write of twotier's also when it went to the journal. A
-gap is the longest time without a success that a failover brings; availability is a share of the time. Django's peers
-are left out where they aren't installed; on a cluster both get redis-py's cluster client (django_on_cluster.py).
+over by the sentinels' own FAILOVER. Each contender has one thread that reads its hot keys and one that writes a key,
+all at once, on the same faults, with the same timeouts. An operation fails when it raises, a read also when it finds
+nothing, and a write of twotier's also when it went to the journal. A gap is the longest time without a success that a
+failover brings; availability is the share of the time in which operations neither failed nor were held up for half a
+second, as those of clients that try again are. Django's peers are left out where they aren't installed; on a cluster
+both get redis-py's cluster client (django_on_cluster.py).
 """
 
 import argparse
@@ -25,6 +26,8 @@ from failover_peers import behind_sentinels, on_a_cluster, twotier
 
 PAUSE = 0.004
 """Seconds between two operations of one thread."""
+HELD_UP = 0.5
+"""Seconds without a success that count as down although nothing has failed: who waits so long isn't served either."""
 SETTLED = 1.0
 """Seconds that everybody has to succeed for before the next fault."""
 COLUMNS = "{:<34} {:>9} {:>7} {:>9} {:>21} {:>7} {:>7} {:>9} {:>21}"
@@ -39,7 +42,7 @@ class Side:
         self.last_good = time.monotonic()
         self.began = self.last_good
         self.down = 0.0
-        """Seconds from the last success before a failure to the first one after it."""
+        """Seconds from the last success before a failure, or a long wait, to the first one after it."""
         self.longest = 0.0
         """Longest time without a success since the last fault."""
         self.gaps: list[float] = []
@@ -61,7 +64,7 @@ class Side:
             if good:
                 now = time.monotonic()
                 self.longest = max(self.longest, now - self.last_good)
-                self.down += now - self.last_good if failing else 0.0
+                self.down += now - self.last_good if failing or now - self.last_good > HELD_UP else 0.0
                 self.last_good = now
             failing = not good
 

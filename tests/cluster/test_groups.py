@@ -3,7 +3,7 @@
 import pytest
 
 from twotier.clock import NEVER, SystemClock
-from twotier.core.grouped import GROUPS, GroupedGenerations
+from twotier.core.grouped import GROUP_SLOTS, GROUPS, GroupedGenerations
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.local import Store
 from twotier.remote.commands import FetchMany, Generation, Put, PutMany, SetGeneration
@@ -20,7 +20,9 @@ class Nodes:
         self.names, self.lost, self.asked = {}, set(), []
         self.store = Store(10)
         self.store.renew(NEVER)
-        self.generations = GroupedGenerations("shop", self.store, SystemClock(), NEVER)
+        self.border = 0
+        """The first slot of the second node."""
+        self.generations = GroupedGenerations("shop", self.store, SystemClock(), NEVER, lambda slot: slot < self.border)
 
     def run(self, flow):
         """Take a flow to its end; return its result."""
@@ -159,6 +161,7 @@ def test_a_clear_tells_what_it_did_not_reach(nodes):
 def test_the_last_name_will_do_for_a_read_that_nothing_is_kept_of(nodes):
     """A key whose generation's node alone is lost is read on, and its token is void; it isn't written."""
     key = KEYS[0]
+    nodes.border = nodes.generations.group_of(key) * GROUP_SLOTS + 1
     place = nodes.run(nodes.generations.place(key))
     nodes.lose(nodes.generations.group_of(key))
     token = nodes.store.token(key)
@@ -173,11 +176,23 @@ def test_the_last_name_will_do_for_a_read_that_nothing_is_kept_of(nodes):
     assert isinstance(outcome, RemoteError)
 
 
+def test_no_lost_node_is_asked_twice(nodes):
+    """Where the generation's node has all of its group's keys, a read ends with the question for the generation."""
+    key = KEYS[0]
+    nodes.run(nodes.generations.place(key))
+    nodes.lose(nodes.generations.group_of(key))
+    with pytest.raises(RemoteUnavailable):
+        nodes.run(nodes.generations.place(key))
+    ((_, outcome),) = nodes.run(nodes.generations.each([key], lambda _, places: FetchMany(places), reads=True))
+    assert isinstance(outcome, RemoteError)
+
+
 def test_nothing_is_guessed_while_the_link_is_live(nodes):
     """A generation that can't be asked for after a clear isn't taken to be the one before."""
     key = KEYS[0]
     nodes.run(nodes.generations.place(key))
     nodes.store.clear()
+    nodes.border = nodes.generations.group_of(key) * GROUP_SLOTS + 1
     nodes.lost.add(nodes.generations.group_of(key))
     with pytest.raises(RemoteUnavailable):
         nodes.run(nodes.generations.place(key))

@@ -11,7 +11,7 @@ from twotier.core.grouped import GROUP_SLOTS, GROUPS, GroupedGenerations
 from twotier.local import Store
 from twotier.remote.cluster.slots import SLOTS
 
-GENERATIONS = GroupedGenerations("shop", Store(10), SystemClock(), NEVER)
+GENERATIONS = GroupedGenerations("shop", Store(10), SystemClock(), NEVER, lambda _: "a node")
 KEYS = st.text("ab{}:!#~", min_size=1, max_size=10) | st.text(min_size=1, max_size=20)
 NAMES = st.text("abAB01-_", min_size=8, max_size=8).map(str.encode) | st.builds(new_name)
 

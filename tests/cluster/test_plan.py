@@ -19,6 +19,8 @@ NOT_SPLIT = {
     "ReadGeneration": "is a replica's, and replica_fallback needs sentinels",
     "Conditional": "is a base",
     "OnOneKey": "is a base",
+    "OnMarkedKey": "is a base",
+    "IsWrite": "is a base",
     "WhereHeld": "is a base",
     "Write": "is a base",
     "Command": "is a protocol",

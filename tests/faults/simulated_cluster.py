@@ -34,6 +34,10 @@ class Topology(NoTopology):
 
     slotted = True
 
+    def owner(self, slot: int) -> Node:
+        """Return the node that serves `slot`."""
+        return NODES[slot >= BORDER]
+
 
 class SimulatedNode(SimulatedServer):
     """A node: says what was changed to those that hear it."""

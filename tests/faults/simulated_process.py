@@ -34,6 +34,9 @@ class NoTopology:
     def pool(self) -> None:
         """Return nothing: the simulation carries requests itself."""
 
+    def owner(self, _slot: int) -> None:
+        """Return what stands for the one server."""
+
     def replica_pool(self) -> None:
         """Return nothing, as above."""
 

@@ -10,7 +10,7 @@ it `{namespace}:{generation}{tag}:{key}`; no generation's name has a brace. Leas
 Costs: 256 names an epoch, asked for in one go by the first who needs one while the link is live (2 ms), and 40 KB.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from twotier.clock import Clock
@@ -34,10 +34,14 @@ R = TypeVar("R")
 class GroupedGenerations(Generations):
     """What this process knows of the generations of its namespace's groups."""
 
-    __slots__ = ("_surveyed",)
+    __slots__ = ("_owner", "_surveyed")
 
-    def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int) -> None:
+    def __init__(
+        self, namespace: str, store: Store, clock: Clock, lasts: int, owner: Callable[[int], Hashable]
+    ) -> None:
         super().__init__(namespace, store, clock, lasts)
+        self._owner = owner
+        """Tells who serves a slot, as far as is known."""
         self._surveyed = -1
         """The epoch in which all groups were last asked for: nobody else does so in it."""
 
@@ -181,10 +185,15 @@ class GroupedGenerations(Generations):
         namespace may have been cleared since, and whoever reads has taken its token before this.
         """
         known = self._known[group]
-        if known is None or self._store.live:
+        if known is None or self._store.live or not self._is_divided(group):
             return error
         self._store.bump_epoch()
         return known[1]
+
+    def _is_divided(self, group: int) -> bool:
+        """Tell whether a border between two nodes runs through the group, as far as is known."""
+        slots = range(group * GROUP_SLOTS, (group + 1) * GROUP_SLOTS)
+        return len({self._owner(slot) for slot in slots}) > 1
 
 
 def _place(prefix: bytes, name: bytes, slot: int) -> bytes:

@@ -191,8 +191,8 @@ class TwoTierNamespace(Namespace):
         self.channel: Final = f"{options.namespace}:inv:v1".encode()
         self.messages = MessageCodec(options.secrets, options.namespace)
         lasts = NEVER if self._linked else round(options.max_staleness * SECOND)
-        kind = GroupedGenerations if topology.slotted else Generations
-        self.generations = kind(options.namespace, self.store, self.clock, lasts)
+        ours = (options.namespace, self.store, self.clock, lasts)
+        self.generations = GroupedGenerations(*ours, topology.owner) if topology.slotted else Generations(*ours)
         self.versions = TagVersions(self.generations.stem, options, self.clock, lasts)
         if not self._linked:
             self.versions.store.renew(NEVER)

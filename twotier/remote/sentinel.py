@@ -67,6 +67,10 @@ class SentinelTopology:
         """Return the connections of the data path."""
         return self._pool
 
+    def owner(self, slot: int) -> Hashable:  # noqa: ARG002 - it serves all
+        """Return None, which stands for the one server."""
+        return None
+
     def suited(self, options: Options) -> Options:
         """Return `options` as they are."""
         return options

@@ -26,6 +26,10 @@ class Deployment(Protocol):
         """Return `options` as this deployment needs them."""
         ...
 
+    def owner(self, slot: int) -> Hashable:
+        """Return who serves `slot`, as far as is known."""
+        ...
+
     def replica_pool(self) -> Pool | None:
         """Return connections to replicas, for reads; None where they aren't wanted."""
         ...
@@ -90,6 +94,10 @@ class SingleServer:
     def link_connection(self) -> AbstractConnection:
         """Return a fresh connection for the link, not connected yet."""
         return self._address.connection(self._options)
+
+    def owner(self, slot: int) -> Hashable:  # noqa: ARG002 - it serves all
+        """Return None, which stands for the one server."""
+        return None
 
     def suited(self, options: Options) -> Options:
         """Return `options` as they are."""

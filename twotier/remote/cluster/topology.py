@@ -44,6 +44,10 @@ class ClusterTopology:
         """Return `options` with tracking in place of pub/sub: between nodes messages may be lost, unheard."""
         return replace(options, coherence="tracking") if options.coherence == "pubsub" else options
 
+    def owner(self, slot: int) -> Node | None:
+        """Return the primary of `slot`, as far as is known; None where there is none."""
+        return self.members.owner(slot)
+
     def replica_pool(self) -> None:
         """Return None: reads go to primaries alone."""
 

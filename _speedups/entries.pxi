@@ -94,6 +94,7 @@ cdef struct Table:
     uint32_t n_chunks
     uint32_t epoch       # the low 24 bits, in place for comparing with Entry.meta
     uint32_t policy
+    uint32_t plain       # values are kept as they come, nobody is told, nothing is weighed
     int64_t lease_until
     uint64_t multiplier  # odd and secret
     uint64_t hits, misses

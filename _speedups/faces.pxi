@@ -183,7 +183,7 @@ cdef class LocalFront:
         cdef Table* t = self.table()
         cdef int64_t now_
         cdef Made made
-        if span == NEVER and takes_plain(self._store) and put_plain(self._store, <PyObject*> key, value):
+        if span == NEVER and takes_plain(t) and put_plain(t, <PyObject*> key, value):
             return 0
         now_ = instant(t) if span != NEVER or t.wheel != NULL else 0
         made = made_for(0, later(now_, span), 0)

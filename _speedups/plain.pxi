@@ -3,20 +3,19 @@
 # So short, the processor begins the next one while this one waits for memory.
 
 
-cdef inline bint takes_plain(Store self) noexcept:
-    return self.plain and self.t.wheel == NULL and self.t.stales == NULL
+cdef inline bint takes_plain(Table* t) noexcept nogil:
+    return t.plain and t.wheel == NULL and t.stales == NULL
 
 
-cdef bint put_plain(Store self, PyObject* key, object value) except -1:
+cdef bint put_plain(Table* t, PyObject* key, object value) except -1:
     # Put `value` for good; False where it takes `put_now`. Runs Python code.
-    cdef Table* t = &self.t
     cdef Leaving leaving
     cdef uint64_t hash_ = hash_of(key)
     cdef uint32_t i
     cdef PyObject* old
     prefetch_admission(t, hash_)
     i = find(t, key, hash_)
-    if unlikely(not takes_plain(self)):
+    if unlikely(not takes_plain(t)):
         return False  # comparing ran somebody's code, and something ends now
     if i != NONE:
         bucket_void(t, hash_, 0)

@@ -149,6 +149,7 @@ cdef inline bint learn_and_make_room(Table* t, uint64_t hash_, int64_t weight, L
         victim = adaptive_drop_main(t, adaptive_settle(t))
     if victim != NONE:
         entry_evict(t, victim, leaving)
+        prefetch_victims(t, MAIN)  # its turn comes in some misses: until then it is nearer
     make_room(t, weight, leaving)
     prefetch_victims(t, PROBATION)
     return promote

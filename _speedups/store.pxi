@@ -15,7 +15,6 @@ cdef class Store:
     cdef uint64_t epochs
     cdef uint64_t removal_errors
     cdef bint copies
-    cdef bint plain  # values are kept as they come, nobody is told, nothing is weighed
     cdef object clock, encode, decode, watch, weigher, on_removal
     cdef object __weakref__
 
@@ -49,7 +48,7 @@ cdef class Store:
             self.decode = Watched.value
         self.weigher = weigher
         self.on_removal = on_removal
-        self.plain = not self.copies and max_bytes is None and on_removal is None
+        t.plain = not self.copies and max_bytes is None and on_removal is None
         seed = (process_seed if seed is None else seed) & 0xFFFFFFFFFFFFFFFF
         t.salt = mix64(seed)
         t.multiplier = t.salt | 1

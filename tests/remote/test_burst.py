@@ -101,3 +101,21 @@ def test_a_failed_attempt_of_a_caller_who_has_left_wakes_the_next(fake_server, r
         first.close()
         gate.set()
         wait_for(lambda: woken == [second], "the second is woken")
+
+
+def test_nobody_opens_a_connection_for_who_is_served(remote, monkeypatch):
+    """A caller who has a connection isn't counted among those who wait for one, by whoever looks next."""
+    pool, release = remote.pool, threading.Event()
+    deadline = time.monotonic() + 10
+    pool.give(pool.take(deadline))
+    connection = pool._connection
+    monkeypatch.setattr(pool, "_connection", lambda: release.wait(10) and connection())
+    with pool.queue(lambda: None, deadline) as served, pool.queue(lambda: None, deadline) as waiting:
+        channel = pool.look(served)
+        assert channel is not None
+        assert pool.look(waiting) is None
+        assert pool.look(waiting) is None
+        assert pool._opening == 1
+    release.set()
+    wait_for(lambda: not pool._opening, "it is open")
+    pool.give(channel)

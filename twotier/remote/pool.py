@@ -108,6 +108,7 @@ class Pool:
         with self._lock:
             channel = self._free()
             if channel is not None:
+                self._turns.discard(turn)  # who looks next is to open none for us
                 return channel
             attempt = turn.attempt
             if attempt is not None and attempt.failure is not None:

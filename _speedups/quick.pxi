@@ -1,7 +1,8 @@
 # Quick gets: what a hit pays beside its lookup. Before the body of a method runs, Cython takes its arguments into a
 # frame of owned references, with the defaults; that is a third of the instructions of a hit. So each `get` is entered
-# through a function that answers the call that is made most, `get(key)` by the very str that was stored, and hands any
-# other to what Cython made. The method stays what it was: its name, signature and docstring are of the latter.
+# through a function that answers the call that is made most, `get(key)` of a value that is handed out by reference,
+# and hands any other to what Cython made. The method stays what it was: its name, signature and docstring are of the
+# latter.
 
 cdef extern from *:
     """
@@ -25,47 +26,48 @@ cdef extern from *:
 cdef Method store_get = NULL, front_get = NULL, local_front_get = NULL
 
 
-cdef inline PyObject* quick_hit(Table* t, PyObject** args, Py_ssize_t count, PyObject* names) noexcept:
-    # A new reference to the value; NULL if the call is another than `get(key)`, or no hit that is met at once.
-    cdef uint32_t i
-    if unlikely(count != 1 or names != NULL or t == NULL):
-        return NULL
-    i = find_at_once(t, args[0])
-    if unlikely(i == NONE or t.entries[i].meta & KIND):
+cdef inline bint is_plain_get(Table* t, Py_ssize_t count, PyObject* names) noexcept:
+    return likely(count == 1 and names == NULL and t != NULL)
+
+
+cdef inline PyObject* quick_value(Table* t, uint32_t i) noexcept:
+    # A new reference to the value of a hit, which is counted; NULL for one that is handed out by copy.
+    if unlikely(t.entries[i].meta & KIND):
         return NULL
     policy_hit(t, i)
     t.hits += 1
     return new_reference(t.entries[i].value)
 
 
-cdef inline bint quick_miss(Table* t, PyObject** args, Py_ssize_t count, PyObject* names) except -1:
-    # Whether the call is `get(key)` and a miss, which is counted.
-    if unlikely(count != 1 or names != NULL or t == NULL) or search_fresh(t, args[0]) != NONE:
-        return False
+cdef inline PyObject* quick_get(Table* t, PyObject* key) except? NULL:
+    # What `get(key)` returns, a new reference; NULL for a hit that is handed out by copy.
+    cdef uint32_t i = find_fresh(t, key)
+    if likely(i != NONE):
+        return quick_value(t, i)
     t.misses += 1
-    return True
+    return new_reference(<PyObject*> None)
 
 
 cdef PyObject* quick_store_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) except NULL:
-    cdef PyObject* found = quick_hit(&(<Store> self).t, args, count, names)
-    if likely(found != NULL):
-        return found
-    if quick_miss(&(<Store> self).t, args, count, names):
-        return new_reference(<PyObject*> None)
-    return store_get(self, args, count, names)
+    cdef Table* t = &(<Store> self).t
+    cdef PyObject* found = quick_get(t, args[0]) if is_plain_get(t, count, names) else NULL
+    return found if likely(found != NULL) else store_get(self, args, count, names)
 
 
 cdef PyObject* quick_local_front_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) except NULL:
-    cdef PyObject* found = quick_hit((<LocalFront> self).t, args, count, names)
-    if likely(found != NULL):
-        return found
-    if quick_miss((<LocalFront> self).t, args, count, names):
-        return new_reference(<PyObject*> None)
-    return local_front_get(self, args, count, names)
+    cdef Table* t = (<LocalFront> self).t
+    cdef PyObject* found = quick_get(t, args[0]) if is_plain_get(t, count, names) else NULL
+    return found if likely(found != NULL) else local_front_get(self, args, count, names)
 
 
 cdef PyObject* quick_front_get(PyObject* self, PyObject** args, Py_ssize_t count, PyObject* names) except NULL:
-    cdef PyObject* found = quick_hit((<Front> self).t, args, count, names)
+    cdef Table* t = (<Front> self).t
+    cdef PyObject* found = NULL
+    cdef uint32_t i
+    if is_plain_get(t, count, names) and likely(is_str(args[0])):
+        i = find_fresh(t, args[0])
+        if likely(i != NONE):
+            found = quick_value(t, i)
     return found if likely(found != NULL) else front_get(self, args, count, names)
 
 

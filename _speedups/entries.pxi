@@ -82,9 +82,10 @@ cdef struct Wheel:
     int draining             # the level whose own slot is being emptied; 0: none
     uint32_t scheduled       # entries in the wheel
 
-cdef struct Buckets:
-    uint64_t last_ops[4096]
-    uint32_t gens[4096]
+cdef struct Bucket:
+    uint64_t last_op
+    uint32_t gen, op_gen
+    uint16_t voided[16]  # by gen % 16, the prints of the keys that were voided last
 
 cdef struct Table:
     Entry* entries
@@ -112,7 +113,7 @@ cdef struct Table:
     Adaptive adaptive
     Lfu lfu
     Wheel* wheel         # NULL before the first entry that expires
-    Buckets* buckets     # NULL before the first token
+    Bucket* buckets      # NULL before the first token
 
 
 cdef inline uint64_t spread(Table* t, uint64_t hash_) noexcept nogil:

@@ -140,8 +140,12 @@ cdef class Store:
         buckets_make(&self.t)
         return self.token_of(hash_)
 
+    def stands(self, key, uint64_t token):
+        """Tell whether `token`, taken for `key`, still stands, be the store live or not."""
+        return self.token_stands(hash_of(<PyObject*> key), token, 0)
+
     def begin_write(self, key):
-        """Drop the entry, void every outstanding token of the key's bucket, and return a token for the write."""
+        """Drop the entry, void every outstanding token of the key, and return a token for the write."""
         cdef Leaving leaving
         cdef uint64_t hash_ = hash_of(<PyObject*> key), token
         cdef uint32_t i = find(&self.t, <PyObject*> key, hash_)
@@ -166,13 +170,13 @@ cdef class Store:
         cdef bint placed
         cdef object kept
         cdef uint32_t i
-        if not self.stands(hash_, token, op, now_):
+        if not (is_live(t, now_) and self.token_stands(hash_, token, op)):
             return False
         kept = make(self, key, value, encoded, &made)
         i = find(t, <PyObject*> key, hash_)
         reserve(t, &made, now_)
         # Making and finding may have run Python code: the token must still stand.
-        if not self.stands(hash_, token, op, now_):
+        if not (is_live(t, now_) and self.token_stands(hash_, token, op)):
             return False
         leaving_init(&leaving)
         placed = place(t, i, <PyObject*> key, hash_, <PyObject*> kept, &made, now_, &leaving)
@@ -328,14 +332,10 @@ cdef class Store:
     # Inside
 
     cdef uint64_t token_of(self, uint64_t hash_) noexcept:
-        return (self.epochs & UINT32_MAX) << 32 | self.t.buckets.gens[bucket_of(&self.t, hash_)]
+        return (self.epochs & UINT32_MAX) << 32 | bucket_of(&self.t, hash_).gen
 
-    cdef bint stands(self, uint64_t hash_, uint64_t token, uint64_t op, int64_t now_) noexcept:
-        return (
-            is_live(&self.t, now_)
-            and token >> 32 == self.epochs & UINT32_MAX
-            and bucket_stands(&self.t, hash_, <uint32_t> token, op)
-        )
+    cdef bint token_stands(self, uint64_t hash_, uint64_t token, uint64_t op) noexcept:
+        return token >> 32 == self.epochs & UINT32_MAX and bucket_stands(&self.t, hash_, <uint32_t> token, op)
 
     cdef bint put_now(self, PyObject* key, object value, bytes encoded, Made* made, int64_t now_) except -1:
         cdef Leaving leaving

@@ -65,8 +65,10 @@ class Store:
     # Installing
     def token(self, key: Hashable) -> int:
         """Return a fill token: take it *before* the read that may fill `key`."""
+    def stands(self, key: Hashable, token: int) -> bool:
+        """Tell whether `token`, taken for `key`, still stands, be the store live or not."""
     def begin_write(self, key: Hashable) -> int:
-        """Drop the entry, void every outstanding token of the key's bucket, and return a token for the write."""
+        """Drop the entry, void every outstanding token of the key, and return a token for the write."""
     def install(
         self,
         key: Hashable,

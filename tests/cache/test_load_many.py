@@ -144,8 +144,8 @@ def test_what_one_loader_raises_is_raised(cache, monkeypatch):
     """As it is, in all who wait for one of its keys, and nothing is stored."""
     joined, join = [], SingleFlight.join
 
-    def noted(flights, key, token):
-        flight = join(flights, key, token)
+    def noted(flights, key):
+        flight = join(flights, key)
         joined.append(key)
         return flight
 

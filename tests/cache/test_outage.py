@@ -172,15 +172,15 @@ def test_threads_that_miss_together_in_an_outage_load_once(cache, own_server, mo
         loads.append(1)
         return "loaded"
 
-    def late(key, token):
+    def late(key):
         monkeypatch.setattr(type(flights), "join", unpatched)
         thread = threading.Thread(target=cache.get_or_set, args=("cold", load))
         thread.start()
         thread.join()
-        return join(key, token)
+        return join(key)
 
     unpatched = type(flights).join
-    monkeypatch.setattr(type(flights), "join", lambda _, key, token: late(key, token))
+    monkeypatch.setattr(type(flights), "join", lambda _, key: late(key))
     assert cache.get_or_set("cold", load) == "loaded"
     assert len(loads) == 1
 

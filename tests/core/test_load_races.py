@@ -1,6 +1,7 @@
 """Loads, step by step: what another call does in between decides what is kept."""
 
 import pytest
+from bucketmates import bucketmates
 
 from twotier.clock import NEVER, SECOND
 from twotier.core.commands import Load, Pause, Spawn, Wait
@@ -24,6 +25,20 @@ def test_absence_that_was_overtaken_is_not_remembered(make_process):
     assert load.end() is NOT_FOUND
     assert not one.namespace.absences.holds("key")
     assert one.load(negative_ttl=60).end() == "new"
+
+
+def test_writes_of_other_keys_end_neither_a_load_nor_an_absence(make_process):
+    """Nor do those of keys that share its bucket of fill tokens, as long as somebody asks now and then."""
+    one = begun(make_process())
+    load = one.load().to(Load)
+    bucketmates(one.store, "key", 10)  # which writes them
+    assert load.load("new").end() == "new"
+    assert one.store.get("key") == "new"
+    one.delete().end()
+    one.load(negative_ttl=60).to(Load).load(NOT_FOUND).end()
+    for _ in range(3):
+        bucketmates(one.store, "key", 10)
+        assert one.namespace.absences.holds("key")
 
 
 def test_message_under_way_ends_a_remembered_absence(make_process):

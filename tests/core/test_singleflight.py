@@ -4,96 +4,102 @@ import asyncio
 import contextvars
 
 import pytest
+from bucketmates import bucketmates
 
 from twotier import Cache, TwoTierError
 from twotier.core.commands import Load, Wait
 from twotier.core.drive import drive
 from twotier.core.singleflight import ABANDONED, SingleFlight, inside_loader, leading, part_of, stand_apart
+from twotier.local import Store
 
 
-def test_callers_with_one_token_share_a_flight():
-    """The first leads, the others follow; a write in between parts them."""
-    flights = SingleFlight()
-    first, leads = flights.join("key", 0)
+def test_callers_share_a_flight_until_the_key_is_written():
+    """The first leads, the others follow; a write in between parts them, one of another key doesn't."""
+    store = Store(100)
+    flights = SingleFlight(store)
+    first, leads = flights.join("key")
     assert leads
-    assert flights.join("key", 0) == (first, False)
-    later, leads_too = flights.join("key", 1)
+    assert flights.join("key") == (first, False)
+    bucketmates(store, "key", 1)  # which writes it
+    assert flights.join("key") == (first, False)
+    store.discard("key")
+    later, leads_too = flights.join("key")
     assert leads_too
     assert later is not first
     flights.land(first, "old")
-    assert flights.join("key", 1) == (later, False)
+    assert flights.join("key") == (later, False)
 
 
 def test_own_key_is_refused_wherever_the_loader_goes_on():
     """A loader that asks for its key is told so, also from a task or a thread that took its context along."""
-    flights = SingleFlight()
-    flight, _ = flights.join("key", 0)
+    flights = SingleFlight(Store(100))
+    flight, _ = flights.join("key")
     with leading((flight,)):
-        for ask in (lambda: flights.join("key", 0), lambda: contextvars.copy_context().run(flights.join, "key", 1)):
+        for ask in (lambda: flights.join("key"), lambda: contextvars.copy_context().run(flights.join, "key")):
             with pytest.raises(TwoTierError, match="wait for itself"):
                 ask()
-        assert SingleFlight().join("key", 0)[1], "another cache's key is another key"
-    assert flights.join("key", 0) == (flight, False)
+        assert SingleFlight(Store(100)).join("key")[1], "another cache's key is another key"
+    assert flights.join("key") == (flight, False)
 
 
 def test_circle_of_flights_is_seen():
     """A caller whose wait would close a circle, however long, leads a flight of its own."""
-    flights = SingleFlight()
-    a, b, c = (flights.join(key, 0)[0] for key in "abc")
+    flights = SingleFlight(Store(100))
+    a, b, c = (flights.join(key)[0] for key in "abc")
     with leading((a,)):
-        assert flights.join("b", 0) == (b, False)
+        assert flights.join("b") == (b, False)
     with leading((b,)):
-        assert flights.join("c", 0) == (c, False)
+        assert flights.join("c") == (c, False)
     with leading((c,)):
-        own, leads = flights.join("a", 0)
+        own, leads = flights.join("a")
     assert leads
     assert own.circular
-    assert flights.join("a", 0) == (a, False), "others follow the one that isn't in a circle"
+    assert flights.join("a") == (a, False), "others follow the one that isn't in a circle"
 
 
 def test_circle_through_a_load_within_a_load_is_seen():
     """What an inner load waits for, the outer one waits for as well."""
-    flights = SingleFlight()
-    a, b = (flights.join(key, 0)[0] for key in "ab")
+    flights = SingleFlight(Store(100))
+    a, b = (flights.join(key)[0] for key in "ab")
     with leading((a,)):
-        inner, _ = flights.join("inner", 0)
+        inner, _ = flights.join("inner")
         with leading((inner,)):
-            assert flights.join("b", 0) == (b, False)
+            assert flights.join("b") == (b, False)
     with leading((b,)):
-        assert flights.join("a", 0)[1]
+        assert flights.join("a")[1]
 
 
 def test_flights_that_have_landed_close_no_circle():
     """A wait that has ended doesn't count."""
-    flights = SingleFlight()
-    a, b = (flights.join(key, 0)[0] for key in "ab")
+    flights = SingleFlight(Store(100))
+    a, b = (flights.join(key)[0] for key in "ab")
     with leading((a,)):
-        flights.join("b", 0)
+        flights.join("b")
     flights.land(b)
-    again, _ = flights.join("b", 0)
+    again, _ = flights.join("b")
     with leading((again,)):
-        assert flights.join("a", 0) == (a, False)
+        assert flights.join("a") == (a, False)
 
 
 def test_what_stands_apart_is_part_of_no_load():
     """What a loader starts and doesn't wait for may ask for the loader's key."""
-    flights = SingleFlight()
-    flight, _ = flights.join("key", 0)
+    flights = SingleFlight(Store(100))
+    flight, _ = flights.join("key")
 
     def apart():
         stand_apart()
-        return flights.join("key", 0)
+        return flights.join("key")
 
     with leading((flight,)):
         assert contextvars.copy_context().run(apart) == (flight, False)
         with pytest.raises(TwoTierError):
-            flights.join("key", 0)
+            flights.join("key")
 
 
 def test_a_loader_and_what_it_awaits_are_part_of_its_load():
     """A loader finds itself in its load, and so does a coroutine that it gives; nobody else does."""
-    flights = SingleFlight()
-    flight, _ = flights.join("key", 0)
+    flights = SingleFlight(Store(100))
+    flight, _ = flights.join("key")
 
     async def within() -> bool:
         return inside_loader()

@@ -220,7 +220,7 @@ def test_a_load_that_the_end_of_its_tag_overtakes_counts_nowhere(one, other, ser
     if where == "elsewhere":
         one.hear()
     if where != "elsewhere, heard later":
-        assert one.store.token("key") != token  # callers from now on don't wait for this load
+        assert not one.store.stands("key", token)  # callers from now on don't wait for this load
     loaded(under_way, server)
     if where == "elsewhere, heard later":
         one.hear()

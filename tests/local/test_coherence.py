@@ -1,6 +1,9 @@
 """Tokens, epochs, the lease and invalidations: what may be installed, and what is fresh (DESIGN, the protocol)."""
 
+import random
+
 import pytest
+from bucketmates import bucketmates
 
 from twotier.clock import NEVER, SECOND
 
@@ -67,6 +70,56 @@ def test_no_op_is_nobodys(make_store):
     token = store.token("a")
     store.apply(["a"], 0)
     assert not store.install("a", 1, token, op=0, expires=NEVER)
+
+
+def test_other_keys_of_a_bucket_void_no_token(make_store):
+    """A token outlasts sixteen writes of those that share its key's bucket; with more, nobody knows."""
+    store = make_store()
+    mates = bucketmates(store, "a", 17)
+    token = store.token("a")
+    for n, mate in enumerate(mates[:16]):
+        store.apply([mate], n)
+    assert store.stands("a", token)
+    assert not any(store.stands(mate, token) for mate in mates[:16])
+    assert store.install("a", 1, token, expires=NEVER)
+    store.put(mates[16], 1, expires=NEVER)
+    assert not store.stands("a", token)
+
+
+def test_an_echo_is_known_among_others(make_store):
+    """A write's own message is told from those of its bucket's other keys, if none of another write came after it."""
+    store = make_store()
+    (mate,) = bucketmates(store, "a", 1)
+    token = store.begin_write("a")
+    store.apply([mate], 4)
+    store.apply(["a"], 5)
+    store.discard(mate)
+    assert not store.stands("a", token)
+    assert store.install("a", 1, token, op=5, expires=NEVER)
+    store.apply([mate], 6)
+    assert not store.install("a", 2, token, op=5, expires=NEVER)
+
+
+def test_no_token_stands_that_must_not(make_store):
+    """Whatever happens to the keys of one bucket, a token stands only as by a count of each key's own voids."""
+    store, chance, stood = make_store(), random.Random(1), set()
+    keys = ["a", *bucketmates(store, "a", 2)]
+    for _ in range(500):
+        tokens, own = {key: store.token(key) for key in keys}, {key: [] for key in keys}
+        for number in range(chance.choice([1, 2, 3, 20])):
+            key, op = chance.choice(keys), chance.randrange(4)
+            if op:
+                store.apply([key], op)
+            else:
+                store.discard(key)
+            own[key].append(op)
+            for each in keys:
+                assert store.stands(each, tokens[each]) == (not own[each] and number < 16)
+        for key in keys:
+            if store.install(key, 1, tokens[key], op=2, expires=NEVER):
+                assert own[key] in ([], [2])
+                stood.update(own[key])
+    assert stood
 
 
 def test_apply_counts_keys(make_store):

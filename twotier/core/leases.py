@@ -341,7 +341,7 @@ class TwoTier(Writes):
         """Keep what was loaded here alone, where nothing has overtaken it."""
         for key, lease in ours.items():
             each = made[key]
-            if each.payload and each.ttl and self._namespace.store.token(key) == lease.token:
+            if each.payload and each.ttl and self._namespace.store.stands(key, lease.token):
                 self._keep_suspect(key, each.value, each.payload, op_id, each.ttl, now)
 
     def _put(self, lease: _Lease, made: Made, op_id: bytes, stamps: bytes, *, anew: bool) -> Write[Any] | None:
@@ -376,7 +376,7 @@ class TwoTier(Writes):
             for key, each in made.items():
                 if isinstance(hold, Hold):
                     hold.add(each.tags)
-                if not each.ttl or namespace.store.token(key) != tokens[key]:
+                if not each.ttl or not namespace.store.stands(key, tokens[key]):
                     continue
                 if each.payload:
                     self._keep_suspect(key, each.value, each.payload, op_id, each.ttl, now)

@@ -140,7 +140,7 @@ class LocalOnly:
                 with self._namespace.tags.holding((key,), ()) as hold:
                     # A write in between voids the token: then it is counted up from what was written.
                     added = store.install(key, value + delta, token, expires=expires, stale=self._stale)
-                    if added or store.token(key) == token:
+                    if added or store.stands(key, token):
                         hold.written()
                         return value + delta
 
@@ -179,7 +179,7 @@ class LocalOnly:
         if made.ttl and made.payload:
             stale = self._stale_ttl if made.keeps_stale else self._stale
             return store.install(key, made.value, token, expires=expires, stale=stale, encoded=made.payload)
-        if store.token(key) == token:
+        if store.stands(key, token):
             if anew:
                 store.discard(key)
             if made.ttl:

@@ -103,7 +103,7 @@ class Namespace:
         self._make_loading_parts()
 
     def _make_loading_parts(self) -> None:
-        self.flights = SingleFlight()
+        self.flights = SingleFlight(self.store)
         """Loads under way."""
         self.load_gate = LoadGate(self.options.max_concurrent_loads)
         self.background = Background(self.options.max_concurrent_loads)
@@ -232,7 +232,7 @@ class TwoTierNamespace(Namespace):
     def _make_process_parts(self) -> None:
         """Make what belongs to one process and is made anew in a forked child."""
         self.op_ids = OpIds()
-        self.fetches = SingleFlight()
+        self.fetches = SingleFlight(self.store)
         """Revalidations of suspects under way."""
         self.journal = Journal(self.options.max_journal, len(self.generations.keys), self.generations.group_of)
         self.breaker = Breaker(self.clock)

@@ -146,7 +146,7 @@ class Reads:
         """Fetch a key that has a suspect here; of the callers that come at once, one asks and the others wait."""
         namespace = self._namespace
         store = namespace.store
-        flight, leads = namespace.fetches.join(key, token)
+        flight, leads = namespace.fetches.join(key)
         if leads:
             try:
                 return (yield from self._fetch(key, token, keep=keep))
@@ -229,7 +229,7 @@ class Reads:
         namespace = self._namespace
         store = namespace.store
         if fetched.data is None:
-            if not keep and store.op(key) is not None and not self._explained(key) and store.token(key) == token:
+            if not keep and store.op(key) is not None and not self._explained(key) and store.stands(key, token):
                 store.discard(key)  # gone there, nobody knows why: an outage must not bring it back here
             namespace.counters.misses += 1
             return MISSING
@@ -281,7 +281,7 @@ class Reads:
     def _drop_other(self, key: str, loaded: Loaded, token: int) -> None:
         """Drop the suspect of a key whose value there has ended, unless it is that very value, kept for outages."""
         store = self._namespace.store
-        if store.op(key) not in (None, op_tag(loaded.op_id)) and store.token(key) == token:
+        if store.op(key) not in (None, op_tag(loaded.op_id)) and store.stands(key, token):
             store.discard(key)
 
     def _fill(self, key: str, loaded: Loaded, token: int, now: int, left: int) -> None:

@@ -1,9 +1,8 @@
 """Single-flight: of the callers that miss one key at the same time, one loads and the others wait for it.
 
-A flight is a `concurrent.futures.Future`, which threads wait for and which tasks can await. A caller joins a flight
-only under the fill token it was opened with: a write in between voids the token, so no caller is handed what was
-read before that write. A flight whose leader is cancelled or killed is abandoned: its followers look again, and one of
-them takes over.
+A flight is a `concurrent.futures.Future`, which threads wait for and which tasks can await. It is opened with a fill
+token, and joined only while that stands: a write voids it, so no caller is handed what was read before that write. A
+flight whose leader is cancelled or killed is abandoned: its followers look again, and one of them takes over.
 
 Loaders may load other keys. Which loads a caller is part of is kept in a context variable, so that it follows a loader
 into its tasks and into the background. A caller whose wait would close a circle (two loaders that ask for each other's
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from twotier.core.blocking import holds_up_a_loop
 from twotier.errors import TwoTierError
+from twotier.local import Store
 
 ABANDONED: Final = object()
 """What a flight gives whose leader was stopped: look again."""
@@ -57,25 +57,28 @@ class Flight:
 
 
 class SingleFlight:
-    """The loads under way in this process, at most one a key and token, but for circles.
+    """The loads under way in this process, at most one a key while nobody writes it, but for circles.
 
-    >>> flights = SingleFlight()
-    >>> flight, leads = flights.join("key", 0)
-    >>> leads, flights.join("key", 0) == (flight, False)
+    `store` gives tokens.
+
+    >>> flights = SingleFlight(Store(1))
+    >>> flight, leads = flights.join("key")
+    >>> leads, flights.join("key") == (flight, False)
     (True, True)
     >>> flights.land(flight, "result")
     >>> flight.future.result()
     'result'
     """
 
-    __slots__ = ("_flights", "_lock")
+    __slots__ = ("_flights", "_lock", "_store")
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
+        self._store = store
         # Re-entrant, as the garbage collector may close an abandoned coroutine, and land its flight, anywhere.
         self._lock = threading.RLock()
         self._flights: dict[str, Flight] = {}
 
-    def join(self, key: str, token: int) -> tuple[Flight, bool]:
+    def join(self, key: str) -> tuple[Flight, bool]:
         """Return the flight to follow, and whether the caller leads it: a leader must `land` or `abandon` it.
 
         Raises TwoTierError when the caller is part of the load of `key`: its loader would need its own result.
@@ -83,20 +86,28 @@ class SingleFlight:
         within = _within.get()
         if any(outer.key == key and outer.home is self for outer in within):
             raise TwoTierError(f"the loader of {key!r} asked the cache to load {key!r}: it would wait for itself")
-        with self._lock:
-            flight = self._flights.get(key)
-            circular = False
-            if flight is not None and flight.token == token:
-                circular = holds_up_a_loop() or (bool(within) and flight.leads_to(within))
-                if not circular:
-                    for outer in within:
-                        outer.awaited.difference_update([each for each in outer.awaited if each.future.done()])
-                        outer.awaited.add(flight)
-                    return flight, False
-            led = Flight(self, key, token, circular)
+        while True:
+            # Without our lock: the collector, which may land a flight, runs while the store holds its own, too.
+            token, flight = self._store.token(key), self._flights.get(key)
+            current = flight is not None and self._store.stands(key, flight.token)
+            with self._lock:
+                if self._flights.get(key) is flight:
+                    return self._joined(key, token, flight if current else None, within)
+
+    def _joined(self, key: str, token: int, flight: Flight | None, within: tuple[Flight, ...]) -> tuple[Flight, bool]:
+        """Do so under the lock; `flight` is the one that can be joined, if there is one."""
+        circular = False
+        if flight is not None:
+            circular = holds_up_a_loop() or (bool(within) and flight.leads_to(within))
             if not circular:
-                self._flights[key] = led
-            return led, True
+                for outer in within:
+                    outer.awaited.difference_update([each for each in outer.awaited if each.future.done()])
+                    outer.awaited.add(flight)
+                return flight, False
+        led = Flight(self, key, token, circular)
+        if not circular:
+            self._flights[key] = led
+        return led, True
 
     def land(self, flight: Flight, result: Any = None, error: BaseException | None = None) -> None:
         """End `flight` with a result or an error, which its followers get; one that has ended stays as it is."""

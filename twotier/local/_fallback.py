@@ -21,7 +21,7 @@ from twotier.local._leaving import Leaving, Listener
 from twotier.local._memo import Memo
 from twotier.local._orders import Entry, Lfu, Lru, Order
 from twotier.local._table import Table
-from twotier.local._tokens import Tokens
+from twotier.local._tokens import Spot, Tokens
 from twotier.local._values import Values
 
 __all__ = ["AsyncFront", "Front", "LocalFront", "Memo", "Store", "now"]
@@ -143,17 +143,23 @@ class Store:
 
     def token(self, key: Hashable) -> int:
         """Return a fill token: take it *before* the read that may fill `key`."""
-        bucket = self._tokens.bucket(key)
+        spot = self._tokens.spot(key)
         with self._lock:
-            return self._tokens.take(bucket)
+            return self._tokens.take(spot)
+
+    def stands(self, key: Hashable, token: int) -> bool:
+        """Tell whether `token`, taken for `key`, still stands, be the store live or not."""
+        spot = self._tokens.spot(key)
+        with self._lock:
+            return self._tokens.stands(spot, token, 0)
 
     def begin_write(self, key: Hashable) -> int:
-        """Drop the entry, void every outstanding token of the key's bucket, and return a token for the write."""
-        bucket = self._tokens.bucket(key)
+        """Drop the entry, void every outstanding token of the key, and return a token for the write."""
+        spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             self._remove(self._table.find(key), "explicit", leaving)
-            self._tokens.void(bucket, 0)
-            return self._tokens.take(bucket)
+            self._tokens.void(spot, 0)
+            return self._tokens.take(spot)
 
     def install(
         self,
@@ -167,29 +173,29 @@ class Store:
         encoded: bytes | None = None,
     ) -> bool:
         """Put `value` if `token` still stands and the store is live; tell whether it was put."""
-        bucket = self._tokens.bucket(key)
+        spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
-            if not self._stands(bucket, token, op):
+            if not self._stands(spot, token, op):
                 return False
             made = self._made(key, value, op, expires, stale, encoded)
             entry = self._table.find(key)
             # Making and finding may have run Python code: the token must still stand.
-            return self._stands(bucket, token, op) and self._place(entry, made, leaving)
+            return self._stands(spot, token, op) and self._place(entry, made, leaving)
 
     def put(
         self, key: Hashable, value: Any, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
     ) -> None:
         """Put `value` whatever the link, voiding outstanding tokens."""
-        bucket = self._tokens.bucket(key)
+        spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             made = self._made(key, value, op, expires, stale, encoded)
             entry = self._table.find(key)
-            self._tokens.void(bucket, 0)
+            self._tokens.void(spot, 0)
             self._place(entry, made, leaving)
 
     def add(self, key: Hashable, value: Any, *, expires: int, stale: int = 0, encoded: bytes | None = None) -> bool:
         """Put `value` unless a fresh entry is there; tell whether it was put."""
-        bucket = self._tokens.bucket(key)
+        spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             if self._fresh(key) is not None:
                 return False
@@ -197,17 +203,17 @@ class Store:
             entry = self._table.find(key)
             if entry is not None and self._is_fresh(entry):
                 return False
-            self._tokens.void(bucket, 0)
+            self._tokens.void(spot, 0)
             return self._place(entry, made, leaving)
 
     def touch(self, key: Hashable, *, expires: int, stale: int = 0) -> bool:
         """Give the fresh entry under `key` a new expiry; tell whether there was one."""
-        bucket = self._tokens.bucket(key)
+        spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             entry = self._fresh(key)
             if entry is None:
                 return False
-            self._tokens.void(bucket, 0)
+            self._tokens.void(spot, 0)
             entry.expires, entry.stale, entry.deadline = expires, stale, deadline_of(expires, stale)
             if entry.deadline <= self._now():
                 self._remove(entry, "expired", leaving)
@@ -226,11 +232,11 @@ class Store:
 
     def discard(self, key: Hashable) -> bool:
         """Remove the entry and void outstanding tokens; tell whether a fresh one was there."""
-        bucket = self._tokens.bucket(key)
+        spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             entry = self._table.find(key)
             fresh = entry is not None and self._is_fresh(entry)
-            self._tokens.void(bucket, 0)
+            self._tokens.void(spot, 0)
             self._remove(entry, "explicit", leaving)
             return fresh
 
@@ -253,9 +259,9 @@ class Store:
         count = 0
         for key in keys:
             count += 1
-            bucket = self._tokens.bucket(key)
+            spot = self._tokens.spot(key)
             with Leaving(self._listener) as leaving, self._lock:
-                self._tokens.void(bucket, op)
+                self._tokens.void(spot, op)
                 entry = self._table.find(key)
                 if entry is not None and (op == 0 or entry.op != op):
                     self._remove(entry, "invalidated", leaving)
@@ -266,9 +272,9 @@ class Store:
         count, now = 0, self._now()
         for key in keys:
             count += 1
-            bucket = self._tokens.bucket(key)
+            spot = self._tokens.spot(key)
             with Leaving(self._listener) as leaving, self._lock:
-                self._tokens.void(bucket, op)
+                self._tokens.void(spot, op)
                 entry = self._table.find(key)
                 if entry is None or (op != 0 and entry.op == op):
                     continue
@@ -390,8 +396,8 @@ class Store:
         self._values.fill(entry, value, encoded)
         return entry
 
-    def _stands(self, bucket: int, token: int, op: int) -> bool:
-        return self.live and self._tokens.stands(bucket, token, op)
+    def _stands(self, spot: Spot, token: int, op: int) -> bool:
+        return self.live and self._tokens.stands(spot, token, op)
 
     def _place(self, entry: Entry | None, made: Entry, leaving: Leaving) -> bool:
         """Put a made entry in the table, in place of `entry` if that isn't None; tell whether it could be held."""

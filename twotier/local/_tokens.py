@@ -1,45 +1,75 @@
 """Fill tokens, as the twin keeps them: which fills and writes in flight may still install what they bring.
 
-A bucket is the keys that share twelve bits of their hash: a generation, and the op that last advanced it. A token is
-the epoch and the bucket's generation, taken before the read. It stands while both are unchanged, or when the only
-advance since is the invalidation by the very write that made the value.
+A bucket is the keys that share ten bits of their hash: a generation, which every void of one of them advances, the
+prints (16 more bits) of the keys that were voided last, and the last op that voided, with its generation. A token is
+the epoch and the bucket's generation, taken before the read. It stands while the epoch is unchanged and no void since
+was of its key, but for one by the very write that made the value. After more than 16 voids nobody knows, and it doesn't
+stand; nor does a write's, if another write of its bucket came in after it.
 """
 
+from collections import defaultdict
 from collections.abc import Hashable
-from typing import Final
+from typing import Final, TypeAlias
 
 from twotier.local._adaptive import M32, M64, mix64
 
-BUCKET_BITS: Final = 12
+BUCKET_BITS: Final = 10
+PRINT_BITS: Final = 16
+VOIDED: Final = 16
+Spot: TypeAlias = tuple[int, int]
+"""The number of a key's bucket, and the key's print."""
+
+
+class _Bucket:
+    __slots__ = ("gen", "last_op", "op_gen", "voided")
+
+    def __init__(self) -> None:
+        self.gen = 0
+        self.last_op = 0
+        self.op_gen = 0
+        self.voided = [0] * VOIDED
+        """By gen % VOIDED."""
 
 
 class Tokens:
-    """The epoch, and the generations of all buckets."""
+    """The epoch, and the buckets of which a token was taken: before, there is nothing to void."""
 
-    __slots__ = ("_gens", "_last_ops", "_multiplier", "epoch")
+    __slots__ = ("_buckets", "_multiplier", "epoch")
 
     def __init__(self, seed: int) -> None:
         self.epoch = 1
         self._multiplier = mix64(seed & M64) | 1
-        self._gens = [0] * (1 << BUCKET_BITS)
-        self._last_ops = [0] * (1 << BUCKET_BITS)
+        self._buckets: defaultdict[int, _Bucket] = defaultdict(_Bucket)
 
-    def bucket(self, key: Hashable) -> int:
-        """Return the bucket of `key`."""
-        return ((hash(key) & M64) * self._multiplier & M64) >> (64 - BUCKET_BITS)
+    def spot(self, key: Hashable) -> Spot:
+        """Return where `key` is looked for."""
+        spread = (hash(key) & M64) * self._multiplier & M64
+        return divmod(spread >> (64 - BUCKET_BITS - PRINT_BITS), 1 << PRINT_BITS)
 
-    def take(self, bucket: int) -> int:
+    def take(self, spot: Spot) -> int:
         """Return a token."""
-        return (self.epoch & M32) << 32 | self._gens[bucket]
+        return (self.epoch & M32) << 32 | self._buckets[spot[0]].gen
 
-    def void(self, bucket: int, op: int) -> None:
-        """Void the bucket's tokens, but for that of the write `op` itself (0: for none)."""
-        self._gens[bucket] = (self._gens[bucket] + 1) & M32
-        self._last_ops[bucket] = op
+    def void(self, spot: Spot, op: int) -> None:
+        """Void the tokens of a key, but for that of the write `op` itself (0: for none)."""
+        number, mine = spot
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            return
+        bucket.gen = (bucket.gen + 1) & M32
+        bucket.voided[bucket.gen % VOIDED] = mine
+        if op:
+            bucket.last_op, bucket.op_gen = op, bucket.gen
 
-    def stands(self, bucket: int, token: int, op: int) -> bool:
+    def stands(self, spot: Spot, token: int, op: int) -> bool:
         """Tell whether what write `op` made may be installed with `token`."""
         if token >> 32 != self.epoch & M32:
             return False
-        gen, taken = self._gens[bucket], token & M32
-        return gen == taken or (op != 0 and gen == (taken + 1) & M32 and self._last_ops[bucket] == op)
+        number, mine = spot
+        bucket = self._buckets[number]
+        since = (bucket.gen - token) & M32
+        if since > VOIDED:
+            return False
+        gens = [gen & M32 for gen in range(bucket.gen - since + 1, bucket.gen + 1)]
+        voids = [gen for gen in gens if bucket.voided[gen % VOIDED] == mine]
+        return not voids or (op != 0 and voids == [bucket.op_gen] and bucket.last_op == op)

@@ -70,7 +70,7 @@ def read_source(thread: Thread) -> None:
 def check_token(thread: Thread) -> None:
     """With the local token alone: go on if it stands."""
     if thread.me.tier.stands(thread.number, 0):
-        thread.me.tier.begin_write(thread.number, thread.key, thread.bucket)
+        thread.me.tier.begin_write(thread.number, thread.key)
         thread.go("store")
     else:
         thread.finish()
@@ -100,7 +100,7 @@ def stored(thread: Thread) -> None:
     expired = thread.world.expired(thread.op)
     put = tier.install(thread.number, thread.key, value, thread.world.rules.own_set, expired=expired)
     if not put or thread.world.rules.reply_applies == "always":
-        tier.apply(thread.key, thread.bucket, thread.op)
+        tier.apply(thread.key, thread.op)
     thread.observe(value.data)
     thread.finish()
 
@@ -110,7 +110,7 @@ def keep(thread: Thread) -> None:
     value = thread.task.held
     assert value is not None
     if thread.me.tier.stands(thread.number, 0) or not thread.world.rules.kept_loads_checked:
-        thread.me.tier.put(thread.key, thread.bucket, thread.op, value.data)
+        thread.me.tier.put(thread.key, thread.op, value.data)
     thread.observe(value.data)
     thread.finish()
 
@@ -120,7 +120,7 @@ def keep_alone(thread: Thread) -> None:
     value = thread.task.held
     assert value is not None
     if thread.me.tier.stands(thread.number, 0):
-        thread.me.tier.put(thread.key, thread.bucket, thread.op, value.data)
+        thread.me.tier.put(thread.key, thread.op, value.data)
     thread.observe(value.data)
     thread.finish()
 

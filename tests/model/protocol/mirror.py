@@ -1,7 +1,7 @@
 """Walks the model and a real store side by side, and compares every decision: hit, miss, suspect, put, refused.
 
 A `Mirror` is a model tier that does each operation on a real store as well. What the model knows only as a difference
-(a token of another epoch, a bucket voided twice) the store has to find out from its own counters. Not mirrored: what
+(a token of another epoch, a key voided twice) the store has to find out from its own counters. Not mirrored: what
 happens to entries by time alone, and forks.
 """
 
@@ -78,20 +78,20 @@ class Mirror(Tier):
             kept = real.store.suspect(name, MISSING)
             real.agree(f"suspect {name}", None if suspect is None else suspect.data, None if kept is MISSING else kept)
             real.agree(f"op {name}", super().op(key), real.store.op(name))
-            for thread, token in enumerate(self.tokens):
-                if token is not None and thread in real.tokens:
-                    stands = token.current and token.voids == 0
-                    same = real.tokens[thread] == real.store.token(name)
-                    real.agree(f"token of thread {thread}", stands, same)
+        for thread, token in enumerate(self.tokens):
+            if token is not None and thread in real.tokens:
+                stands = token.current and token.voids == 0
+                stored = real.store.stands(real.keys[token.key], real.tokens[thread])
+                real.agree(f"token of thread {thread}", stands, stored)
 
-    def token(self, thread: int, key: int, bucket: int) -> None:
+    def token(self, thread: int, key: int) -> None:
         """Take a token."""
-        super().token(thread, key, bucket)
+        super().token(thread, key)
         self._real.tokens[thread] = self._real.store.token(self._real.keys[key])
 
-    def begin_write(self, thread: int, key: int, bucket: int) -> None:
+    def begin_write(self, thread: int, key: int) -> None:
         """Begin a write."""
-        super().begin_write(thread, key, bucket)
+        super().begin_write(thread, key)
         self._real.tokens[thread] = self._real.store.begin_write(self._real.keys[key])
 
     def release(self, thread: int) -> None:
@@ -110,9 +110,9 @@ class Mirror(Tier):
         real.agree(f"install v{value.data} under {name}", put, stored)
         return put
 
-    def put(self, key: int, bucket: int, op: int, data: int) -> None:
+    def put(self, key: int, op: int, data: int) -> None:
         """Keep a value in doubt."""
-        super().put(key, bucket, op, data)
+        super().put(key, op, data)
         real = self._real
         real.store.put(real.keys[key], data, op=op, expires=real.end(expired=True), stale=NEVER)
 
@@ -121,9 +121,9 @@ class Mirror(Tier):
         super().expire()
         self._real.clock.advance(LIFE)
 
-    def discard(self, key: int, bucket: int) -> None:
+    def discard(self, key: int) -> None:
         """Remove an entry."""
-        super().discard(key, bucket)
+        super().discard(key)
         self._real.store.discard(self._real.keys[key])
 
     def clear(self) -> None:
@@ -131,9 +131,9 @@ class Mirror(Tier):
         super().clear()
         self._real.store.clear()
 
-    def apply(self, key: int, bucket: int, op: int) -> None:
+    def apply(self, key: int, op: int) -> None:
         """Apply an invalidation."""
-        super().apply(key, bucket, op)
+        super().apply(key, op)
         self._real.store.apply((self._real.keys[key],), op)
 
     def bump_epoch(self) -> None:

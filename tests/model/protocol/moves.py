@@ -37,11 +37,6 @@ class Thread:
         self.key = self.task.key
         self.op = world.scenario.first_ops[process][number] + self.task.step
 
-    @property
-    def bucket(self) -> int:
-        """The bucket of its key."""
-        return self.world.scenario.buckets[self.key]
-
     def go(self, at: str, **changes: Any) -> None:
         """Go on at `at`."""
         self.task = self.task._replace(at=at, **changes)
@@ -53,7 +48,7 @@ class Thread:
 
     def take_token(self) -> None:
         """Take a fill token."""
-        self.me.tier.token(self.number, self.key, self.bucket)
+        self.me.tier.token(self.number, self.key)
 
     def set_out(self, **changes: Any) -> None:
         """Send the request, under the known generation; without one, ask for it first."""
@@ -98,7 +93,7 @@ class Thread:
         if value.op is not None:
             tier.install(self.number, self.key, value, self.world.rules.fill, expired=self.world.expired(value.version))
         elif tier.op(self.key) is not None and tier.stands(self.number, 0):
-            tier.discard(self.key, self.bucket)
+            tier.discard(self.key)
         self.observe(value.data)
 
 

@@ -37,8 +37,8 @@ class Scenario:
     name: str
     programs: tuple[tuple[Program, ...], ...]
     """By process and thread."""
-    buckets: tuple[int, ...] = (0,)
-    """By key."""
+    keys: int = 1
+    """How many keys there are."""
     budget: Budget = NO_BUDGET
     cold: bool = False
     """Start with empty local tiers; else every process holds what the server has."""
@@ -53,11 +53,6 @@ class Scenario:
     """Whether the server itself tells of changes (step 11), expiry and loss included, and no op id comes with that."""
     parents: tuple[int, ...] = ()
     """By process: whose child it becomes; its own number for those that are there from the start."""
-
-    @cached_property
-    def keys(self) -> int:
-        """How many keys there are."""
-        return len(self.buckets)
 
     @cached_property
     def first_ops(self) -> tuple[tuple[int, ...], ...]:
@@ -99,7 +94,7 @@ class Scenario:
             tier = TierState(
                 entries=(None if unborn else held,) * self.keys,
                 tokens=(None,) * len(programs),
-                last_ops=(0,) * (1 + max(self.buckets)),
+                last_ops=(0,) * self.keys,
                 lease=0 if unborn else max(1, self.staleness),
                 marks=0,
                 asking=0,

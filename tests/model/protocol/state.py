@@ -1,7 +1,7 @@
 """The model's state: hashable, and free of every count that nothing depends on, so that equal situations are equal.
 
 Epochs and gens are kept as differences: an entry or a token knows whether its epoch is the current one, and a token how
-often its bucket has been voided since (2 stands for more). A write's op id is its number, fixed by the place it has in
+often its key has been voided since (2 stands for more). A write's op id is its number, fixed by the place it has in
 the scenario's programs. A set of written values is an int of bits, see `bit`.
 """
 
@@ -58,7 +58,7 @@ class Entry(NamedTuple):
 class Token(NamedTuple):
     """A fill token, as it stands now."""
 
-    bucket: int
+    key: int
     current: bool
     voids: int
 
@@ -70,7 +70,7 @@ class TierState(NamedTuple):
     tokens: tuple[Token | None, ...]
     """Outstanding tokens, one a thread at most."""
     last_ops: tuple[int, ...]
-    """Of each bucket; 0 where no token's fate depends on it."""
+    """Of each key; 0 where no token's fate depends on it."""
     lease: int
     """Ticks for which the tier is live; without a clock, 1 or 0."""
     marks: int

@@ -111,7 +111,7 @@ def _handle(world: World, me: Process, item: Item) -> None:
     rules, scenario = world.rules, world.scenario
     if item.kind == "inv":
         for key in item.keys:
-            me.tier.apply(key, world.bucket(key), item.op)
+            me.tier.apply(key, item.op)
     elif item.kind == "clear":
         me.clear()
     elif item.kind == "confirmed":

@@ -27,8 +27,8 @@ class Tier:
         """Return the state, without last ops that no token depends on."""
         last_ops = tuple(self.last_ops)
         if any(last_ops):
-            undecided = {token.bucket for token in self.tokens if token is not None and token.voids == 1}
-            last_ops = tuple([op if bucket in undecided else 0 for bucket, op in enumerate(last_ops)])
+            undecided = {token.key for token in self.tokens if token is not None and token.voids == 1}
+            last_ops = tuple([op if key in undecided else 0 for key, op in enumerate(last_ops)])
         return TierState(tuple(self.entries), tuple(self.tokens), last_ops, self.lease, self.marks, self.asking)
 
     # Reading
@@ -49,16 +49,16 @@ class Tier:
 
     # Installing
 
-    def token(self, thread: int, key: int, bucket: int) -> None:
+    def token(self, thread: int, key: int) -> None:
         """Take a token for `thread`."""
-        self.tokens[thread] = Token(bucket, True, 0)
+        self.tokens[thread] = Token(key, True, 0)
         self.marks |= 1 << key
 
-    def begin_write(self, thread: int, key: int, bucket: int) -> None:
+    def begin_write(self, thread: int, key: int) -> None:
         """Drop the entry, void tokens, and take one for `thread`."""
         self._remove(key)
-        self.void(bucket, 0)
-        self.tokens[thread] = Token(bucket, True, 0)
+        self.void(key, 0)
+        self.tokens[thread] = Token(key, True, 0)
 
     def release(self, thread: int) -> None:
         """Forget a token that won't be used again."""
@@ -70,7 +70,7 @@ class Tier:
         assert token is not None
         if self.rules.token_has_epoch and not token.current:
             return False
-        return token.voids == 0 or (token.voids == 1 and op != 0 and self.last_ops[token.bucket] == op)
+        return token.voids == 0 or (token.voids == 1 and op != 0 and self.last_ops[token.key] == op)
 
     def install(self, thread: int, key: int, value: Value, rule: str, *, expired: bool) -> bool:
         """Put `value` as `rule` lets it; tell whether it was put."""
@@ -87,9 +87,9 @@ class Tier:
         self.marks &= ~(1 << key)
         return True
 
-    def put(self, key: int, bucket: int, op: int, data: int) -> None:
+    def put(self, key: int, op: int, data: int) -> None:
         """Keep a value that may not have arrived, as expired."""
-        self.void(bucket, 0)
+        self.void(key, 0)
         self.entries[key] = Entry(op, data, op, True, True)
 
     def expire(self) -> None:
@@ -98,9 +98,9 @@ class Tier:
 
     # Removing
 
-    def discard(self, key: int, bucket: int) -> None:
+    def discard(self, key: int) -> None:
         """Remove the entry and void tokens."""
-        self.void(bucket, 0)
+        self.void(key, 0)
         self._remove(key)
 
     def clear(self) -> None:
@@ -109,9 +109,9 @@ class Tier:
         self.entries = [None] * len(self.entries)
         self.marks = 0
 
-    def apply(self, key: int, bucket: int, op: int) -> None:
+    def apply(self, key: int, op: int) -> None:
         """Apply an invalidation of `key` by `op`."""
-        self.void(bucket, op)
+        self.void(key, op)
         entry = self.entries[key]
         if entry is None:
             self.marks &= ~(1 << key)
@@ -132,12 +132,12 @@ class Tier:
         """Be live for `lease` ticks."""
         self.lease = lease
 
-    def void(self, bucket: int, op: int) -> None:
-        """Raise the gen of a bucket."""
+    def void(self, key: int, op: int) -> None:
+        """Void the tokens of a key."""
         for thread, token in enumerate(self.tokens):
-            if token is not None and token.bucket == bucket and token.voids < MANY:
+            if token is not None and token.key == key and token.voids < MANY:
                 self.tokens[thread] = token._replace(voids=token.voids + 1)
-        self.last_ops[bucket] = op
+        self.last_ops[key] = op
 
     def _remove(self, key: int) -> None:
         self.entries[key] = None

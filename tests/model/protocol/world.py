@@ -157,10 +157,6 @@ class World:
 
     # What several flows do
 
-    def bucket(self, key: int) -> int:
-        """Return the bucket of `key`."""
-        return self.scenario.buckets[key]
-
     def publish(self, item: Item) -> None:
         """Hand a message to every subscription."""
         if self.scenario.tracking and item.kind == "inv":

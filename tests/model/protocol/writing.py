@@ -37,7 +37,7 @@ def begin(thread: Thread) -> None:
         journaled = me.journal[thread.key]
         doubt = 0 if journaled is None else journaled.op
         seen = me.tier.op(thread.key) or 0
-        me.tier.begin_write(thread.number, thread.key, thread.bucket)
+        me.tier.begin_write(thread.number, thread.key)
     mask = world.server.mask(thread.key) if world.scenario.journals else 0
     if do in REMOVES:
         mask = somethings(mask, world.scenario.keys)
@@ -120,10 +120,10 @@ def take(thread: Thread) -> None:
             expired = thread.world.expired(thread.op)
             put = me.tier.install(thread.number, thread.key, value, rules.own_set, expired=expired)
             if rules.reply_applies == "always" or (rules.reply_applies != "never" and not put):
-                me.tier.apply(thread.key, thread.bucket, thread.op)
+                me.tier.apply(thread.key, thread.op)
     else:
         if rules.reply_applies != "never":
-            me.tier.apply(thread.key, thread.bucket, thread.op)
+            me.tier.apply(thread.key, thread.op)
         if task.do in REMOVES:
             forget(thread)
     me.floor |= task.mask
@@ -179,9 +179,9 @@ def keep(thread: Thread) -> None:
     if task.do == "clear":
         me.clear()
     elif task.do in SETS:
-        me.tier.put(thread.key, thread.bucket, thread.op, thread.op)
+        me.tier.put(thread.key, thread.op, thread.op)
     else:
-        me.tier.apply(thread.key, thread.bucket, thread.op)
+        me.tier.apply(thread.key, thread.op)
     # Its outcome is unknown: it counts as the last of the writes that were under way with it.
     own = bit(thread.key, thread.op)
     me.floor = (me.floor | task.mask) & ~own

@@ -1,8 +1,8 @@
 """Keys for which a loader has found nothing, as this process remembers them.
 
 Each is remembered under a fill token, which whatever could make it untrue voids: a write of the key here, a message of
-one elsewhere (or of a key of the same bucket), anything that puts the local tier in doubt. So it is as coherent as an
-entry is, and nothing need be removed. The local tier itself holds no trace of it: only who has missed comes here.
+one elsewhere, anything that puts the local tier in doubt. So it is as coherent as an entry is, and nothing need be
+removed. The local tier itself holds no trace of it: only who has missed comes here.
 """
 
 from typing import Final
@@ -36,7 +36,10 @@ class Absences:
         if known is None:
             return False
         token, expires, in_doubt = known
-        if self._clock.now() >= expires or self._store.token(key) != token:
+        newer = self._store.token(key)
+        if self._clock.now() >= expires or not self._store.stands(key, token):
             self._known.drop(key)
             return False
+        if newer != token:  # others that share its bucket were voided: no token outlasts many of them
+            self._known.put(key, (newer, expires, in_doubt))
         return in_doubt or self._store.live

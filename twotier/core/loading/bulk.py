@@ -125,7 +125,7 @@ class Loads(SingleLoads):
         followed: dict[str, Flight] = {}
         try:
             for key in keys:
-                flight, leads = namespace.flights.join(key, namespace.store.token(key))
+                flight, leads = namespace.flights.join(key)
                 (led if leads else followed)[key] = flight
         except BaseException:
             self._abandon(led)

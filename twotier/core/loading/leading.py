@@ -186,7 +186,7 @@ class Leading:
         landed: dict[str, Made] = {}
         try:
             for key in keys:
-                flight, leads = namespace.flights.join(key, namespace.store.token(key))
+                flight, leads = namespace.flights.join(key)
                 if leads:
                     led[key] = flight
             if led:

@@ -64,7 +64,7 @@ class SingleLoads(Leading):
         namespace = self._namespace
         began = namespace.clock.now()
         while True:
-            flight, leads = namespace.flights.join(key, namespace.store.token(key))
+            flight, leads = namespace.flights.join(key)
             if leads:
                 place, served = self._admit({key: flight}, policy, stale=not anew)
                 if key in served:

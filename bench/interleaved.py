@@ -7,7 +7,7 @@ rounds, and a ratio is the median of the rounds' own ratios.
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -25,6 +25,15 @@ class Timings:
     """What each candidate took in each round (ns an operation)."""
 
     rounds: dict[str, list[float]]
+
+    @classmethod
+    def joined(cls, parts: Iterable["Timings"]) -> "Timings":
+        """Make one of the rounds of several runs with the same candidates."""
+        rounds: dict[str, list[float]] = {}
+        for part in parts:
+            for name, taken in part.rounds.items():
+                rounds.setdefault(name, []).extend(taken)
+        return cls(rounds)
 
     def median(self, name: str) -> float:
         """Return the median of a candidate (ns an operation)."""

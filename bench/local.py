@@ -1,11 +1,14 @@
 """The local tier against dict, cachetools, cachebox, lru-dict and moka: ns an operation, in turns, and ratios.
 
-    python bench/local.py [--keys 10000 ...] [--rounds 21] [--only get,miss,...]
+    python bench/local.py [--keys 10000 ...] [--builds 3] [--rounds 9] [--only get,miss,...]
 
 Keys are shuffled strs ("user:123:profile"), read in another shuffled order, by the same objects that were stored, as a
 program that builds its keys once does; "get, equal keys" reads by equal strs that are other objects. The loop's own
 cost is in all figures alike. Peers that aren't installed are left out. "get_many" is timed beside what its caller would
 write instead: a comprehension that makes the same dict of what is there, by one `get` a key.
+
+Where in memory a cache comes to lie changes what it takes, by a tenth and more. So all are built several times, in
+another order each time and with some memory kept in between, and timed for some rounds each.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from interleaved import Candidate, interleave
+from interleaved import Candidate, Timings, interleave
 
 from twotier import Cache, LocalCache
 
@@ -58,27 +61,30 @@ def peer(module: str, name: str, *arguments: Any) -> Any:
 
 
 def filled(size: int, items: dict[str, object]) -> dict[str, Any]:
-    """Return every candidate, holding `items`, by name."""
-    caches: dict[str, Any] = {
-        "dict": {},
-        "lru": LocalCache(size, policy="lru"),
-        "lfu": LocalCache(size, policy="lfu"),
-        "adaptive": LocalCache(size),
-        "lru, ttl": LocalCache(size, policy="lru", ttl=HOUR),
-        "adaptive, ttl": LocalCache(size, ttl=HOUR),
-        "Cache": Cache(maxsize=size),
-        "cachebox LRU": peer("cachebox", "LRUCache", size),
-        "cachebox VTTL": peer("cachebox", "VTTLCache", size),
-        "lru-dict": peer("lru", "LRU", size),
-        "cachetools LRU": peer("cachetools", "LRUCache", size),
-        "moka": peer("moka_py", "Moka", size),
+    """Return every candidate, holding `items`, by name; made in a random order."""
+    makers: dict[str, Callable[[], Any]] = {
+        "dict": dict,
+        "lru": lambda: LocalCache(size, policy="lru"),
+        "lfu": lambda: LocalCache(size, policy="lfu"),
+        "adaptive": lambda: LocalCache(size),
+        "lru, ttl": lambda: LocalCache(size, policy="lru", ttl=HOUR),
+        "adaptive, ttl": lambda: LocalCache(size, ttl=HOUR),
+        "Cache": lambda: Cache(maxsize=size),
+        "cachebox LRU": lambda: peer("cachebox", "LRUCache", size),
+        "cachebox VTTL": lambda: peer("cachebox", "VTTLCache", size),
+        "lru-dict": lambda: peer("lru", "LRU", size),
+        "cachetools LRU": lambda: peer("cachetools", "LRUCache", size),
+        "moka": lambda: peer("moka_py", "Moka", size),
     }
-    caches = {name: cache for name, cache in caches.items() if cache is not None}
-    for name, cache in caches.items():
-        put = setter(name, cache)
-        for key, value in items.items():
-            put(key, value)
-    return caches
+    caches: dict[str, Any] = {}
+    for name in random.sample(list(makers), len(makers)):
+        cache = makers[name]()
+        if cache is not None:
+            caches[name] = cache
+            put = setter(name, cache)
+            for key, value in items.items():
+                put(key, value)
+    return {name: caches[name] for name in makers if name in caches}
 
 
 def setter(name: str, cache: Any) -> Callable[[str, object], object]:
@@ -175,9 +181,13 @@ def candidates(operation: str, size: int, rounds: int) -> list[Candidate]:
     ]
 
 
-def report(operation: str, size: int, rounds: int) -> list[str]:
+def report(operation: str, size: int, builds: int, rounds: int) -> list[str]:
     """Time one operation, print its table, and return the gates it missed."""
-    timed = interleave(candidates(operation, size, rounds), rounds, warm=True)
+    parts, kept = [], []
+    for _ in range(builds):
+        kept.append(bytearray(random.randrange(100_000)))
+        parts.append(interleave(candidates(operation, size, rounds), rounds, warm=True))
+    timed = Timings.joined(parts)
     base = "dict" if "dict" in timed.rounds else next(iter(timed.rounds))
     print(f"\n{operation}, {size:,} keys (ns; ratio to {base})")
     for name in sorted(timed.rounds, key=timed.median):
@@ -197,14 +207,15 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, nargs="+", default=[1_000, 10_000, 200_000])
-    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--builds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9, help="of each build")
     parser.add_argument("--only", type=lambda text: text.split(","), help="operations")
     asked = parser.parse_args()
     begun, missed = time.perf_counter(), []
     for size in asked.keys:
         for operation in ("get", "get, equal keys", "miss", "replace", "evict", "get_many"):
             if not asked.only or operation in asked.only:
-                missed += report(operation, size, asked.rounds)
+                missed += report(operation, size, asked.builds, asked.rounds)
     print(f"\n{time.perf_counter() - begun:.0f} s; gates missed: {len(missed)}", *missed, sep="\n  ")
 
 

@@ -18,7 +18,8 @@ cdef enum:
     STEPS = 32           # most second chances, and most promotions, in one call
     MOST_FREQ = 3
     PROVEN = 2           # uses in probation that make an entry a candidate for main
-    AGING_PERIOD = 8192  # misses, per entry of main, between two steps of aging
+    AGING_PERIOD = 8192  # misses between two steps of aging, times the entries of main
+    LEAST_AGING = 128    # misses between two steps of aging, whatever main holds
 
 
 cdef void adaptive_set_capacity(Table* t, uint64_t capacity) noexcept nogil:
@@ -126,7 +127,7 @@ cdef uint32_t adaptive_age(Table* t) noexcept nogil:
     cdef Adaptive* a = &t.adaptive
     cdef uint32_t tail
     a.age_count += 1
-    if likely(a.age_count < STEPS) or a.age_count < AGING_PERIOD // (a.n_main if a.n_main else 1):
+    if likely(a.age_count < LEAST_AGING) or a.age_count < AGING_PERIOD // (a.n_main if a.n_main else 1):
         return NONE
     a.age_count = 0
     tail = t.links[MAIN].prev

@@ -7,5 +7,6 @@ cdef enum:
 
 cdef inline void lru_hit(Table* t, uint32_t i) noexcept nogil:
     if t.links[LRU_HEAD].next != i:
+        prefetch(&t.entries[t.links[i].prev])  # what was used next the last time, is often next again
         ring_unlink(t, i)
         ring_push(t, LRU_HEAD, i)

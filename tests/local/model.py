@@ -125,7 +125,7 @@ class Model:
 
     def age(self):
         self.age_count += 1
-        if self.age_count < max(32, 8192 // max(1, len(self.main))):
+        if self.age_count < max(128, 8192 // max(1, len(self.main))):
             return
         self.age_count = 0
         if self.main and self.freq[self.main[-1]]:

@@ -33,7 +33,9 @@ OF_MAIN: Final = range(6, WAYS)
 DRIFT: Final = 1 / 256
 """What `q` loses for each entry that leaves probation."""
 AGING_PERIOD: Final = 8192
-"""Misses, per entry of main, between two steps of aging."""
+"""Misses between two steps of aging, times the entries of main."""
+LEAST_AGING: Final = 128
+"""Misses between two steps of aging, whatever main holds."""
 
 
 def mix64(x: int) -> int:
@@ -272,7 +274,7 @@ class Adaptive:
     def _age(self, victims: list[Entry]) -> None:
         """Let main forget: every so many misses its tail loses a chance, or its place."""
         self._age_count += 1
-        if self._age_count < max(STEPS, AGING_PERIOD // max(1, self._n_main)):
+        if self._age_count < max(LEAST_AGING, AGING_PERIOD // max(1, self._n_main)):
             return
         self._age_count = 0
         tail = self._main.prev

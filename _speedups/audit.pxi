@@ -10,6 +10,7 @@ cdef int expect(bint holds, str broken) except -1:
 cdef int audit(Table* t) except -1:
     audit_index(t)
     audit_free(t)
+    audit_pending(t)
     audit_rings(t)
     audit_wheel(t)
     audit_bytes(t)
@@ -72,6 +73,14 @@ cdef int audit_free(Table* t) except -1:
         expect(count <= t.used, "the free list is a circle")
         i = t.links[i].next
     expect(t.heads + t.count + count == t.used, "an entry is neither used nor free")
+    return 0
+
+
+cdef int audit_pending(Table* t) except -1:
+    cdef uint32_t n
+    expect(t.lru.pending < MOST_PENDING, "more hits are pending than there is room for")
+    for n in range(t.lru.pending):
+        expect(t.heads <= t.lru.hits[n] < t.used and t.entries[t.lru.hits[n]].key != NULL, "a pending hit of no entry")
     return 0
 
 

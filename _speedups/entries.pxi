@@ -70,6 +70,10 @@ cdef struct Adaptive:
     int64_t main_target  # capacity - q
     Ghosts ghosts
 
+cdef struct Lru:
+    uint32_t pending     # how many there are of
+    uint32_t hits[32]    # entries that are to become the newest, in this order
+
 cdef struct Lfu:
     uint64_t in_use      # bit n: some entry has n uses
     uint64_t uses        # since the last halving
@@ -99,6 +103,7 @@ cdef struct Table:
     int64_t lease_until
     uint64_t multiplier  # odd and secret
     uint64_t hits, misses
+    Lru lru
     uint64_t changes     # of the table's structure, so that a lookup sees what foreign code did
     uint32_t count, used, capacity, heads, free, maxsize
     uint32_t fits        # entries that the policy reckons with: maxsize, or as many as the bytes allow

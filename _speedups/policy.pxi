@@ -15,6 +15,7 @@ cdef void policy_init(Table* t) noexcept nogil:
         memset(&t.entries[head], 0, sizeof(Entry))
         memset(&t.details[head], 0, sizeof(Details))
         ring_init(t, head)
+    t.lru.pending = 0
     t.lfu.in_use = 0
     t.lfu.uses = 0
     t.lfu.era = 0
@@ -37,7 +38,7 @@ cdef void policy_forget(Table* t, uint32_t i) noexcept nogil:
     if t.policy == ADAPTIVE:
         adaptive_forget(t, i)
     elif t.policy == LRU:
-        ring_unlink(t, i)
+        lru_unlink(t, i)
     else:
         lfu_unlink(t, i, lfu_count(t, i))
 
@@ -48,11 +49,9 @@ cdef inline uint32_t policy_pop(Table* t) noexcept nogil:
     if t.policy == ADAPTIVE:
         return adaptive_pop(t)
     if t.policy == LRU:
-        i = t.links[LRU_HEAD].prev
-        ring_unlink(t, i)
-    else:
-        i = lfu_oldest(t)
-        lfu_unlink(t, i, lfu_count(t, i))
+        return lru_pop(t)
+    i = lfu_oldest(t)
+    lfu_unlink(t, i, lfu_count(t, i))
     return i
 
 
@@ -173,7 +172,7 @@ cdef inline uint32_t policy_admit(Table* t, uint64_t hash_, int64_t weight, Leav
     if t.policy == ADAPTIVE:
         admit_adaptive(t, i, promote)
     elif t.policy == LRU:
-        ring_push(t, LRU_HEAD, i)
+        lru_add(t, i)
     else:
         lfu_link(t, i, 1)
         lfu_used(t)

@@ -1,6 +1,7 @@
 """Which entry leaves: the adaptive policy step by step against its model, lfu's counts and aging, resizing."""
 
 import random
+from collections import OrderedDict
 
 import pytest
 from model import Model
@@ -154,6 +155,39 @@ def test_resize_at_any_moment(make_store, policy):
         if store.get(key) is None:
             store.put(key, step, expires=NEVER)
         assert key in store
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 5, 40])
+def test_lru_is_the_order_of_use(make_store, capacity):
+    """Whatever is read, put, removed or made room for in between, what leaves is what was used longest ago."""
+    store, order, source = make_store(capacity, policy="lru"), OrderedDict(), random.Random(capacity)
+    for step in range(20_000):
+        key = source.randrange(capacity + 1 + capacity // 2)
+        call = source.choices(["get", "put", "discard", "resize", "clear"], [60, 20, 5, 0.2, 0.2])[0]
+        if call == "get":
+            assert (store.get(key) is not None) == (key in order)
+        elif call == "put":
+            store.put(key, key, expires=NEVER)
+            order[key] = key
+        elif call == "discard":
+            store.discard(key)
+            order.pop(key, None)
+        elif call == "clear":
+            store.clear()
+            order.clear()
+        else:
+            size = source.randint(1, capacity)
+            store.resize(size)
+            while len(order) > size:
+                order.popitem(last=False)
+            store.resize(capacity)
+        if key in order and call in {"get", "put"}:
+            order.move_to_end(key)
+        if len(order) > capacity:
+            order.popitem(last=False)
+        if step % 7 == 0:
+            store.validate()
+            assert sorted(store.keys()) == sorted(order)
 
 
 def test_lru_keeps_the_newest_when_it_shrinks(make_store):

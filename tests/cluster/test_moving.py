@@ -96,7 +96,7 @@ def test_a_generation_that_was_moved_first_is_found(own_cluster, make, ends):
 
 def test_the_link_lives_while_a_generation_is_moved(own_cluster, make, ends, monkeypatch):
     """The key by which a node is to prove its lease may be on its way to another node: then another one will do."""
-    first = make(own_cluster)
+    first = make(own_cluster, **PATIENT)
     first.set(NEIGHBOUR, "old")
     key = first._namespace.generations.keys[GROUP], GROUP
     stands = generation(own_cluster, ends[0], first)
@@ -109,7 +109,7 @@ def test_the_link_lives_while_a_generation_is_moved(own_cluster, make, ends, mon
         return chosen[-1]
 
     monkeypatch.setattr(shards.random, "choice", choose)
-    second = make(own_cluster)
+    second = make(own_cluster, **PATIENT)
     assert key in chosen
     used_in_turn(first, second)
 

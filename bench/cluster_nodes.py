@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 
 from twotier.remote.cluster.slots import SLOTS
-from twotier.remote.embedded import EmbeddedServer, _free_port
+from twotier.remote.embedded import EmbeddedServer, _held_port, _port_of
 
 NODE_TIMEOUT = 1_000
 """Milliseconds after which a silent node counts as failed."""
@@ -32,6 +32,7 @@ class Cluster:
         self._primaries = primaries
         self.servers: list[EmbeddedServer] = []
         self._buses: dict[EmbeddedServer, int] = {}
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         for _ in range(2 * self._primaries):
@@ -53,6 +54,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         for server in self.servers:
             server.close()
+        self._held.close()
 
     @property
     def url(self) -> str:
@@ -61,7 +63,7 @@ class Cluster:
 
     def add(self) -> EmbeddedServer:
         """Start another node, which belongs to no cluster yet."""
-        bus = _free_port()
+        bus = _port_of(self._held.enter_context(_held_port()))
         settings = {
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",

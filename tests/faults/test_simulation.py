@@ -1,6 +1,6 @@
 """The protocol's invariants under scripts of delay, loss, reordering and disconnection (DESIGN section 5)."""
 
-import copy
+import itertools
 
 import pytest
 from hypothesis import Phase, settings
@@ -227,9 +227,11 @@ def keep_lease(namespace):
 
 def keep_identity(namespace):
     """Be a child that names its writes as its parent goes on to."""
-    ids = copy.deepcopy(namespace.op_ids._counter), namespace.op_ids._src
+    ids = namespace.op_ids
+    written = next(ids._counter)
+    ids._counter = itertools.count(written)  # it was only looked at
     after_fork(namespace)
-    namespace.op_ids._counter, namespace.op_ids._src = ids
+    namespace.op_ids._counter, namespace.op_ids._src = itertools.count(written), ids._src
 
 
 after_fork = TwoTierNamespace.after_fork

@@ -16,6 +16,7 @@ from servers import BINARY, private_server
 from waiting import wait_for
 
 from twotier.errors import ConfigurationError, RemoteUnavailable
+from twotier.remote import embedded
 from twotier.remote.embedded import EmbeddedServer
 
 
@@ -37,6 +38,18 @@ def test_restart_keeps_the_place_and_drops_the_data(own_server):
     assert own_server.pid != first
     with redis.Redis.from_url(own_server.tcp_url) as client:
         assert client.get("key") is None
+
+
+def test_nobody_takes_its_port_while_it_is_away(own_server, monkeypatch):
+    """Another server that would choose the same port chooses again."""
+    choices = iter([own_server.port] * 3 + list(range(20_000, 32_000)))
+    monkeypatch.setattr(embedded.random, "randrange", lambda *_: next(choices))
+    own_server.kill()
+    with EmbeddedServer(tcp=True) as other:
+        assert other.port != own_server.port
+        own_server.start()
+        with redis.Redis.from_url(own_server.tcp_url) as client:
+            assert client.ping()
 
 
 def test_close_removes_everything():

@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import weakref
@@ -55,9 +56,12 @@ class EmbeddedServer:
         self._settings = dict(settings or {})
         self._directory = _directory()
         self._socket = os.path.join(self._directory, "server.sock")  # noqa: PTH118 - a str is what sockets take
-        self._port = _free_port() if tcp else 0
+        held = _held_port() if tcp else None
+        self._port = 0 if held is None else _port_of(held)
+        if held is not None and sys.platform != "linux":
+            held.close()  # elsewhere the server couldn't listen there
         self._child = _Child()
-        self._finalizer = weakref.finalize(self, _finish, self._child, self._directory, os.getpid())
+        self._finalizer = weakref.finalize(self, _finish, self._child, self._directory, held, os.getpid())
 
     @property
     def url(self) -> str:
@@ -195,7 +199,9 @@ class _Child:
             watcher.dismiss()
 
 
-def _finish(child: _Child, directory: str, owner: int) -> None:
+def _finish(child: _Child, directory: str, held: socket.socket | None, owner: int) -> None:
+    if held is not None:
+        held.close()
     if os.getpid() == owner:
         child.end(signal.SIGTERM)
         shutil.rmtree(directory, ignore_errors=True)
@@ -228,17 +234,32 @@ def _directory() -> str:
     return made
 
 
+def _held_port() -> socket.socket:
+    """Choose a port, and hold it: nobody who looks for a free one takes it while its server is away.
+
+    It is outside of the usual ephemeral range, so that no outgoing connection does, either.
+    """
+    for choice in [*(random.randrange(20_000, 32_000) for _ in range(100)), 0]:  # noqa: S311 - spreads, guards nothing
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", choice))
+        except OSError:
+            held.close()
+        else:
+            # Only now: so we can't take what somebody holds, and a server that says the same may listen beside us.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return held
+    raise ConfigurationError("no port of 127.0.0.1 is free for the embedded server")
+
+
+def _port_of(held: socket.socket) -> int:
+    return int(held.getsockname()[1])
+
+
 def _free_port() -> int:
-    """Choose a port outside of the usual ephemeral range: no outgoing connection takes it while the server is away."""
-    for _ in range(100):
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - spreads servers, guards nothing
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Choose a port that nobody listens at."""
+    with _held_port() as held:
+        return _port_of(held)
 
 
 def _answers(path: str) -> bool:

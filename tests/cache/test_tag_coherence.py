@@ -43,6 +43,7 @@ def pair(request, make):
     one, two = make(coherence=request.param), make(coherence=request.param)
     one.set("key", ["old"], tags=["x"])
     one.set("other", "one")
+    wait_for(lambda: all(cache.stats().invalidations_received >= 2 for cache in (one, two)), "both have heard of them")
     wait_for(lambda: all(held(cache, key) for cache in (one, two) for key in ("key", "other")), "both hold them")
     return one, two
 

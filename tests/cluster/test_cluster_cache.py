@@ -6,6 +6,7 @@ import pytest
 from project import ROOT
 from redis import RedisCluster
 from servers import known_to
+from tables import Source
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache, ConfigurationError, TooFewReplicas, WriteBehind
@@ -100,23 +101,15 @@ def test_a_write_voids_a_load_on_another_node(pair):
 def test_write_through(cluster, make):
     """The source first, the cluster after, on whichever nodes the keys are."""
 
-    class Source(dict):
-        def write(self, values):
-            self.update(values)
-
-        def delete(self, keys):
-            for key in keys:
-                self.pop(key, None)
-
     source = Source()
     writer, reader = make(cluster, writer=source, **PATIENT), make(cluster, **PATIENT)
     writer.set_many({key: [key] for key in KEYS})
     writer.set(KEYS[0], "other")
-    assert source == {key: [key] for key in KEYS} | {KEYS[0]: "other"}
-    wait_for(lambda: reader.get_many(KEYS) == source, "the reader has them")
+    assert source.rows == {key: [key] for key in KEYS} | {KEYS[0]: "other"}
+    wait_for(lambda: reader.get_many(KEYS) == source.rows, "the reader has them")
     assert writer.delete_many(KEYS[1:]) == len(KEYS) - 1
-    assert source == {KEYS[0]: "other"}
-    wait_for(lambda: reader.get_many(KEYS) == source, "the reader has heard of it")
+    assert source.rows == {KEYS[0]: "other"}
+    wait_for(lambda: reader.get_many(KEYS) == source.rows, "the reader has heard of it")
 
 
 def test_writes_wait_for_replicas(cluster, make):

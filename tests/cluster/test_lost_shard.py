@@ -4,6 +4,7 @@ import time
 
 import pytest
 from cluster_nodes import Cluster
+from tables import Source
 from waiting import PATIENCE, wait_for
 
 from twotier.core.grouped import GROUP_SLOTS
@@ -123,14 +124,6 @@ def test_only_the_lost_shards_keys_degrade(outage, make, own_cluster):
 def test_writes_go_through_to_the_source_and_the_nodes_that_are_there(outage, make, own_cluster):
     """Write-through journals the lost node's keys alone."""
 
-    class Source(dict):
-        def write(self, values):
-            self.update(values)
-
-        def delete(self, keys):
-            for key in keys:
-                self.pop(key, None)
-
     source = Source()
     reader, writer = make(own_cluster, **CALM), make(own_cluster, writer=source, **CALM)
     writer.set_many(OLD)
@@ -140,7 +133,7 @@ def test_writes_go_through_to_the_source_and_the_nodes_that_are_there(outage, ma
     known_lost(reader, mine[0])
     known_lost(writer, mine[0])
     writer.set_many({key: ["new", key] for key in KEYS})
-    assert source == {key: ["new", key] for key in KEYS}
+    assert source.rows == {key: ["new", key] for key in KEYS}
     assert reader.get_many(others) == {key: ["new", key] for key in others}
     assert journaled(writer, others) == []
     assert set(journaled(writer, mine)) == set(mine)

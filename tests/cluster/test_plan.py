@@ -14,6 +14,8 @@ NOT_SPLIT = {
     "Asking": "is a part",
     "AskingConditional": "is a part",
     "IfUnchanged": "is a second step, on the connection of the first",
+    "IfStill": "likewise",
+    "Packed": "likewise",
     "LetBe": "likewise",
     "Removal": "likewise",
     "ReadGeneration": "is a replica's, and replica_fallback needs sentinels",

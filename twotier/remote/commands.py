@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from twotier.remote.refusals import IntegerOverflow, NotAnInteger, OutOfStepError, check, code, refusal
+from twotier.remote.refusals import IntegerOverflow, NotAnInteger, OutOfStepError, check, code, executed, refusal
 from twotier.resp import ErrorReply, pack
 
 __all__ = [
@@ -166,13 +166,7 @@ class Write(Generic[R]):
 
     def parse(self, replies: list[Any]) -> R:
         """Return the outcome of EXEC's results; an error of a step, queued or run, is raised."""
-        for reply in replies[:-1]:
-            if reply not in (b"QUEUED", b"OK"):
-                check(reply)
-                raise OutOfStepError("MULTI")
-        results = check(replies[-1])
-        if type(results) is not list or len(results) != len(replies) - 2:
-            raise OutOfStepError("EXEC")
+        results = executed(replies)
         for result in results:
             check(result)
         return self.outcome(results)

@@ -4,12 +4,12 @@ The first step watches a key and reads it; `decide` looks at the replies and ret
 between, the server drops the second step's MULTI, and the write didn't take place. WATCH also sees expiry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from twotier.opid import op_tag
-from twotier.remote.commands import Command, Put, Write
+from twotier.remote.commands import Command, Publication, Put, Write
 from twotier.remote.envelope import op_id_of
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
@@ -131,6 +131,40 @@ class IfUnchanged(IsWrite[bool]):
             return False
         self.write.parse(replies)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Packed(Write[R]):
+    """Commands that are packed already, as one write; `gives` makes the outcome of their results."""
+
+    packed: list[bytes]
+    gives: Callable[[list[Any]], R]
+    publication: Publication | None = None
+    voids: Sequence[bytes] = ()
+
+    def steps(self) -> list[bytes]:
+        """Return them."""
+        return self.packed
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.packed)
+
+    def outcome(self, results: list[Any]) -> R:
+        """Return what it gives."""
+        return self.gives(results)
+
+
+@dataclass(frozen=True, slots=True)
+class IfStill(IsWrite[R | None]):
+    """A second step that writes, unless the watched key has changed: then it gives None, else the write's outcome."""
+
+    write: Write[R]
+
+    def parse(self, replies: list[Any]) -> R | None:
+        """Return the write's outcome, if it took place."""
+        return None if replies[-1] is None else self.write.parse(replies)
 
 
 @dataclass(frozen=True, slots=True)

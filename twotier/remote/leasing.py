@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from twotier.remote.commands import Command, Fetched, Publication, Write, fetched
-from twotier.remote.conditional import IsWrite, LetBe
+from twotier.remote.conditional import IfStill, LetBe, Packed
 from twotier.remote.held import WhereHeld
 from twotier.remote.refusals import check
 from twotier.resp import pack
@@ -115,40 +115,5 @@ class SettleLeases(WhereHeld[list[bool] | None]):
                 steps += put.steps()
             if not isinstance(put, PutAbsence):
                 over.append(lease)
-        return _Settlement(_Several(steps, self.publication if steps else None, over), held)
-
-
-@dataclass(frozen=True, slots=True)
-class _Several(Write[None]):
-    """Packed commands, as one write."""
-
-    packed: list[bytes]
-    publication: Publication | None
-    voids: Sequence[bytes]
-
-    def steps(self) -> list[bytes]:
-        """Return them."""
-        return self.packed
-
-    @property
-    def count(self) -> int:
-        """Return how many they are."""
-        return len(self.packed)
-
-    def outcome(self, results: list[Any]) -> None:
-        """Return nothing: no error is success."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Settlement(IsWrite[list[bool] | None]):
-    """The second step of `SettleLeases`: an empty MULTI, too, ends the watch."""
-
-    write: _Several
-    held: list[bool]
-
-    def parse(self, replies: list[Any]) -> list[bool] | None:
-        """Return what stood, unless something changed."""
-        if replies[-1] is None:
-            return None
-        self.write.parse(replies)
-        return self.held
+        # An empty MULTI, too, ends the watch.
+        return IfStill(Packed(steps, lambda _: held, self.publication if steps else None, over))

@@ -9,16 +9,14 @@ whatever has overtaken it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple
 
 from twotier.opid import OP_ID_BYTES
-from twotier.remote.commands import Command, Publication, Write, integer, put
-from twotier.remote.conditional import IfUnchanged, IsWrite, LetBe, OnOneKey
+from twotier.remote.commands import Command, integer, put
+from twotier.remote.conditional import IfStill, IfUnchanged, LetBe, OnOneKey, Packed
 from twotier.remote.marks import LAST, Found, OnMarkedKey, Written, head_in
-from twotier.remote.refusals import OutOfStepError, check
+from twotier.remote.refusals import check, executed
 from twotier.resp import pack
-
-R = TypeVar("R")
 
 _ID_BYTES: Final = 16
 _REFUSED: Final = b"x"
@@ -75,6 +73,14 @@ class Landing(NamedTuple):
 _OVERTAKEN: Final = Landing(stands=False, removed=0)
 
 
+def _value_landed(results: list[Any]) -> Landing:  # noqa: ARG001 - SET gives nothing that counts
+    return Landing(stands=True, removed=0)
+
+
+def _removal_landed(results: list[Any]) -> Landing:
+    return Landing(stands=True, removed=integer(results[0]))
+
+
 @dataclass(frozen=True, slots=True)
 class Land(OnOneKey[Landing | None]):
     """Put a value (None: remove it), mark it and take the lease on its key, unless a later write has been there.
@@ -99,48 +105,14 @@ class Land(OnOneKey[Landing | None]):
         if is_later(stands, than=self.mark) or stands == self.mark + _REFUSED or not self.in_time():
             return LetBe(_OVERTAKEN)
         change = pack(b"UNLINK", self.place) if self.data is None else put(self.place, self.data, self.ttl_ms)
-        removes = self.data is None
         if stands == self.mark + _REMOVED:
             return LetBe(Landing(stands=True, removed=1))
+        landed = _removal_landed if self.data is None else _value_landed
         if stands == self.mark:
-            return _IfStill(_Landed([change], removes, (self.lease,)))
+            return IfStill(Packed([change], landed, voids=(self.lease,)))
         token = op_id_in(self.mark)
         steps = [change, put(self.watched, self.mark, self.mark_ms), put(self.lease, token, self.lease_ms)]
-        return _IfStill(_Landed(steps, removes))
-
-
-@dataclass(frozen=True, slots=True)
-class _Landed(Write[Landing]):
-    """Packed commands, of which the first may count what it removes."""
-
-    packed: list[bytes]
-    removes: bool
-    voids: tuple[bytes, ...] = ()
-    publication: Publication | None = None
-
-    def steps(self) -> list[bytes]:
-        """Return them."""
-        return self.packed
-
-    @property
-    def count(self) -> int:
-        """Return how many they are."""
-        return len(self.packed)
-
-    def outcome(self, results: list[Any]) -> Landing:
-        """Return what was counted."""
-        return Landing(stands=True, removed=integer(results[0]) if self.removes else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class _IfStill(IsWrite[R | None]):
-    """A second step that writes, unless the watched key has changed: then it gives None."""
-
-    write: Write[R]
-
-    def parse(self, replies: list[Any]) -> R | None:
-        """Return the write's outcome, if it took place."""
-        return None if replies[-1] is None else self.write.parse(replies)
+        return IfStill(Packed(steps, landed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +135,9 @@ class EndLoad:
 
     def parse(self, replies: list[Any]) -> Found:
         """Return what was found."""
-        for reply in replies[:-1]:
-            check(reply)
-        results = check(replies[-1])
-        if type(results) is not list or len(results) != len(replies) - 2:
-            raise OutOfStepError("EXEC")
-        check(results[0])
-        return Found(check(results[1]), head_in(results[2]))
+        ended, mark, head = executed(replies)
+        check(ended)
+        return Found(check(mark), head_in(head))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +165,4 @@ class Rectify(OnMarkedKey):
         if removal and taken and self.written.payload is None:
             ours += _REMOVED
         steps = [*removal, put(self.mark, ours, self.mark_ms)]
-        return IfUnchanged(_Landed(steps, removes=False, voids=(self.lease,)))
+        return IfUnchanged(Packed(steps, _value_landed, voids=(self.lease,)))

@@ -112,3 +112,15 @@ def check(reply: Any) -> Any:
     if type(reply) is ErrorReply:
         raise refusal(reply)
     return reply
+
+
+def executed(replies: list[Any]) -> list[Any]:
+    """Return the results of a MULTI's steps; an error of one that couldn't be queued is raised."""
+    for reply in replies[:-1]:
+        if reply not in (b"QUEUED", b"OK"):
+            check(reply)
+            raise OutOfStepError("MULTI")
+    results = check(replies[-1])
+    if type(results) is not list or len(results) != len(replies) - 2:
+        raise OutOfStepError("EXEC")
+    return results

@@ -34,6 +34,17 @@ class OpIds:
         return self._src + next(self._counter).to_bytes(8, "big")
 
 
+def is_earlier(op_id: bytes, *, than: bytes) -> bool:
+    """Tell whether both ids are of one process, which made `op_id` first.
+
+    >>> ids = OpIds()
+    >>> first, second = ids.next(), ids.next()
+    >>> is_earlier(first, than=second), is_earlier(second, than=first), is_earlier(first, than=OpIds().next())
+    (True, False, False)
+    """
+    return op_id[:8] == than[:8] and op_id < than
+
+
 def op_tag(op_id: bytes | None) -> int:
     """Return the 64-bit tag of `op_id`; NO_OP (0) for None.
 

@@ -1,7 +1,9 @@
 """Expiring a key, on the real flows: whatever was under way, the invalidation wins."""
 
+from twotier.coherence.message import Message
 from twotier.core.commands import Load
 from twotier.core.missing import MISSING
+from twotier.core.subscriber import NamespaceSubscriber
 
 
 def begun(process):
@@ -34,6 +36,23 @@ def test_a_set_before_an_expiry_does_not_survive_it(make_process):
     write.reply()
     assert one.store.get("key", MISSING) is MISSING
     assert one.get().end() is MISSING
+
+
+def test_an_earlier_own_message_leaves_what_is_kept_of_a_write_that_failed(make_process):
+    """The message of a write from before, late on its way, isn't about it; those of others and of later writes are."""
+    one, other = begun(make_process()), begun(make_process())
+    ids, messages = one.namespace.op_ids, one.namespace.messages
+
+    def hear(op_id):
+        NamespaceSubscriber(one.namespace).received([messages.encode(Message("set", op_id, ("key",)))])
+        return one.store.suspect("key", MISSING)
+
+    earlier = ids.next()
+    for later in (ids, other.namespace.op_ids):
+        one.set("new").fail()
+        assert hear(earlier) == "new"
+        assert one.get().result == "new"
+        assert hear(later.next()) is MISSING
 
 
 def test_a_load_that_was_overtaken_by_an_expiry_is_stored_nowhere(make_process):

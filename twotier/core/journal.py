@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from twotier.core.tags import Tag
-from twotier.opid import NO_OP
+from twotier.opid import NO_OP, is_earlier
 
 
 class Doubt(NamedTuple):
@@ -61,6 +61,14 @@ class Journal:
 
     def _awaits_clear(self, key: str | Tag) -> bool:
         return self._tags_forgotten if isinstance(key, Tag) else self._group_of(key) in self._clears
+
+    def knows_better(self, key: str, op_id: bytes) -> bool:
+        """Tell whether a write of ours by `op_id` was begun before the one of `key` that is in doubt.
+
+        Ids of one process are in the order in which its writes began.
+        """
+        doubt = self._doubts.get(key)
+        return doubt is not None and is_earlier(op_id, than=doubt.op_id)
 
     def add(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> None:
         """Remember writes."""

@@ -1,11 +1,12 @@
 """A namespace's ear on the link: turns what the listener hears into changes of the local tier (DESIGN steps 4 to 7)."""
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from twotier.clock import SECOND, wall_clock
 from twotier.coherence.listener import NOT_ASKED, NotAsked
-from twotier.coherence.message import LATER
+from twotier.coherence.message import LATER, Message
 from twotier.coherence.subscriber import EVERYTHING
 from twotier.opid import NO_OP, op_tag
 
@@ -44,10 +45,20 @@ class NamespaceSubscriber:
                 elif message.kind == "expire":
                     namespace.store.demote(message.keys, op)
                 else:
-                    namespace.store.apply(message.keys, op)
+                    namespace.store.apply(self._superseded(message), op)
                 if message.sent_at:
                     namespace.counters.lag.add(wall_clock() - message.sent_at)
                 namespace.counters.invalidations_received += len(message.keys)
+
+    def _superseded(self, message: Message) -> Iterable[str]:
+        """Return the keys whose entries a write has superseded.
+
+        What is kept of a write of ours that failed is later than any that we began before.
+        """
+        journal = self._namespace.journal
+        if not journal:
+            return message.keys
+        return [key for key in message.keys if not journal.knows_better(key, message.op_id)]
 
     def confirmed(self) -> None:
         """Put everything in doubt: what was published before this moment may have been missed."""

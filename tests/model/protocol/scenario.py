@@ -60,6 +60,11 @@ class Scenario:
         ops = accumulate(map(len, chain.from_iterable(self.programs)), initial=BASE_OP + 1)
         return tuple(tuple(next(ops) for _ in threads) for threads in self.programs)
 
+    def ops(self, process: int) -> range:
+        """Return the op ids of what a process's threads do."""
+        first = self.first_ops[process][0]
+        return range(first, first + sum(map(len, self.programs[process])))
+
     def replay_op(self, process: int) -> int:
         """Return the op id of a process's replays: nothing is ever installed under it."""
         return 100 + process

@@ -111,7 +111,11 @@ def _handle(world: World, me: Process, item: Item) -> None:
     rules, scenario = world.rules, world.scenario
     if item.kind == "inv":
         for key in item.keys:
-            me.tier.apply(key, item.op)
+            # An earlier write of ours leaves what is kept of one that failed. Of two threads either may be the earlier;
+            # here it is the first one, whichever began: both cases are met.
+            doubt = me.journal[key]
+            if doubt is None or item.op not in scenario.ops(me.number) or item.op >= doubt.op:
+                me.tier.apply(key, item.op)
     elif item.kind == "clear":
         me.clear()
     elif item.kind == "confirmed":

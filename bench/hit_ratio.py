@@ -36,9 +36,9 @@ class Case:
     capacity: int
 
 
-def ours(policy: str, capacity: int) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
+def ours(policy: str, capacity: int, seed: int) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
     """Return get and put of the store."""
-    store = Store(capacity, policy=policy, seed=0)  # type: ignore[arg-type]
+    store = Store(capacity, policy=policy, seed=seed)  # type: ignore[arg-type]
     store.renew(NEVER)
     return store.get, lambda key: store.put(key, True, expires=NEVER)
 
@@ -90,12 +90,13 @@ def best(capacity: int, trace: list[int]) -> float:
     return 100 * hits / len(trace)
 
 
-def measured(policy: str, capacity: int, trace: list[int]) -> float | None:
+def measured(policy: str, capacity: int, trace: list[int], seed: int) -> float | None:
     """Return a policy's hit ratio (percent); None for a peer that isn't installed."""
     if policy == "opt":
         return best(capacity, trace)
     try:
-        get, put = ours(policy, capacity) if policy in {"lru", "lfu", "adaptive"} else peer(policy, capacity)
+        is_ours = policy in {"lru", "lfu", "adaptive"}
+        get, put = ours(policy, capacity, seed) if is_ours else peer(policy, capacity)
     except ImportError:
         return None
     return replayed(get, put, trace)
@@ -171,6 +172,7 @@ def main() -> None:
     parser.add_argument("--trace", type=Path, nargs="+", help="files")
     parser.add_argument("--policy", nargs="+", choices=DEFAULT, default=list(DEFAULT))
     parser.add_argument("--capacity", nargs="+", default=["1%", "5%", "10%", "20%"], help="entries, or percent of keys")
+    parser.add_argument("--seed", type=int, default=0, help="of our policies' hashing")
     parser.add_argument("--plot", type=Path, default=Path("bench/results/hit_ratio.png"))
     asked = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -183,7 +185,7 @@ def main() -> None:
         for case in cases:
             for policy in asked.policy:
                 progress.update(task, description=f"{case.trace} {case.capacity:,} {policy}")
-                ratio = measured(policy, case.capacity, given[case.trace])
+                ratio = measured(policy, case.capacity, given[case.trace], asked.seed)
                 if ratio is not None:
                     results[case][policy] = ratio
                 progress.advance(task)

@@ -3,9 +3,10 @@
     python bench/local.py [--keys 10000 ...] [--builds 3] [--rounds 9] [--only get,miss,...]
 
 Keys are shuffled strs ("user:123:profile"), read in another shuffled order, by the same objects that were stored, as a
-program that builds its keys once does; "get, equal keys" reads by equal strs that are other objects. The loop's own
-cost is in all figures alike. Peers that aren't installed are left out. "get_many" is timed beside what its caller would
-write instead: a comprehension that makes the same dict of what is there, by one `get` a key.
+program that builds its keys once does; "get by equal keys" reads by equal strs that are other objects, and "get in new
+order" in an order that is new each time, in which nothing tells what comes next. The loop's own cost is in all figures
+alike. Peers that aren't installed are left out. "get_many" is timed beside what its caller would write instead: a
+comprehension that makes the same dict of what is there, by one `get` a key.
 
 Where in memory a cache comes to lie changes what it takes, by a tenth and more. So all are built several times, in
 another order each time and with some memory kept in between, and timed for some rounds each.
@@ -100,6 +101,12 @@ def reads(get: Callable[[str], object], keys: list[str]) -> None:
         get(key)
 
 
+def reading_anew(get: Callable[[str], object], keys: list[str]) -> Callable[[], None]:
+    """Return a run that reads every key, in one of several orders in turn."""
+    orders = itertools.cycle([random.sample(keys, len(keys)) for _ in range(4)])
+    return lambda: reads(get, next(orders))
+
+
 def writes(put: Callable[[str, object], object], items: list[tuple[str, object]]) -> None:
     """Write each item by a call."""
     for key, value in items:
@@ -162,8 +169,10 @@ def candidates(operation: str, size: int, rounds: int) -> list[Candidate]:
     others = [f"other:{i}:profile" for i in range(len(order))]
     pairs = [(key, 2_000_000 + i) for i, key in enumerate(order)]
     lots = [order[i : i + 100] for i in range(0, len(order), 100)]
-    if operation in {"get", "miss", "get, equal keys"}:
-        asked = {"get": order, "miss": others, "get, equal keys": ["".join(list(key)) for key in order]}[operation]
+    if operation == "get in new order":
+        return [Candidate(name, reading_anew(cache.get, order), len(order)) for name, cache in caches.items()]
+    if operation in {"get", "miss", "get by equal keys"}:
+        asked = {"get": order, "miss": others, "get by equal keys": ["".join(list(key)) for key in order]}[operation]
         if operation == "miss":
             caches.pop("Cache", None)
         return [Candidate(name, partial(reads, cache.get, asked), len(asked)) for name, cache in caches.items()]
@@ -213,7 +222,7 @@ def main() -> None:
     asked = parser.parse_args()
     begun, missed = time.perf_counter(), []
     for size in asked.keys:
-        for operation in ("get", "get, equal keys", "miss", "replace", "evict", "get_many"):
+        for operation in ("get", "get in new order", "get by equal keys", "miss", "replace", "evict", "get_many"):
             if not asked.only or operation in asked.only:
                 missed += report(operation, size, asked.builds, asked.rounds)
     print(f"\n{time.perf_counter() - begun:.0f} s; gates missed: {len(missed)}", *missed, sep="\n  ")

@@ -55,13 +55,18 @@ def tokens(lines: list[str]) -> Iterator[object]:
 
 
 def synthetic() -> dict[str, list[int]]:
-    """Return traces for when none is given: a loop, Zipf's law, and Zipf's law interrupted by scans."""
+    """Return traces for when none is given.
+
+    A loop; Zipf's law on its own, interrupted by scans, and with other keys from half way on, alone or with a scan
+    between all of its accesses.
+    """
     import random  # noqa: PLC0415 - only here
 
     source = random.Random(1)
     weights = [1 / (rank + 1) ** 0.9 for rank in range(20_000)]
     zipf = source.choices(range(20_000), weights, k=200_000)
     scans = itertools.count(1_000_000)
+    moved = [key + 500_000 for key in source.choices(range(20_000), weights, k=200_000)]
     return {
         "zipf": numbered(zipf),
         "zipf, scanned": numbered(
@@ -69,5 +74,7 @@ def synthetic() -> dict[str, list[int]]:
                 [key] if i % 20_000 else [key, *itertools.islice(scans, 5_000)] for i, key in enumerate(zipf)
             )
         ),
+        "zipf, moved": numbered([*zipf, *moved]),
+        "zipf, moved, scanned": numbered([*zipf, *(key for pair in zip(moved, scans, strict=False) for key in pair)]),
         "loop": [i % 2_000 for i in range(100_000)],
     }

@@ -1,7 +1,7 @@
 # Buckets of fill tokens: which fills and writes in flight may still install what they bring (docs/design.md, protocol).
 #
 # A bucket is the keys that share ten bits of their hash: a generation, which every void of one of them advances, the
-# prints (16 more bits) of the keys that were voided last, and the last op that voided, with its generation. A token is
+# prints (16 more bits) of the keys that were voided last, and the last op that voided, with those it did. A token is
 # epoch << 32 | generation, taken before the read. It stands while the epoch is unchanged and no void since was of its
 # key, but for one by the very write that made the value. After more than 16 voids nobody knows, and it doesn't stand;
 # nor does a write's, if another write of its bucket came in after it. Either costs one install. The 48 KiB are made
@@ -31,18 +31,24 @@ cdef inline bint buckets_make(Table* t) except False:
 cdef inline void bucket_void(Table* t, uint64_t hash_, uint64_t op) noexcept nogil:
     # Void the tokens of the key, but for that of the write `op` itself (0: for none).
     cdef Bucket* b
+    cdef uint16_t bit
     if t.buckets != NULL:
         b = bucket_of(t, hash_)
         b.gen += 1
         b.voided[b.gen % VOIDED] = print_in_bucket(t, hash_)
-        if op != 0:
-            b.last_op, b.op_gen = op, b.gen
+        bit = <uint16_t> 1 << (b.gen % VOIDED)
+        if op == 0:
+            b.by_last_op &= ~bit
+        else:
+            b.by_last_op = bit | (b.by_last_op if op == b.last_op else 0)
+            b.last_op = op
 
 
 cdef inline bint bucket_stands(Table* t, uint64_t hash_, uint32_t generation, uint64_t op) noexcept nogil:
     cdef Bucket* b
-    cdef uint32_t since, back, gen = 0, voids = 0
+    cdef uint32_t since, back, spot, voids = 0
     cdef uint16_t mine
+    cdef bint by_last_op = False
     if t.buckets == NULL:
         return generation == 0
     b = bucket_of(t, hash_)
@@ -51,7 +57,8 @@ cdef inline bint bucket_stands(Table* t, uint64_t hash_, uint32_t generation, ui
         return False
     mine = print_in_bucket(t, hash_)
     for back in range(since):
-        if b.voided[(b.gen - back) % VOIDED] == mine:
+        spot = (b.gen - back) % VOIDED
+        if b.voided[spot] == mine:
             voids += 1
-            gen = b.gen - back
-    return voids == 0 or (op != 0 and voids == 1 and b.op_gen == gen and b.last_op == op)
+            by_last_op = b.by_last_op >> spot & 1
+    return voids == 0 or (op != 0 and voids == 1 and by_last_op and b.last_op == op)

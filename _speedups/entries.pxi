@@ -88,7 +88,8 @@ cdef struct Wheel:
 
 cdef struct Bucket:
     uint64_t last_op
-    uint32_t gen, op_gen
+    uint32_t gen
+    uint16_t by_last_op  # bit gen % 16: that void was by last_op
     uint16_t voided[16]  # by gen % 16, the prints of the keys that were voided last
 
 cdef struct Table:

@@ -100,6 +100,15 @@ def test_an_echo_is_known_among_others(make_store):
     assert not store.install("a", 2, token, op=5, expires=NEVER)
 
 
+def test_an_echo_of_many_keys_lets_each_of_them_in(make_store):
+    """A bulk's message that comes before its installs takes none of its keys away, though some share a bucket."""
+    store = make_store()
+    keys = ["a", *bucketmates(store, "a", 3)]
+    tokens = [store.begin_write(key) for key in keys]
+    store.apply(keys, 5)
+    assert all(store.install(key, 1, token, op=5, expires=NEVER) for key, token in zip(keys, tokens, strict=True))
+
+
 def test_no_token_stands_that_must_not(make_store):
     """Whatever happens to the keys of one bucket, a token stands only as by a count of each key's own voids."""
     store, chance, stood = make_store(), random.Random(1), set()

@@ -1,7 +1,7 @@
 """Fill tokens, as the twin keeps them: which fills and writes in flight may still install what they bring.
 
 A bucket is the keys that share ten bits of their hash: a generation, which every void of one of them advances, the
-prints (16 more bits) of the keys that were voided last, and the last op that voided, with its generation. A token is
+prints (16 more bits) of the keys that were voided last, and the last op that voided, with those it did. A token is
 the epoch and the bucket's generation, taken before the read. It stands while the epoch is unchanged and no void since
 was of its key, but for one by the very write that made the value. After more than 16 voids nobody knows, and it doesn't
 stand; nor does a write's, if another write of its bucket came in after it.
@@ -21,14 +21,15 @@ Spot: TypeAlias = tuple[int, int]
 
 
 class _Bucket:
-    __slots__ = ("gen", "last_op", "op_gen", "voided")
+    __slots__ = ("by_last_op", "gen", "last_op", "voided")
 
     def __init__(self) -> None:
         self.gen = 0
         self.last_op = 0
-        self.op_gen = 0
         self.voided = [0] * VOIDED
         """By gen % VOIDED."""
+        self.by_last_op = [False] * VOIDED
+        """As well: whether that void was by `last_op`."""
 
 
 class Tokens:
@@ -58,8 +59,9 @@ class Tokens:
             return
         bucket.gen = (bucket.gen + 1) & M32
         bucket.voided[bucket.gen % VOIDED] = mine
-        if op:
-            bucket.last_op, bucket.op_gen = op, bucket.gen
+        if op and op != bucket.last_op:
+            bucket.last_op, bucket.by_last_op = op, [False] * VOIDED
+        bucket.by_last_op[bucket.gen % VOIDED] = op != 0
 
     def stands(self, spot: Spot, token: int, op: int) -> bool:
         """Tell whether what write `op` made may be installed with `token`."""
@@ -70,6 +72,6 @@ class Tokens:
         since = (bucket.gen - token) & M32
         if since > VOIDED:
             return False
-        gens = [gen & M32 for gen in range(bucket.gen - since + 1, bucket.gen + 1)]
-        voids = [gen for gen in gens if bucket.voided[gen % VOIDED] == mine]
-        return not voids or (op != 0 and voids == [bucket.op_gen] and bucket.last_op == op)
+        spots = [gen % VOIDED for gen in range(bucket.gen - since + 1, bucket.gen + 1)]
+        voids = [bucket.by_last_op[spot] for spot in spots if bucket.voided[spot] == mine]
+        return not voids or (op != 0 and voids == [True] and bucket.last_op == op)

@@ -197,7 +197,7 @@ class Options(LoadPolicy):
 
     replica_fallback: bool = False
     """While the primary is away, ask a replica for what the local tier doesn't have, and give it out as stale. Needs
-    sentinels."""
+    sentinels, or a cluster."""
 
     wait_replicas: int = 0
     """Replicas that a write waits for, in its own trip and for up to half of `timeout`; loaded values don't wait."""

@@ -10,6 +10,7 @@ from tables import Source
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache, ConfigurationError, TooFewReplicas, WriteBehind
+from twotier.core.drive import drive
 from twotier.remote.cluster.slots import slot_of
 
 KEYS = [f"key{number}" for number in range(60)]
@@ -123,32 +124,36 @@ def test_writes_wait_for_replicas(cluster, make):
         strict.set_many({key: [key] for key in KEYS})
 
 
-def url_of_user(cluster, name):
-    """Make the shipped user known to every node, with the two commands that the page on clusters adds."""
+def url_of_user(cluster, name, *commands):
+    """Make the shipped user known to every node, with the commands that the page on clusters adds."""
     (user,) = re.findall(rf"^user {name} (.*)$", (ROOT / "docs" / "acl.conf").read_text(), flags=re.MULTILINE)
     rules = known_to(cluster.client(cluster.servers[0]), user)
     words = [word.replace("CHANGE-ME", "for-tests").replace("shop", "t*") for word in rules.split()]
     for server in cluster.servers:
-        cluster.client(server).execute_command("ACL", "SETUSER", name, *words, "+cluster|slots", "+asking")
+        cluster.client(server).execute_command("ACL", "SETUSER", name, *words, *commands)
     return cluster.url.replace("://", f"://{name}:for-tests@")
 
 
 def test_the_documented_permissions_are_enough(cluster, namespace):
-    """The shipped user, with the two commands that the page on clusters adds, can do all that a cache asks for."""
-    with Cache(url_of_user(cluster, "app"), namespace=namespace, **PATIENT) as cache:
+    """The shipped user, with the commands that the page on clusters adds, can do all that a cache asks for."""
+    url = url_of_user(cluster, "app", "+cluster|slots", "+asking", "+readonly", "+readwrite")
+    with Cache(url, namespace=namespace, replica_fallback=True, **PATIENT) as cache:
         wait_for(lambda: live(cache), "the link is live")
         cache.set_many({key: [key] for key in KEYS}, tags=["tag"])
         assert cache.get_many(KEYS) == {key: [key] for key in KEYS}
         assert cache.get_or_set("loaded", lambda: 1) == 1
         assert cache.incr("count") == 1
+        ours = cache._namespace
+        wait_for(lambda: len(drive(ours.fallback.read(KEYS), ours.executor, None)) == len(KEYS), "replicas tell")
         cache.invalidate_tag("tag")
         cache.clear()
         assert cache.stats().remote_errors == 0
 
 
 def test_the_documented_permissions_are_enough_for_a_write_behind(cluster, namespace, source):
-    """The second shipped user, with the same two, can write, drain, put the cache right, bury and discard."""
-    with Cache(url_of_user(cluster, "behind"), namespace=namespace, load_lease=0.05, **PATIENT) as cache:
+    """The second shipped user, with two of them, can write, drain, put the cache right, bury and discard."""
+    url = url_of_user(cluster, "behind", "+cluster|slots", "+asking")
+    with Cache(url, namespace=namespace, load_lease=0.05, **PATIENT) as cache:
         wait_for(lambda: live(cache), "the link is live")
         first = WriteBehind(cache, source, drain=False)
         first.set_many({key: [key] for key in KEYS})

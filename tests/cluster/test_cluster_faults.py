@@ -217,3 +217,5 @@ def test_nobody_answers(namespace):
         for _ in range(100):
             cache.get("other")
         assert time.monotonic() - began < 2
+        cache.clear()
+        assert cache.get("key") is None

@@ -1,5 +1,6 @@
 """While a node is lost, and nobody takes its place yet, only its own keys are the worse for it."""
 
+import asyncio
 import time
 
 import pytest
@@ -9,7 +10,10 @@ from waiting import PATIENCE, wait_for
 
 from twotier.core.grouped import GROUP_SLOTS
 from twotier.core.journal import Doubt
+from twotier.remote.cluster.slotmap import Node
 from twotier.remote.cluster.slots import slot_of, tag_of
+from twotier.remote.commands import Fetch
+from twotier.remote.refusals import RedirectionError
 from twotier.testing import assert_coherent
 
 KEYS = [f"key{number}" for number in range(150)]
@@ -28,13 +32,16 @@ class Outage:
         served = [range(first, last + 1) for (first, last), server in ranges.items() if server is self.victim]
         self.slots = {slot for slots in served for slot in slots}
         self._fault = fault
-        self._replica = cluster.servers[cluster.servers.index(self.victim) + 3]
+        self.replica = cluster.servers[cluster.servers.index(self.victim) + 3]
         for server in cluster.servers:
             cluster.client(server).config_set("cluster-require-full-coverage", "no")
 
-    def begin(self) -> None:
-        """Lose the primary; its replica hangs."""
-        self._cluster.stop(self._replica)
+    def begin(self, *, replica_hangs: bool = True) -> None:
+        """Lose the primary; its replica hangs, too, or only doesn't take over."""
+        if replica_hangs:
+            self._cluster.stop(self.replica)
+        else:
+            self._cluster.client(self.replica).config_set("cluster-replica-no-failover", "yes")
         if self._fault == "kill":
             self.victim.kill()
         else:
@@ -42,7 +49,8 @@ class Outage:
 
     def end(self) -> None:
         """Let the replica take over."""
-        self._cluster.resume(self._replica)
+        self._cluster.resume(self.replica)
+        self._cluster.client(self.replica).config_set("cluster-replica-no-failover", "no")
 
     def has(self, key: str) -> bool:
         """Tell whether a key is lost."""
@@ -75,6 +83,23 @@ def known_lost(cache, key):
     """Write a lost key until that is known: nobody waits for its node any more, and nothing is fresh."""
     wait_for(lambda: cache.set(key, "probe") is None and cache.health().breaker == "open", "it is known to be lost")
     wait_for(lambda: cache.health().link != "live", "the link is lost")
+
+
+def replicated(cluster):
+    """Wait until every replica has what its primary has now."""
+    for server in cluster.primaries().values():
+        client = cluster.client(server)
+        offset = client.info("replication")["master_repl_offset"]
+        wait_for(
+            lambda client=client, offset=offset: client.info("replication")["slave0"]["offset"] >= offset, "replicated"
+        )
+
+
+def lag_behind(cluster, primary):
+    """Keep the replica of a primary from hearing what is written from now on."""
+    replica = cluster.servers[cluster.servers.index(primary) + 3]
+    cluster.client(replica).config_set("masterauth", "wrong")
+    cluster.client(primary).execute_command("CLIENT", "KILL", "TYPE", "replica")
 
 
 def test_only_the_lost_shards_keys_degrade(outage, make, own_cluster):
@@ -212,3 +237,51 @@ def test_another_shards_doubts_do_not_wait_for_the_lost_one(outage, make, own_cl
     assert reader.get_many(others) == {key: OLD[key] for key in others[3:]}
     outage.end()
     wait_for(lambda: settled(reader, writer), "what was in doubt is made good")
+
+
+def test_replicas_answer_for_the_lost_shard(outage, make, own_cluster):
+    """What the local tier doesn't have of the lost node comes from its replica, as stale; nobody else's is asked."""
+    settings = {"replica_fallback": True, **CALM}
+    writer, reader, loader = (make(own_cluster, **settings) for _ in range(3))
+    mine = [key for key in KEYS if outage.has(key)]
+    gone, *others = [key for key in KEYS if outage.spares(key)]
+    writer.set_many(OLD)
+    replicated(own_cluster)
+    lag_behind(own_cluster, own_cluster.owner(slot_of(gone.encode())))
+    writer.delete(gone)
+    outage.begin(replica_hangs=False)
+    known_lost(writer, mine[0])
+    known_lost(reader, mine[0])
+    assert reader.get(mine[1]) == OLD[mine[1]]
+    assert reader.get_many([*mine[1:], gone, *others]) == {key: OLD[key] for key in (*mine[1:], *others)}
+    assert reader.get(gone) is None  # its own primary says so, whatever the replica that lags still has
+    assert reader.get(mine[0]) == "probe"  # what was written here counts
+    assert reader.stats().replica_reads == len(mine)
+    assert not set(mine[1:]) & set(reader._namespace.store.keys())
+    asked = []
+    loads = loader.get_or_set_many([*mine[1:], gone], lambda keys: asked.extend(keys) or dict.fromkeys(keys, "loaded"))
+    assert loads == {key: OLD[key] for key in mine[1:]} | {gone: "loaded"}
+    assert asked == [gone]
+
+    async def awaited():
+        return await reader.aio.get_many(mine[1:4]), await reader.aio.get(mine[4])
+
+    assert asyncio.run(awaited()) == ({key: OLD[key] for key in mine[1:4]}, OLD[mine[4]])
+    outage.end()
+    wait_for(lambda: settled(reader, writer), "what was in doubt is made good")
+    assert_coherent(writer, reader, patience=PATIENCE)
+
+
+def test_a_connection_reads_from_a_replica_for_one_call_only(outage, make, own_cluster):
+    """What a node is asked in its own right afterwards, it answers as the replica that it is: it sends us on."""
+    cache, peer = make(own_cluster, replica_fallback=True, **CALM), make(own_cluster, **CALM)
+    key = next(filter(outage.has, KEYS))
+    peer.set(key, 1)
+    replicated(own_cluster)
+    outage.begin(replica_hangs=False)
+    wait_for(lambda: cache.get(key) == 1, "a replica answers")
+    assert cache.stats().replica_reads > 0
+    (place,) = own_cluster.client(outage.replica).keys(f"*:{key}")
+    member = cache._namespace.topology.members.member(Node("127.0.0.1", outage.replica.port))
+    with pytest.raises(RedirectionError):
+        member.executor.run(Fetch(place.encode()))

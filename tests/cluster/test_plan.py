@@ -18,7 +18,7 @@ NOT_SPLIT = {
     "Packed": "likewise",
     "LetBe": "likewise",
     "Removal": "likewise",
-    "ReadGeneration": "is a replica's, and replica_fallback needs sentinels",
+    "ReadOnly": "is a part, for a replica",
     "Conditional": "is a base",
     "OnOneKey": "is a base",
     "OnMarkedKey": "is a base",

@@ -201,7 +201,8 @@ class TwoTierNamespace(Namespace):
         self._starting = threading.Lock()
         self._listener: AnyListener | None = None
         self._audit: Audit | None = None
-        self.fallback = ReplicaFallback(self) if options.replica_fallback else None
+        falls_back = options.replica_fallback and options.on_outage == "serve"
+        self.fallback = ReplicaFallback(self) if falls_back else None
         """Asks replicas while the primary is away."""
         self._make_process_parts()
         topology.on_change(self._primary_changed)

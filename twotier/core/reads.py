@@ -2,7 +2,7 @@
 
 A fill takes its token before it asks the remote tier and installs under it, so that nothing that was superseded on the
 way gets in. While the remote tier can't answer, or can't be trusted for a key (it is in the journal), the local tier's
-suspect stands in, as far as its stale window goes.
+suspect stands in, as far as its stale window goes; and without one a replica, where that is asked for.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,10 +46,6 @@ class Reads:
 
         A suspect that the remote tier doesn't have leaves, unless it is to be kept for one who loads the key now.
         """
-        reading, fallback = self._get(key, keep=keep), self._namespace.fallback
-        return reading if fallback is None else fallback.get(key, reading)
-
-    def _get(self, key: str, *, keep: bool) -> Flow[Any]:
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
@@ -58,7 +54,7 @@ class Reads:
             return MISSING
         token = namespace.store.token(key)
         if self._in_doubt(key):
-            return self._stand_in(key)
+            return (yield from self._unanswered(key))
         if namespace.store.op(key) is None:
             return (yield from self._fetch(key, token, keep=keep))
         return (yield from self._revalidate(key, token, keep=keep))
@@ -87,9 +83,7 @@ class Reads:
             else:
                 asked.append(key)
         for start in range(0, len(asked), CHUNK):
-            chunk = asked[start : start + CHUNK]
-            reading, fallback = self._fetch_many(chunk, found, keep=keep), namespace.fallback
-            yield from reading if fallback is None else fallback.fetch_many(chunk, found, reading)
+            yield from self._fetch_many(asked[start : start + CHUNK], found, keep=keep)
 
     def contains(self, key: str) -> Flow[bool]:
         """Tell whether either tier has `key`; a value that only the remote tier has is filled on the way."""
@@ -131,7 +125,7 @@ class Reads:
         return self._away() or key in self._namespace.journal
 
     def _stand_in(self, key: str) -> Any:
-        """Answer without the remote tier: with the suspect if there is one and options allow, else MISSING."""
+        """Return the suspect if there is one and options allow, else MISSING."""
         namespace = self._namespace
         value = MISSING
         if namespace.options.on_outage == "serve":
@@ -140,6 +134,13 @@ class Reads:
             namespace.counters.misses += 1
         else:
             namespace.served_stale()
+        return value
+
+    def _unanswered(self, key: str) -> Flow[Any]:
+        """Answer for a key of which the server has told nothing."""
+        value, fallback = self._stand_in(key), self._namespace.fallback
+        if value is MISSING and fallback is not None:
+            value = (yield from fallback.read((key,))).get(key, MISSING)
         return value
 
     def _revalidate(self, key: str, token: int, *, keep: bool) -> Flow[Any]:
@@ -159,7 +160,7 @@ class Reads:
                 return value
         token = store.token(key)
         if self._in_doubt(key):
-            return self._stand_in(key)
+            return (yield from self._unanswered(key))
         return (yield from self._fetch(key, token, keep=keep))
 
     def _fetch(self, key: str, token: int, *, keep: bool) -> Flow[Any]:
@@ -171,7 +172,7 @@ class Reads:
             return (yield from self._let_in(key, place, fetched, token, now, keep=keep))
         except RemoteError:
             namespace.counters.remote_errors += 1
-            return self._stand_in(key)
+        return (yield from self._unanswered(key))
 
     def _fetch_many(self, keys: list[str], found: dict[str, Any], *, keep: bool) -> Flow[None]:
         """Add to `found` what the remote tier, or failing that the stale local tier, has of `keys`."""
@@ -193,10 +194,15 @@ class Reads:
                     values |= yield from self._proven(unproven)
             except RemoteError:
                 namespace.counters.remote_errors += 1
+        unanswered = []
         for key in keys:
             value = values[key] if key in values else self._stand_in(key)
             if value is not MISSING:
                 found[key] = value
+            elif key not in values:
+                unanswered.append(key)
+        if unanswered and namespace.fallback is not None:
+            found |= yield from namespace.fallback.read(unanswered)
 
     def _fetched(self, keys: list[str]) -> Flow[list[tuple[str, bytes, Fetched]]]:
         """Fetch keys; return what stands under each that could be asked for, and its name on the server."""

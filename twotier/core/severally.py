@@ -7,6 +7,7 @@ from twotier.core.drive import Flow
 from twotier.errors import RemoteError
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
+from twotier.remote.replicas import OnReplica
 from twotier.remote.severally import Severally
 
 R = TypeVar("R")
@@ -19,17 +20,18 @@ class Part(NamedTuple, Generic[R]):
     outcome: R | RemoteError
 
 
-def severally(commands: Sequence[Command[R] | Conditional[R]]) -> Flow[list[R | RemoteError]]:
-    """Run commands in one go, and return what came of each, in their order."""
+def severally(
+    commands: Sequence[Command[R] | Conditional[R]], *, replicas: bool = False
+) -> Flow[list[R | RemoteError]]:
+    """Run commands in one go, on `replicas` if so, and return what came of each, in their order."""
     if not commands:
         return []
-    if len(commands) == 1:
-        try:
-            return [(yield commands[0])]
-        except RemoteError as error:
-            return [error]
-    outcomes: list[R | RemoteError] = yield Severally(commands)
-    return outcomes
+    request: Any = commands[0] if len(commands) == 1 else Severally(commands)
+    try:
+        outcome = yield OnReplica(request) if replicas else request
+    except RemoteError as error:
+        return [error] * len(commands)
+    return [outcome] if len(commands) == 1 else outcome
 
 
 def failed_keys(parts: Sequence[Part[Any]]) -> dict[str, RemoteError]:

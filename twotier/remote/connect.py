@@ -35,10 +35,10 @@ def connect(target: Target, options: Options) -> Topology:
     'redis://localhost:6379/0'
     """
     topology = _topology_of(target, options)
-    if options.replica_fallback and topology.replica_pool() is None:
+    if options.replica_fallback and not topology.knows_replicas:
         topology.close()
         raise ConfigurationError(
-            "replica_fallback must be False without sentinels, which know of the replicas; got True"
+            "replica_fallback must be False without sentinels or a cluster, which know of the replicas; got True"
         )
     return topology
 

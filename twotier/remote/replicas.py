@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from redis.connection import AbstractConnection, Connection, SSLConnection
 
 from twotier.errors import RemoteUnavailable
+from twotier.remote.breaker import State
 from twotier.remote.commands import Command
 from twotier.remote.primary_watch import PrimaryWatch
 from twotier.resp import pack
@@ -79,9 +80,14 @@ class Rest:
     def __init__(self) -> None:
         self._until = 0.0
 
+    @property
+    def state(self) -> State:
+        """Open while at rest, as a breaker."""
+        return "open" if time.monotonic() < self._until else "closed"
+
     def check(self) -> None:
         """Raise RemoteUnavailable while at rest."""
-        if time.monotonic() < self._until:
+        if self.state == "open":
             raise RemoteUnavailable("a replica has failed a moment ago")
 
     def failed(self) -> None:

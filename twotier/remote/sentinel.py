@@ -33,6 +33,7 @@ class SentinelTopology:
     """A deployment behind sentinels."""
 
     slotted = False
+    knows_replicas = True
 
     def __init__(self, service: str, sentinels: Sequence[Address], primary: Address, options: Options) -> None:
         """Make it: `primary` says how to connect to a primary, wherever it is."""

@@ -21,6 +21,8 @@ class Deployment(Protocol):
     """Equal for two topologies that reach the same deployment in the same way: they may share a link."""
     slotted: bool
     """Whether keys are spread over nodes by slot, so that a transaction's must share one."""
+    knows_replicas: bool
+    """Whether it can tell where replicas are."""
 
     def suited(self, options: Options) -> Options:
         """Return `options` as this deployment needs them."""
@@ -28,10 +30,6 @@ class Deployment(Protocol):
 
     def owner(self, slot: int) -> Hashable:
         """Return who serves `slot`, as far as is known."""
-        ...
-
-    def replica_pool(self) -> Pool | None:
-        """Return connections to replicas, for reads; None where they aren't wanted."""
         ...
 
     def on_change(self, concerned: Callable[[], None]) -> None:
@@ -57,6 +55,10 @@ class OneServer(Deployment, Protocol):
         """Return the connections of the data path."""
         ...
 
+    def replica_pool(self) -> Pool | None:
+        """Return connections to replicas, for reads; None where they aren't wanted."""
+        ...
+
     def link_connection(self) -> AbstractConnection:
         """Return a fresh connection for the link, not connected yet."""
         ...
@@ -74,6 +76,7 @@ class SingleServer:
     """A deployment of one server."""
 
     slotted = False
+    knows_replicas = False
 
     def __init__(self, address: Address, options: Options, own_server: EmbeddedServer | None = None) -> None:
         self._address = address

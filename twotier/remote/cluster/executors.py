@@ -9,6 +9,8 @@ from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.cluster.members import Members
 from twotier.remote.cluster.route import Round, Route, Trip, route
+from twotier.remote.cluster.standby import route_to_replicas
+from twotier.remote.replicas import OnReplica
 
 MOST_AT_ONCE: Final = 16
 """Most trips that threads make for others at the same time; what is over goes one after the other."""
@@ -27,6 +29,8 @@ class _Cluster:
             self._members.look()
             if self._members.silent:  # as with an open breaker: callers don't wait for what has just failed
                 raise self._nobody()
+        if isinstance(command, OnReplica):
+            return route_to_replicas(self._members, command.read, deadline), deadline
         return route(self._members, command, deadline), deadline
 
     def _nobody(self) -> RemoteUnavailable:

@@ -39,9 +39,14 @@ class Member:
         self.server = server
         self.breaker = Breaker(options.clock or SystemClock())
         self.breaker.on_open = on_open
-        edge = Edge(server, options, self.breaker)
+        self._edge = edge = Edge(server, options, self.breaker)
         self.executor = Executor(edge)
         self.async_executor = AsyncExecutor(edge)
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is read from it as a replica just now, as that has failed a moment ago."""
+        return self._edge.of_replicas().breaker.state != "closed"
 
 
 class Members:
@@ -87,6 +92,10 @@ class Members:
     def primaries(self) -> list[Node]:
         """Return the primaries that serve a slot; none before the first map."""
         return sorted(self._map.primaries) if self._map is not None else []
+
+    def replicas(self, primary: Node) -> tuple[Node, ...]:
+        """Return the replicas of `primary`, as far as is known."""
+        return self._map.replicas.get(primary, ()) if self._map is not None else ()
 
     def moved(self, slot: int, node: Node) -> None:
         """Note that `node` serves `slot`, as another node has said, and have the whole map looked at."""

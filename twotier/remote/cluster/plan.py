@@ -28,7 +28,7 @@ from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases
 from twotier.remote.looking import Add, ExpireLooking
 from twotier.remote.marked import EndLoad, Rectify
 from twotier.remote.marks import EndLoads
-from twotier.remote.replicas import Acknowledged, Replicated
+from twotier.remote.replicas import Acknowledged, ReadGeneration, Replicated
 from twotier.remote.stream import (
     Append,
     Deliveries,
@@ -96,6 +96,7 @@ def _remove(command: Remove) -> Plan:
 @plan.register(Increment)
 @plan.register(TimeLeft)
 @plan.register(Generation)
+@plan.register(ReadGeneration)
 @plan.register(SetGeneration)
 @plan.register(Add)
 @plan.register(ExpireLooking)

@@ -17,6 +17,7 @@ from twotier.remote.cluster.executors import AsyncClusterExecutor, ClusterExecut
 from twotier.remote.cluster.members import Members
 from twotier.remote.cluster.slotmap import Node
 from twotier.remote.masking import masked
+from twotier.remote.pool import Pool
 from twotier.remote.topology import SingleServer
 
 DEFAULT_PORT: Final = 6379
@@ -26,6 +27,7 @@ class ClusterTopology:
     """A deployment of many nodes: `seeds` are those named, `address` how the first of them is reached."""
 
     slotted = True
+    knows_replicas = True
 
     def __init__(self, seeds: list[Node], address: Address, options: Options) -> None:
         self._address = address
@@ -48,9 +50,6 @@ class ClusterTopology:
         """Return the primary of `slot`, as far as is known; None where there is none."""
         return self.members.owner(slot)
 
-    def replica_pool(self) -> None:
-        """Return None: reads go to primaries alone."""
-
     def on_change(self, concerned: Callable[[], None]) -> None:
         """Call `concerned` whenever a look at the cluster has found other primaries."""
         self.members.on_change(concerned)
@@ -69,7 +68,15 @@ class ClusterTopology:
         return f"ClusterTopology({self.label!r})"
 
     def _server(self, node: Node) -> SingleServer:
-        return SingleServer(self._address.at(node.host, node.port), self._options)
+        return _NodeServer(self._address.at(node.host, node.port), self._options)
+
+
+class _NodeServer(SingleServer):
+    """One node, which may be a primary today and a replica tomorrow."""
+
+    def replica_pool(self) -> Pool | None:
+        """Return the node's own connections, if reads go to replicas: each says there by itself that it may read."""
+        return self.pool() if self._options.replica_fallback else None
 
 
 def cluster_from_url(url: str, options: Options) -> ClusterTopology:

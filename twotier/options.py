@@ -200,7 +200,8 @@ class Options(LoadPolicy):
     sentinels, or a cluster."""
 
     wait_replicas: int = 0
-    """Replicas that a write waits for, in its own trip and for up to half of `timeout`; loaded values don't wait."""
+    """Replicas that a write waits for, in its own trip and for up to half of `timeout`, one of a `WriteBehind` as well;
+    loaded values don't wait."""
 
     too_few_replicas: Literal["count", "raise"] = "count"
     """What becomes of a write that fewer replicas have in time: "count" it in `Stats.few_replicas`, or "raise"

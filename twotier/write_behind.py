@@ -118,7 +118,7 @@ class WriteBehind:
         With a ttl of 0 it goes to the source alone. Raises SerializationError for what the codec can't take,
         BacklogFull when too much is waiting already, and RemoteError while the server doesn't answer: then nothing was
         written, or (RemoteTimeout, RemoteUnavailable) it isn't known whether both the cache and the stream have it, or
-        neither.
+        neither. TooFewReplicas (`too_few_replicas="raise"`) is of a write that was done.
         """
         self._write(self._calls.set(key, value, ttl, tags))
 

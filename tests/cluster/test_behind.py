@@ -5,7 +5,7 @@ from loops import Awaited
 from stepping import is_second_step, slot_of_stream
 from waiting import PATIENT
 
-from twotier import AsyncWriteBehind, BacklogFull, DeadLetter, WriteBehind
+from twotier import AsyncWriteBehind, BacklogFull, DeadLetter, TooFewReplicas, WriteBehind
 from twotier.core.behind.streams import Streams
 from twotier.remote.cluster.slots import SLOTS, slot_of
 
@@ -79,3 +79,19 @@ def test_many_keys_of_one_stream(cluster, make, source, face, asyncio):
     assert behind.delete_many(values) == 400
     assert behind.stats().depth == 800
     assert cache.stats().remote_errors == 0
+
+
+def test_it_waits_for_replicas(cluster, make, source):
+    """With one replica a primary, one has each entry when the call returns, and two never do."""
+    cache = make(cluster, wait_replicas=1, **PATIENT)
+    with WriteBehind(cache, source) as behind:
+        behind.set_many(dict.fromkeys(KEYS, 1))
+        behind.delete_many(KEYS[:5])
+        assert cache.stats().few_replicas == 0
+        behind.flush(30)
+    strict = make(cluster, wait_replicas=2, too_few_replicas="raise", **{**PATIENT, "timeout": 0.5})
+    with WriteBehind(strict, source) as behind:
+        with pytest.raises(TooFewReplicas, match="1 of 2"):
+            behind.set(KEYS[0], 2)
+        behind.flush(30)
+    assert source.rows == dict.fromkeys(KEYS[5:], 1) | {KEYS[0]: 2}

@@ -4,9 +4,10 @@ import asyncio
 import signal
 
 import pytest
+from tables import Source
 from waiting import PATIENT, wait_for
 
-from twotier import NOT_FOUND, Cache, ConfigurationError, TooFewReplicas
+from twotier import NOT_FOUND, Cache, ConfigurationError, TooFewReplicas, WriteBehind
 from twotier.testing import assert_coherent
 
 WAITING = {**PATIENT, "wait_replicas": 2}
@@ -58,6 +59,30 @@ def test_too_few_replicas(deployment, make, answer):
     finally:
         deployment.go_on(stopped)
     assert_coherent(cache)
+
+
+def test_a_write_behind_waits_for_replicas(deployment, make):
+    """What waits for the source is on the replicas, too, when the call returns; too few are told, as of any write."""
+    cache, source = make(**{**WAITING, "timeout": 0.5}, too_few_replicas="raise"), Source()
+    with WriteBehind(cache, source, drain=False) as behind:
+        behind.set_many({"a": 1, "b": 2})
+        behind.delete("a")
+        for replica in replicas_of(deployment):
+            with deployment.client(replica) as client:
+                (stream,) = client.scan_iter(f"{cache.options.namespace}:*", _type="stream")
+                assert client.xlen(stream) == 3
+        stopped = replicas_of(deployment)[0]
+        deployment.hang(stopped)
+        try:
+            with pytest.raises(TooFewReplicas, match="1 of 2"):
+                behind.set("c", 3)
+        finally:
+            deployment.go_on(stopped)
+        assert cache.stats().few_replicas == 1
+        assert behind.stats().depth == 4  # it is there all the same
+    with WriteBehind(cache, source) as behind:
+        behind.flush(30)
+        assert source.rows == {"b": 2, "c": 3}
 
 
 def test_a_single_server_has_no_replicas(server, namespace):

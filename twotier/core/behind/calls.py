@@ -68,19 +68,20 @@ class WriteBehindCalls:
 
     def set(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str]) -> Flow[None]:
         """Put `value`."""
-        return self.queue.put({key: value}, self._calls.life(ttl), checked_tags(tags))
+        return self.set_many({key: value}, ttl, tags)
 
     def set_many(self, values: Mapping[str, Any], ttl: Ttl, tags: Iterable[str]) -> Flow[None]:
         """Put every value of a mapping."""
-        return self.queue.put(checked_mapping(values), self._calls.life(ttl), checked_tags(tags))
+        put = self.queue.put(checked_mapping(values), self._calls.life(ttl), checked_tags(tags))
+        return self._calls.acknowledged(put)
 
     def delete(self, key: str) -> Flow[bool]:
         """Remove `key`; tell whether the cache had it."""
-        return (yield from self.queue.remove((key,))) == 1
+        return (yield from self.delete_many((key,))) == 1
 
     def delete_many(self, keys: Iterable[str]) -> Flow[int]:
         """Remove `keys`; return how many the cache had."""
-        return self.queue.remove(keys)
+        return self._calls.acknowledged(self.queue.remove(keys))
 
     def flush(self, timeout: float | None) -> Flow[None]:
         """Wait until the source has what was written before."""

@@ -1,9 +1,10 @@
 """The audit: now and then, compares a few fresh local entries with the remote tier, and counts where they disagree.
 
 Off unless `audit_interval` is set. It is a check on the whole machinery in production: an entry that was superseded has
-its invalidation under way for a moment, so a difference counts only if the same entry is still fresh after the link has
-proven that every invalidation published before the look has arrived, and the remote tier still says the same. What the
-server has evicted, or somebody changed without twotier, shows up here as well.
+its invalidation under way for a moment. So a difference counts only if the same entry is still fresh after the link has
+proven that every invalidation published before the look's answer has arrived, and the remote tier still has what it
+had: else it was changed once more, and that is under way. What the server has evicted, or somebody changed without
+twotier, shows up here as well.
 
 A round costs one trip for each of `SAMPLE` entries, and a list of the local tier's keys. It respects the breaker.
 """
@@ -62,37 +63,39 @@ class Audit:
         keys = namespace.store.keys()
         for key in random.sample(keys, min(SAMPLE, len(keys))):
             op = namespace.store.op(key)
-            looked_at = namespace.clock.now()
-            if self._disagrees(key, op):
-                if not self._all_heard(looked_at):
+            other = self._other(key, op)
+            if other is not None:
+                if not self._all_heard(namespace.clock.now()):
                     return
-                if namespace.store.op(key) == op and key in namespace.store and self._disagrees(key, op):
+                if namespace.store.op(key) == op and key in namespace.store and self._other(key, op) == other:
                     namespace.counters.audit_mismatches += 1
                     _log.warning(
                         "a fresh local entry of namespace %s isn't what the server has", namespace.options.namespace
                     )
             namespace.counters.audited += 1
 
-    def _disagrees(self, key: str, op: int | None) -> bool:
+    def _other(self, key: str, op: int | None) -> bytes | None:
         return drive(self._compare(key, op), self._namespace.executor, self._namespace.background)
 
-    def _compare(self, key: str, op: int | None) -> Flow[bool]:
-        """Tell whether the remote tier has another value than the local one: by op id, or without one by value."""
+    def _compare(self, key: str, op: int | None) -> Flow[bytes | None]:
+        """Return what the remote tier has (b"": nothing) if that is another value than the local one's, else None.
+
+        Values are compared by op id, or without one as they are.
+        """
         namespace = self._namespace
         place = yield from namespace.generations.place(key)
         fetched: Fetched = yield Fetch(place)
         held: Any = namespace.store.suspect(key, MISSING)
         if held is MISSING or op is None:
-            return False
+            return None
         if fetched.data is None:
-            return True
+            return b""
         loaded = namespace.values.load(place, fetched.data)
-        if loaded is None:
-            return True
-        if not (yield from self._is_current(loaded.stamps)):
-            return True
+        if loaded is None or not (yield from self._is_current(loaded.stamps)):
+            return fetched.data
         theirs = op_tag(loaded.op_id)
-        return bool(held != loaded.value) if NO_OP in (op, theirs) else op != theirs
+        differs = held != loaded.value if NO_OP in (op, theirs) else op != theirs
+        return fetched.data if differs else None
 
     def _is_current(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
         """Tell whether the server has these versions of an entry's tags, whatever is known here."""

@@ -292,6 +292,21 @@ def test_a_server_that_is_away_takes_no_writes(own_server, namespace, source, be
     assert "draining failed" not in caplog.text
 
 
+def test_writes_that_notice_an_outage_take_nothing_from_it(own_server, namespace, behind):
+    """What raises before the outage is known leaves the copies that reads are to be served in it."""
+    with Cache(own_server.url, namespace=namespace) as cache:
+        wait_for(lambda: live(cache), "the link is live")
+        cache.set_many({"a": "old", "b": "old"})
+        writes = behind(cache, drain=False)
+        own_server.kill()
+        for call in (lambda: writes.set("a", "new"), lambda: writes.delete("b")):
+            with pytest.raises(RemoteError):
+                call()
+        assert cache.health().breaker == "closed"
+        wait_for(lambda: cache.get("?") is None and cache.health().breaker == "open", "the outage is noticed")
+        assert cache.get_many(["a", "b"]) == {"a": "old", "b": "old"}
+
+
 def test_a_write_that_is_refused_leaves_nothing_behind(make, source, behind, server, namespace):
     """Where the stream can't be appended to, the write raises and the cache doesn't keep the value."""
     cache = make()

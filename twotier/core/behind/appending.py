@@ -21,7 +21,7 @@ from twotier.core.journal import Doubt
 from twotier.core.lifetimes import milliseconds
 from twotier.core.writes import Writes
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
-from twotier.opid import op_tag
+from twotier.opid import NO_OP, op_tag
 from twotier.remote.stream import Append, Appended
 
 MARK_MS: Final = 24 * 3600 * 1000
@@ -87,7 +87,8 @@ class OneStep(Writes):
         keys, entries = batch.keys, batch.fields
         namespace.breaker.check()  # while it is known to be away, nothing is begun, and the local entries may stay
         noted = namespace.journal.noted(keys)
-        tokens = [namespace.store.begin_write(key) for key in keys]
+        namespace.store.demote(keys, NO_OP)  # not dropped: a write that raises changes nothing for an outage
+        tokens = [namespace.store.token(key) for key in keys]
         publication = namespace.publication("set" if payloads else "delete", op_id, keys)
         hold = lease_ms(namespace.options.load_lease)
         life, stamps = milliseconds(batch.ttl), b""

@@ -84,8 +84,8 @@ class Health:
     """The state of a cache at one moment."""
 
     link: Literal["live", "sync", "down", "none", "local"]
-    """"live": invalidations are arriving; "sync": connecting; "down": no link; "none": none is wanted
-    (`coherence="none"`); "local": there is no remote tier."""
+    """"live": invalidations are arriving, and local entries are fresh; "sync": connecting; "down": no link; "none":
+    none is wanted (`coherence="none"`); "local": there is no remote tier."""
     staleness: float
     """Seconds since the last proof that every invalidation had arrived; inf before the first, 0.0 when "local"."""
     breaker: Literal["closed", "open", "half-open"]

@@ -44,6 +44,25 @@ def test_reads_go_on(cache, own_server):
     assert cache.health().breaker != "closed"
 
 
+def test_health_follows_what_reads_see(cache, own_server):
+    """The link counts as live while local entries are taken for fresh, and only then."""
+    namespace, told = cache._namespace, threading.Event()
+    namespace.subscriber.lost = lambda _reason: told.set()
+    cache.set("key", 1)
+    namespace.store.renew(namespace.clock.now() + 60 * SECOND)
+    own_server.kill()
+    assert told.wait(20)
+    before = cache.stats().local_hits
+    assert (cache.get("key"), cache.stats().local_hits) == (1, before + 1)
+    assert cache.health().link == "live"
+    namespace.lose()
+    assert cache.health().link == "down"
+    own_server.start()
+    namespace.subscriber.renewed = lambda *_: None
+    wait_for(lambda: namespace._listener.state(namespace.subscriber) == "live", "the link is back")
+    assert cache.health().link == "sync"
+
+
 def test_outage_can_be_a_miss(own_server, namespace):
     """With on_outage="miss" nothing that might be stale is served."""
     with Cache(own_server.url, namespace=namespace, on_outage="miss") as cache:

@@ -4,7 +4,7 @@ import math
 import random
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
 from twotier.coherence.listening import AnyListener
@@ -339,6 +339,15 @@ class TwoTierNamespace(Namespace):
         self.journal.add(doubts)
         self.recovery.wake()
 
+    def _link_state(self) -> Literal["live", "sync", "down", "none"]:
+        """Return how the local tier fares: it is told of the link's gains and losses a moment after them."""
+        if not self._linked:
+            return "none"
+        if self.store.live:
+            return "live"
+        state = "down" if self._listener is None else self._listener.state(self.subscriber)
+        return "sync" if state == "live" else state
+
     def doubt_clear(self, groups: Iterable[int]) -> None:
         """Journal groups of keys: they are to be cleared once the remote tier, or their node, is back."""
         self.journal.add_clear(groups)
@@ -346,9 +355,9 @@ class TwoTierNamespace(Namespace):
 
     def health(self) -> Health:
         """Return the state now."""
-        listener, subscriber = self._listener, self.subscriber
+        subscriber = self.subscriber
         return Health(
-            link=("down" if self._linked else "none") if listener is None else listener.state(subscriber),
+            link=self._link_state(),
             staleness=subscriber.staleness(self.clock.now()),
             breaker=breaker_state(self.topology, self.breaker),
             journal=len(self.journal),

@@ -126,6 +126,11 @@ class Cluster:
 
         _until(over, "a replica has taken over")
 
+    def let_others_serve(self) -> None:
+        """Have the nodes go on when one is lost, for as long as its replica doesn't take over."""
+        for server in self.servers:
+            self.client(server).config_set("cluster-require-full-coverage", "no")
+
     def strike(self, number: int) -> tuple[EmbeddedServer, str]:
         """Take a primary away, in turn by a kill and a hang; return it, and how."""
         primary = random.choice(list(self.primaries().values()))

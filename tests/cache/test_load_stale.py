@@ -134,6 +134,7 @@ def test_slow_loader_is_not_waited_for_where_there_is_a_stale_copy(lapse):
     source.began.clear()
     assert cache.get_or_set("key", source, 100) == "stale"
     assert cache.get_or_set("key", source, 100) == "stale"
+    assert source.began.wait(30)
     assert len(source.calls) == 1
     assert cache.stats().load_timeouts == 2
     source.go.set()

@@ -66,6 +66,7 @@ def by_what_is_lost(cluster, cache, victim):
 def test_a_node_is_lost(own_cluster, make, source, fault, lost):
     """Writes whose stream is lost raise, the others count; all is well once the replica has taken over."""
     cache, other = make(own_cluster), make(own_cluster)
+    own_cluster.let_others_serve()
     victim = own_cluster.servers[1 if lost == "stream" else 0]
     found = by_what_is_lost(own_cluster, cache, victim)
     raising = found["key", "stream", "generation"][:15] + found["stream",][:15]  # mostly a node has all of a key
@@ -122,8 +123,7 @@ def test_lost_keys_of_a_stream_hold_up_no_others(own_cluster, make, source):
     assert {streams.of(key) for key in lost} == {at_border}
     assert len(others) == len(lost)
     keys = lost + others
-    for server in own_cluster.servers:
-        own_cluster.client(server).config_set("cluster-require-full-coverage", "no")
+    own_cluster.let_others_serve()
     client = own_cluster.client(own_cluster.owner(slot_of(stream.encode())))
     with WriteBehind(cache, source, **SOON) as behind:
         behind.set_many(dict.fromkeys(keys, "before"))
@@ -151,6 +151,7 @@ def test_streams_of_a_lost_node_hold_up_no_others(own_cluster, make):
     source = Source()
     keys = [f"key{number}" for number in range(200)]
     victim = own_cluster.servers[0]
+    own_cluster.let_others_serve()
     with WriteBehind(cache, source, drain_lease=5.0) as behind:
         behind.set_many(dict.fromkeys(keys, 0))
         behind.flush(30)

@@ -33,8 +33,7 @@ class Outage:
         self.slots = {slot for slots in served for slot in slots}
         self._fault = fault
         self.replica = cluster.servers[cluster.servers.index(self.victim) + 3]
-        for server in cluster.servers:
-            cluster.client(server).config_set("cluster-require-full-coverage", "no")
+        cluster.let_others_serve()
 
     def begin(self, *, replica_hangs: bool = True) -> None:
         """Lose the primary; its replica hangs, too, or only doesn't take over."""

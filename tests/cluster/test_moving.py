@@ -145,13 +145,19 @@ def test_clears_and_writes_while_slots_move(own_cluster, make):
     thread.start()
     source = own_cluster.owner(slots[0])
     targets = [server for server in own_cluster.primaries().values() if server is not source]
-    for target in (*targets, source):
-        for slot in slots:
-            own_cluster.move(slot, target)
-    stop.set()
-    thread.join()
+
+    def go_round():
+        for target in (*targets, source):
+            for slot in slots:
+                own_cluster.move(slot, target)
+        return wrong or rounds.count(True) > 10
+
+    try:
+        wait_for(go_round, "enough was written meanwhile")
+    finally:
+        stop.set()
+        thread.join()
     assert wrong == []
-    assert rounds.count(True) > 10
     wait_for(lambda: not writer._namespace.journal and not clearer._namespace.journal, "nothing is in doubt")
     clearer.clear()
     wait_for(lambda: writer.get_many(keys) == clearer.get_many(keys) == {}, "all is gone")

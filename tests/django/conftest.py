@@ -5,7 +5,7 @@ import pytest
 from django.conf import settings
 from django.core.cache import CacheHandler
 from twotier.django.shared import shared_caches
-from waiting import live, wait_for
+from waiting import PATIENT, live, wait_for
 
 settings.configure(
     SECRET_KEY="for tests alone",
@@ -41,7 +41,7 @@ def location(request):
 @pytest.fixture
 def cache(caches_of, location, namespace):
     """A backend with the defaults, on both kinds of LOCATION."""
-    backend = caches_of(location, default={"OPTIONS": {"namespace": namespace}})["default"]
+    backend = caches_of(location, default={"OPTIONS": {"namespace": namespace, **PATIENT}})["default"]
     if location:
         wait_for(lambda: live(backend.cache), "the link is live")
     return backend

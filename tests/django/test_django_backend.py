@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from twotier.django import TwoTierCache, UncacheableError
 from twotier.django.configuration import options_of
 from twotier.django.shared import shared_caches
-from waiting import live, wait_for
+from waiting import PATIENT, live, wait_for
 
 import twotier
 
@@ -97,7 +97,7 @@ def test_any_picklable_object_comes_back(cache):
 
 def test_values_reach_another_process_whole(caches_of, server, namespace):
     """What a second cache reads from the server is what the first one wrote, though it was never in its memory."""
-    options = {"OPTIONS": {"namespace": namespace}}
+    options = {"OPTIONS": {"namespace": namespace, **PATIENT}}
     caches_of(server.url, default=options)["default"].set("user", User(username="ann", first_name="Ann"))
     shared_caches.close()
     back = caches_of(server.url, default=options)["default"].get("user")

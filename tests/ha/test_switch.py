@@ -42,6 +42,12 @@ def place_of(cache):
     return primary and primary.place.port
 
 
+def link_port(cache):
+    """Return the port of the server that the link is to."""
+    connection = cache._namespace._listener._connection
+    return connection and connection.port
+
+
 def test_fills_from_the_new_primary_wait_for_its_link(cache, sentinel, servers, namespace, monkeypatch):
     """While the link to the old primary lingers, and even renews its lease, what the new one says isn't fresh."""
     _, new = servers
@@ -67,8 +73,7 @@ def test_fills_from_the_new_primary_wait_for_its_link(cache, sentinel, servers, 
         epoch = cache.health().epoch
         go_on.set()
         wait_for(lambda: cache.health().epoch > epoch, "what was renewed too late was taken back")
-        wait_for(lambda: live(cache), "the link is live")
-        assert cache._namespace._listener._connection.port == new.port
+        wait_for(lambda: live(cache) and link_port(cache) == new.port, "the link is live, and to the new one")
         peer.set("key", "newer")
         wait_for(lambda: cache.get("key") == "newer", "the news has arrived")
         assert_coherent(cache, peer)

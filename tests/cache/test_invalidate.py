@@ -16,6 +16,9 @@ def pair(own_server, namespace):
         wait_for(lambda: live(one) and live(two), "the links are live")
         one.set_many({"key": ["old"], "other": 1})
         wait_for(lambda: all(held(cache, "key") and held(cache, "other") for cache in (one, two)), "both hold them")
+        wait_for(
+            lambda: all(cache.stats().invalidations_received >= 2 for cache in (one, two)), "both have heard of it"
+        )
         yield one, two
 
 

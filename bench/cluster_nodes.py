@@ -131,6 +131,14 @@ class Cluster:
         for server in self.servers:
             self.client(server).config_set("cluster-require-full-coverage", "no")
 
+    def replica_of(self, primary: EmbeddedServer) -> EmbeddedServer:
+        """Return the node that was made the replica of one of the first primaries."""
+        return self.servers[self.servers.index(primary) + self._primaries]
+
+    def hold_failover(self, primary: EmbeddedServer, *, held: bool = True) -> None:
+        """Keep the replica of one of the first primaries from taking over, or let it again."""
+        self.client(self.replica_of(primary)).config_set("cluster-replica-no-failover", "yes" if held else "no")
+
     def strike(self, number: int) -> tuple[EmbeddedServer, str]:
         """Take a primary away, in turn by a kill and a hang; return it, and how."""
         primary = random.choice(list(self.primaries().values()))

@@ -82,6 +82,7 @@ def test_a_node_is_lost(own_cluster, make, source, fault, lost):
     drainer.flush(30)
     assert source.rows == dict.fromkeys(keys, "before")
     replicated(own_cluster, *(first for first, _ in own_cluster.primaries()))
+    own_cluster.hold_failover(victim)  # what was journaled would be replayed
     (victim.kill if fault == "kill" else lambda: own_cluster.stop(victim))()
     written = {}
     for key in (found["stream",][:15] if lost == "stream" else journaled) + plain[:5]:
@@ -95,6 +96,7 @@ def test_a_node_is_lost(own_cluster, make, source, fault, lost):
                 assert cache.get(key) == value
     assert set(written) >= {*plain[:5], *(journaled if lost != "stream" else ())}
     wait_for(lambda: all(source.rows[key] == written[key] for key in written), "what could be written has arrived")
+    own_cluster.hold_failover(victim, held=False)
     own_cluster.wait_for_failover(victim)
     if fault == "stop":
         own_cluster.resume(victim)
@@ -156,6 +158,7 @@ def test_streams_of_a_lost_node_hold_up_no_others(own_cluster, make):
         behind.set_many(dict.fromkeys(keys, 0))
         behind.flush(30)
         mine = [key for key in keys if own_cluster.owner(slot_of_stream(cache, source, key)) is not victim]
+        own_cluster.hold_failover(victim)
         own_cluster.stop(victim)
         source.asked.clear()
         for key in mine[:20]:
@@ -164,6 +167,7 @@ def test_streams_of_a_lost_node_hold_up_no_others(own_cluster, make):
         asked = [key for _, values in source.asked for key in values]
         assert sorted(asked) == sorted(mine[:20])
         assert behind.stats().depth is None
+        own_cluster.hold_failover(victim, held=False)
         own_cluster.wait_for_failover(victim)
         own_cluster.resume(victim)
         succeeds(lambda: behind.flush(30))

@@ -32,7 +32,7 @@ class Outage:
         served = [range(first, last + 1) for (first, last), server in ranges.items() if server is self.victim]
         self.slots = {slot for slots in served for slot in slots}
         self._fault = fault
-        self.replica = cluster.servers[cluster.servers.index(self.victim) + 3]
+        self.replica = cluster.replica_of(self.victim)
         cluster.let_others_serve()
 
     def begin(self, *, replica_hangs: bool = True) -> None:
@@ -40,7 +40,7 @@ class Outage:
         if replica_hangs:
             self._cluster.stop(self.replica)
         else:
-            self._cluster.client(self.replica).config_set("cluster-replica-no-failover", "yes")
+            self._cluster.hold_failover(self.victim)
         if self._fault == "kill":
             self.victim.kill()
         else:
@@ -49,7 +49,7 @@ class Outage:
     def end(self) -> None:
         """Let the replica take over."""
         self._cluster.resume(self.replica)
-        self._cluster.client(self.replica).config_set("cluster-replica-no-failover", "no")
+        self._cluster.hold_failover(self.victim, held=False)
 
     def has(self, key: str) -> bool:
         """Tell whether a key is lost."""
@@ -96,8 +96,7 @@ def replicated(cluster):
 
 def lag_behind(cluster, primary):
     """Keep the replica of a primary from hearing what is written from now on."""
-    replica = cluster.servers[cluster.servers.index(primary) + 3]
-    cluster.client(replica).config_set("masterauth", "wrong")
+    cluster.client(cluster.replica_of(primary)).config_set("masterauth", "wrong")
     cluster.client(primary).execute_command("CLIENT", "KILL", "TYPE", "replica")
 
 

@@ -7,6 +7,8 @@ import pytest
 from forking import in_child
 from waiting import live, wait_for
 
+from twotier import Cache
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 
 
@@ -87,3 +89,25 @@ def test_op_ids_of_parent_and_child_differ(make):
         assert cache._namespace.op_ids.next()[:8] != source
 
     in_child(child)
+
+
+def test_a_child_counts_though_its_parent_was_counting():
+    """Without a server counters are guarded by a lock, which nobody holds in a child."""
+    with Cache() as cache:
+        cache.incr("count")
+        counting = cache._calls.tiers._counting
+        held, go_on = threading.Event(), threading.Event()
+
+        def hold():
+            with counting:
+                held.set()
+                go_on.wait(30)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        try:
+            assert held.wait(30)
+            in_child(lambda: cache.incr("count"))
+        finally:
+            go_on.set()
+            thread.join()

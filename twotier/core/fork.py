@@ -5,6 +5,8 @@ import os
 import weakref
 from typing import Protocol
 
+import twotier.local  # noqa: F401 - first, as a child is made ready in the order of imports, and namespaces call stores
+
 
 class Forkable(Protocol):
     """Something that must change in a forked child."""

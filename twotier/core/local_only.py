@@ -11,6 +11,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from twotier.clock import SECOND
 from twotier.core.drive import Flow
+from twotier.core.fork import reset_on_fork
 from twotier.core.keys import INT64, checked, checked_many
 from twotier.core.leases import LoadKeys, Others
 from twotier.core.lifetimes import after
@@ -42,10 +43,15 @@ class LocalOnly:
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
-        self._counting = threading.Lock()
+        self.after_fork()
+        reset_on_fork(self)
         self._stale_ttl: Final = round(namespace.options.stale_ttl * SECOND)
         self._stale: Final = self._stale_ttl if namespace.options.keeps_stale else 0
         """How long entries are held past their expiry (ns), where their load doesn't say otherwise."""
+
+    def after_fork(self) -> None:
+        """In a forked child: nobody else is counting here."""
+        self._counting = threading.Lock()
 
     @_flow
     def get(self, key: str, *, keep: bool = False) -> Any:  # noqa: ARG002 - nothing is dropped here

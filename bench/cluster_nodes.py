@@ -126,6 +126,18 @@ class Cluster:
 
         _until(over, "a replica has taken over")
 
+    def replicated(self) -> None:
+        """Wait until every replica has what its primary has now."""
+        for server in self.primaries().values():
+            client = self.client(server)
+            client.execute_command("PUBLISH", "nothing", "")
+            offset = client.execute_command("ROLE")[1]
+
+            def has_it(client: redis.Redis = client, offset: int = offset) -> bool:
+                return all(int(replica[2]) >= offset for replica in client.execute_command("ROLE")[2])
+
+            _until(has_it, "the replica has it")
+
     def let_others_serve(self) -> None:
         """Have the nodes go on when one is lost, for as long as its replica doesn't take over."""
         for server in self.servers:

@@ -84,16 +84,6 @@ def known_lost(cache, key):
     wait_for(lambda: cache.health().link != "live", "the link is lost")
 
 
-def replicated(cluster):
-    """Wait until every replica has what its primary has now."""
-    for server in cluster.primaries().values():
-        client = cluster.client(server)
-        offset = client.info("replication")["master_repl_offset"]
-        wait_for(
-            lambda client=client, offset=offset: client.info("replication")["slave0"]["offset"] >= offset, "replicated"
-        )
-
-
 def lag_behind(cluster, primary):
     """Keep the replica of a primary from hearing what is written from now on."""
     cluster.client(cluster.replica_of(primary)).config_set("masterauth", "wrong")
@@ -244,7 +234,7 @@ def test_replicas_answer_for_the_lost_shard(outage, make, own_cluster):
     mine = [key for key in KEYS if outage.has(key)]
     gone, *others = [key for key in KEYS if outage.spares(key)]
     writer.set_many(OLD)
-    replicated(own_cluster)
+    own_cluster.replicated()
     lag_behind(own_cluster, own_cluster.owner(slot_of(gone.encode())))
     writer.delete(gone)
     outage.begin(replica_hangs=False)
@@ -275,7 +265,7 @@ def test_a_connection_reads_from_a_replica_for_one_call_only(outage, make, own_c
     cache, peer = make(own_cluster, replica_fallback=True, **CALM), make(own_cluster, **CALM)
     key = next(filter(outage.has, KEYS))
     peer.set(key, 1)
-    replicated(own_cluster)
+    own_cluster.replicated()
     outage.begin(replica_hangs=False)
     wait_for(lambda: cache.get(key) == 1, "a replica answers")
     assert cache.stats().replica_reads > 0

@@ -214,6 +214,20 @@ def test_without_the_option_a_miss_stays_a_miss(make, no_failover):
     assert cache.get("a") is None
 
 
+def test_replicas_are_not_asked_where_an_outage_is_a_miss(deployment, make, no_failover):
+    """What may be stale isn't given out, whoever has it."""
+    peer, cache = make(**PATIENT), make(replica_fallback=True, on_outage="miss")
+    peer.set("a", 1)
+    wait_for(lambda: len(cache._namespace.topology._watch.replicas) == 2, "the replicas are known")
+    for each in replicas_of(deployment):
+        with deployment.client(each) as client:
+            wait_for(lambda client=client: client.keys("*:a"), "replicated")
+    no_failover()
+    wait_for(lambda: cache.get("a") is None and cache.health().breaker != "closed", "the breaker is open")
+    assert cache.get_many(["a"]) == {}
+    assert cache.stats().replica_reads == 0
+
+
 def test_misses_are_cheap_when_replicas_are_gone_too(deployment, make, no_failover):
     """With nobody left, a miss costs a deadline once a second, not each time."""
     cache = make(replica_fallback=True)

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from twotier.cache import Cache
-from twotier.core.fork import reset_on_fork
+from twotier.fork import reset_on_fork
 from twotier.options import Options
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ LAYERS = (
     {
         "twotier.checking",
         "twotier.errors",
+        "twotier.fork",
         "twotier.clock",
         "twotier.load_policy",
         "twotier.notfound",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 from twotier.aio import AsyncCache
 from twotier.core.async_drive import async_drive
 from twotier.core.behind.calls import WriteBehindCalls
-from twotier.core.fork import reset_on_fork
 from twotier.errors import TwoTierError
+from twotier.fork import reset_on_fork
 from twotier.options import DEFAULT_TTL, Ttl
 
 if TYPE_CHECKING:

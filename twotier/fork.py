@@ -1,11 +1,13 @@
-"""Fork: every namespace of the process is told, in the child, to let go of what belongs to the parent."""
+"""Fork: what holds locks, threads or connections is told, in the child, to let go of what belongs to the parent."""
 
+import functools
 import logging
 import os
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
 
-import twotier.local  # noqa: F401 - first, as a child is made ready in the order of imports, and namespaces call stores
+T = TypeVar("T")
 
 
 class Forkable(Protocol):
@@ -15,18 +17,26 @@ class Forkable(Protocol):
         """Let go of the parent's connections, threads and locks."""
 
 
-_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_first: Final[weakref.WeakKeyDictionary[Any, Callable[[Any], None]]] = weakref.WeakKeyDictionary()
+_then: Final[weakref.WeakSet[Forkable]] = weakref.WeakSet()
+
+
+def reset_first_on_fork(thing: T, reset: Callable[[T], None]) -> None:
+    """Call `reset(thing)` in every child forked from now on, before what `reset_on_fork` names, which may use it."""
+    _first[thing] = reset
 
 
 def reset_on_fork(forkable: Forkable) -> None:
     """Call `forkable.after_fork()` in every child forked from now on, for as long as it lives."""
-    _forkables.add(forkable)
+    _then.add(forkable)
 
 
 def _in_child() -> None:
-    for forkable in list(_forkables):
+    resets: list[Callable[[], None]] = [functools.partial(reset, thing) for thing, reset in _first.items()]
+    resets += [forkable.after_fork for forkable in _then]
+    for each in resets:
         try:
-            forkable.after_fork()
+            each()
         except Exception:  # the others still have to hear of it
             logging.getLogger("twotier").exception("a cache could not be made ready after fork")
 

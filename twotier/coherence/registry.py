@@ -5,11 +5,11 @@ first), so that no loss of the link is reported.
 """
 
 import atexit
-import os
 import threading
 from collections.abc import Callable, Hashable
 
 from twotier.coherence.listening import AnyListener
+from twotier.fork import reset_first_on_fork
 
 
 class ListenerRegistry:
@@ -53,8 +53,7 @@ class ListenerRegistry:
 
 
 _registry = ListenerRegistry()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_registry.after_fork)
+reset_first_on_fork(_registry, ListenerRegistry.after_fork)
 
 
 def shared_listener(identity: Hashable, factory: Callable[[], AnyListener]) -> AnyListener:

@@ -11,7 +11,6 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from twotier.clock import SECOND
 from twotier.core.drive import Flow
-from twotier.core.fork import reset_on_fork
 from twotier.core.keys import INT64, checked, checked_many
 from twotier.core.leases import LoadKeys, Others
 from twotier.core.lifetimes import after
@@ -21,6 +20,7 @@ from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
 from twotier.core.reads import local_ttl_left
 from twotier.core.tags import Hold
+from twotier.fork import reset_on_fork
 from twotier.opid import NO_OP
 
 P = ParamSpec("P")

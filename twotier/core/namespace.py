@@ -16,7 +16,6 @@ from twotier.core.audit import Audit
 from twotier.core.background import Background
 from twotier.core.counters import Counters
 from twotier.core.fallback import ReplicaFallback
-from twotier.core.fork import reset_on_fork
 from twotier.core.generation import Generations
 from twotier.core.grouped import GroupedGenerations
 from twotier.core.journal import Doubt, Journal
@@ -31,6 +30,7 @@ from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
 from twotier.core.tag_versions import TagVersions
 from twotier.core.tags import ANY_TAG, Tag, TagIndex
 from twotier.errors import RemoteError, RemoteUnavailable, TwoTierError
+from twotier.fork import reset_on_fork
 from twotier.local import COMPILED, Store
 from twotier.local.sweeper import sweeper
 from twotier.opid import NO_OP, OpIds

@@ -8,7 +8,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from twotier.core.fork import reset_on_fork
+from twotier.fork import reset_on_fork
 
 
 class _Key:

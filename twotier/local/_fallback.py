@@ -4,7 +4,7 @@ A dict of entries under one lock. What is past its stale window leaves through a
 write. Python code of others (`__eq__`, weighers, codecs, listeners) can run inside and call back: what leaves the
 table is collected and released last. Beside this file: `_orders.py` and `_adaptive.py` (eviction), `_tokens.py` (fill
 tokens), `_deadlines.py` (expiry), `_values.py` (what is kept and handed out), `_leaving.py` (removal listeners),
-`_faces.py` (Front, AsyncFront and LocalFront), `_memo.py` (Memo), `_forking.py`.
+`_faces.py` (Front, AsyncFront and LocalFront), `_memo.py` (Memo).
 """
 
 import os
@@ -14,10 +14,10 @@ from typing import Any, Final, Literal, final
 
 from twotier.clock import NEVER, Clock, SystemClock
 from twotier.errors import ConfigurationError
+from twotier.fork import reset_first_on_fork
 from twotier.local._adaptive import Adaptive
 from twotier.local._deadlines import Deadlines, deadline_of
 from twotier.local._faces import AsyncFront, Front, LocalFront
-from twotier.local._forking import ready_in_children
 from twotier.local._leaving import Leaving, Listener
 from twotier.local._memo import Memo
 from twotier.local._orders import Entry, Lfu, Lru, Order
@@ -69,7 +69,7 @@ class Store:
         self._deadlines = Deadlines()
         self._bytes = 0
         self._counts = dict.fromkeys(("hits", "misses", "evictions", "expirations"), 0)
-        ready_in_children(self)
+        reset_first_on_fork(self, Store._after_fork)
 
     def _after_fork(self) -> None:
         """In a forked child: where a thread that isn't here was at work, the table may be half done: begin anew."""

@@ -5,12 +5,12 @@ expired. One daemon thread a process calls `Store.expire`, whose every call is s
 weakly, and ends when there are none.
 """
 
-import os
 import threading
 import time
 import weakref
 from typing import Final
 
+from twotier.fork import reset_first_on_fork
 from twotier.local import Store
 
 INTERVAL: Final = 1.0
@@ -60,5 +60,4 @@ class Sweeper:
 
 sweeper: Final = Sweeper()
 """This process's."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=sweeper.after_fork)
+reset_first_on_fork(sweeper, Sweeper.after_fork)

@@ -41,14 +41,33 @@ def options_of(params: Mapping[str, Any]) -> Options:
             f"OPTIONS may hold {', '.join(sorted(known))}; got {', '.join(map(repr, sorted(unknown)))}"
         )
     if "secret" not in given:
-        given["secret"] = tuple(map(_derived, (conf.settings.SECRET_KEY, *conf.settings.SECRET_KEY_FALLBACKS)))
-    for name in ("allow", "secret"):  # hashable, so that equal configurations are found equal
-        if isinstance(given.get(name), list | set):
+        given["secret"] = tuple(map(_derived, _site_keys()))
+    for name, kinds in (("allow", list | set), ("secret", list)):  # hashable, so that equal configurations are equal
+        if isinstance(given.get(name), kinds):
             given[name] = tuple(given[name])
     try:
         return Options(**given)
     except ConfigurationError as error:
         raise InvalidCacheBackendError(f"OPTIONS: {error}") from error
+
+
+def _site_keys() -> tuple[str | bytes, ...]:
+    """Return SECRET_KEY and its fallbacks, none of them empty: an empty one would let anyone sign a pickle.
+
+    They may be short, as Django allows that: `manage.py check --deploy` warns of it.
+    """
+    fallbacks = conf.settings.SECRET_KEY_FALLBACKS
+    if not isinstance(fallbacks, list | tuple):
+        raise InvalidCacheBackendError(
+            f"SECRET_KEY_FALLBACKS must be a list of keys, got a value of type {type(fallbacks).__name__}"
+        )
+    named = [("SECRET_KEY", conf.settings.SECRET_KEY)]
+    named += [(f"SECRET_KEY_FALLBACKS[{at}]", key) for at, key in enumerate(fallbacks)]
+    for name, key in named:
+        if not isinstance(key, str | bytes) or not key:
+            shown = f"an empty {type(key).__name__}" if isinstance(key, str | bytes) else f"a {type(key).__name__}"
+            raise InvalidCacheBackendError(f"{name} must be a str or bytes, and not empty, got {shown}")
+    return tuple(key for _, key in named)
 
 
 def _derived(secret: str | bytes) -> bytes:

@@ -20,6 +20,7 @@ LAYERS = (
         "twotier.histogram",
         "twotier.opid",
         "twotier.resp",
+        "twotier.signing_keys",
         "twotier.writer",
     },
     {"twotier.local", "twotier._speedups", "twotier.remote", "twotier.coherence.message"},

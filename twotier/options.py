@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 from twotier.checking import expect, is_int, is_seconds
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.load_policy import LoadPolicy, LoadPolicyDict
+from twotier.signing_keys import signing_keys
 from twotier.writer import Writer, is_writer
 
 Policy = Literal["lru", "lfu", "adaptive"]
@@ -211,7 +212,8 @@ class Options(LoadPolicy):
     """Types, beside the built-in value types, that the restricted codec may rebuild."""
 
     secret: str | bytes | Sequence[str | bytes] | None = None
-    """Key that signs values and messages, or several (the first signs, all verify); opens the codec to any type."""
+    """Key that signs values and messages, or a list or tuple of several (the first signs, all verify), each a str or
+    bytes of at least 16 bytes; opens the codec to any type."""
 
     max_value_bytes: int = 32 * MIB
     """Largest encoded value that is taken (bytes)."""
@@ -278,7 +280,7 @@ class Options(LoadPolicy):
             isinstance(self.allow, Collection) and all(isinstance(kind, type) for kind in self.allow),
             "allow", self.allow, "a sequence of types",
         )  # fmt: skip
-        expect(bool(self.secret) or self.secret is None, "secret", "an empty value", "None, a key, or several keys")
+        signing_keys(self.secret)
         self._check_access()
 
     def _check_access(self) -> None:
@@ -323,11 +325,7 @@ class Options(LoadPolicy):
     @property
     def secrets(self) -> tuple[bytes, ...]:
         """The signing keys as bytes, the one that signs first; empty when values aren't signed."""
-        given = self.secret
-        if given is None:
-            return ()
-        several = [given] if isinstance(given, str | bytes) else given
-        return tuple(key.encode() if isinstance(key, str) else key for key in several)
+        return signing_keys(self.secret)
 
 
 class DefaultTtl(enum.Enum):

@@ -139,7 +139,7 @@ def test_nothing_shows_a_secret(own_server, admin, namespace):
             (redis.Redis(port=own_server.port, password=SECRET), {}),
         ]
         for target, settings in targets:
-            with Cache(target, namespace=namespace, secret=SECRET, **settings) as cache:
+            with Cache(target, namespace=namespace, secret=f"{SECRET} and some more", **settings) as cache:
                 cache.set("key", SECRET)
                 cache.get("other")
                 try:

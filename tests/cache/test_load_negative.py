@@ -169,12 +169,12 @@ def test_absence_in_an_outage(own_server, namespace):
 
 def test_signed_absence_cannot_be_forged(make, server, namespace):
     """With a secret, what says that there is nothing must be signed; anything else in its place is a lease."""
-    one = make(secret="one", negative_ttl=60)
+    one = make(secret="one key, 16 bytes", negative_ttl=60)
     one.get_or_set("other", lambda: NOT_FOUND)
     with redis.Redis.from_url(server.url) as client:
         generation = client.get(f"{namespace}:gen").decode()
         absence = client.get(f"{namespace}:{generation}!other")
         assert absence.startswith(b"\xf2tt\x01\xa0")
         client.set(f"{namespace}:{generation}!key", absence, px=300)
-    patient = make(secret="one", load_lease=0.3)
+    patient = make(secret="one key, 16 bytes", load_lease=0.3)
     assert patient.get_or_set("key", lambda: "loaded") == "loaded"

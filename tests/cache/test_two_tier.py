@@ -178,11 +178,11 @@ def test_ready_client(server, namespace):
 
 def test_signed_values(make):
     """With a secret any picklable value is stored; another secret reads a miss; rotation reads the old one's."""
-    signed = make(secret="one", local_ttl=0.001)
+    signed = make(secret="one key, 16 bytes", local_ttl=0.001)
     signed.set("key", Point(1, 2))
     wait_for(lambda: signed.get("key") == Point(1, 2), "the value comes back")
-    assert make(secret="two", local_ttl=0.001).get("key") is None
-    assert make(secret=["two", "one"], local_ttl=0.001).get("key") == Point(1, 2)
+    assert make(secret="two key, 16 bytes", local_ttl=0.001).get("key") is None
+    assert make(secret=["two key, 16 bytes", "one key, 16 bytes"], local_ttl=0.001).get("key") == Point(1, 2)
     assert make(local_ttl=0.001).get("key") is None
 
 
@@ -200,7 +200,7 @@ class Point:
 
 def test_objects_are_copied_too(make):
     """A value that isn't a tree of built-ins is rebuilt on every hit."""
-    cache = make(secret="s")
+    cache = make(secret="a key of 16 bytes")
     cache.set("key", Point(1, 2))
     found = cache.get("key")
     found.x = 7

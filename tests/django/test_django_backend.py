@@ -296,7 +296,32 @@ def test_the_signing_key_is_not_the_secret_key():
         derived = options_of({}).secrets
     assert len(derived) == 1
     assert b"the site's" not in derived[0]
-    assert options_of({"OPTIONS": {"secret": ["one", "two"]}}).secrets == (b"one", b"two")
+    assert options_of({"OPTIONS": {"secret": ["a first key of 16", "another key of 16"]}}).secrets == (
+        b"a first key of 16",
+        b"another key of 16",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"SECRET_KEY_FALLBACKS": ["the old one", ""]}, r"SECRET_KEY_FALLBACKS\[1\]"),
+        ({"SECRET_KEY_FALLBACKS": [b""]}, r"SECRET_KEY_FALLBACKS\[0\]"),
+        ({"SECRET_KEY_FALLBACKS": [None]}, r"SECRET_KEY_FALLBACKS\[0\]"),
+        ({"SECRET_KEY_FALLBACKS": "the old one"}, "SECRET_KEY_FALLBACKS"),
+        ({"SECRET_KEY": 7}, "SECRET_KEY"),
+    ],
+)
+def test_keys_that_anybody_can_guess_are_improperly_configured(settings, name):
+    """An empty fallback would verify what anybody signs, and a str in place of a list each of its letters."""
+    with override_settings(**settings), pytest.raises(InvalidCacheBackendError, match=name):
+        options_of({})
+
+
+def test_short_keys_of_django_are_taken():
+    """Django leaves it to `check --deploy` to warn of a short SECRET_KEY, and settings of tests have such."""
+    with override_settings(SECRET_KEY="x", SECRET_KEY_FALLBACKS=["y"]):
+        assert [len(key) for key in options_of({}).secrets] == [32, 32]
 
 
 # Asynchronous

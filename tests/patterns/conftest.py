@@ -87,7 +87,7 @@ def behind(request, source, face):
         {"protocol": 2},
         {"coherence": "tracking"},
         {"coherence": "none", "local_ttl": 0.001},
-        {"secret": "s"},
+        {"secret": "a key of 16 bytes"},
         {"cluster": True},
     ],
     ids=["pubsub", "RESP2", "tracking", "none", "signed", "cluster"],

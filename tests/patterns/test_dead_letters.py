@@ -114,7 +114,7 @@ FOREIGN = {
 @pytest.mark.parametrize("forge", FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_entry_is_a_dead_letter(make, source, behind, server, namespace, forge, caplog):
     """What isn't ours, was moved or damaged is put aside with all it has, and the writer never sees it."""
-    cache = make(secret="s")
+    cache = make(secret="a key of 16 bytes")
     writes = behind(cache, drain=False)
     writes.set("genuine", 1)
     with redis.Redis.from_url(server.url) as client:
@@ -140,9 +140,9 @@ def test_a_foreign_entry_is_a_dead_letter(make, source, behind, server, namespac
 
 def test_an_entry_signed_with_another_secret_is_foreign(make, source, behind):
     """Only those who have the secret can have something written; after a rotation both can."""
-    behind(make(secret="old"), drain=False).set("key", 1)
-    behind(make(secret="stranger"), drain=False).set("other", 1)
-    drainer = behind(make(secret=["new", "old"]))
+    behind(make(secret="the old key, 16+"), drain=False).set("key", 1)
+    behind(make(secret="a stranger's key"), drain=False).set("other", 1)
+    drainer = behind(make(secret=["the new key, 16+", "the old key, 16+"]))
     drainer.flush(20)
     assert source.rows == {"key": 1}
     assert drainer.stats().dead == 1

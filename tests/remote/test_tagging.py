@@ -124,7 +124,7 @@ def test_noise_is_no_stamps(noise):
     assert unpack_stamps(b"\x00" + noise) is None
 
 
-@pytest.mark.parametrize("options", [Options(), Options(secret="secret")], ids=["restricted", "signed"])
+@pytest.mark.parametrize("options", [Options(), Options(secret="a key of 16 bytes")], ids=["restricted", "signed"])
 @pytest.mark.parametrize("value", [7, "text", [1, (2,)], None, -(2**63)], ids=repr)
 def test_tagged_values_round_trip(options, value):
     """A value with stamps comes back with them, integers too; without stamps its bytes are as ever."""

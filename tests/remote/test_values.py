@@ -15,7 +15,7 @@ from twotier.remote.values import Loaded, Values
 
 KEY, OP_ID = b"ns:gen:key", bytes(range(16))
 RESTRICTED = Values(Options())
-SIGNED = Values(Options(secret="secret"))
+SIGNED = Values(Options(secret="a key of 16 bytes"))
 BOTH = [pytest.param(RESTRICTED, id="restricted"), pytest.param(SIGNED, id="signed")]
 
 
@@ -91,7 +91,11 @@ def test_allowed_types():
 
 def test_only_signed_pickles_are_unpickled():
     """Unrestricted pickle is fed nothing that we didn't sign: neither plain values nor another secret's."""
-    for other in (RESTRICTED, Values(Options(secret="other")), Values(Options(secret="secret", namespace="other"))):
+    for other in (
+        RESTRICTED,
+        Values(Options(secret="another of 16 bytes")),
+        Values(Options(secret="a key of 16 bytes", namespace="other")),
+    ):
         assert SIGNED.load(KEY, other.dump(KEY, OP_ID, "v")) is None
 
 

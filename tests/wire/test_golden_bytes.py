@@ -33,7 +33,7 @@ ENVELOPES = {
 LEASE_CHECK = "58fafd6296aba17c"
 ABSENCES = {
     "v1, unsigned": (None, f"f274740120{HEX}{LEASE_CHECK}"),
-    "v1, signed": ("secret", f"f2747401a0{HEX}{LEASE_CHECK}a6b3657c5f81b156017c2289e184dd8b"),
+    "v1, signed": ("a key of 16 bytes", f"f2747401a0{HEX}{LEASE_CHECK}348527095d89afcb1ddd2ac32492fa96"),
 }
 
 

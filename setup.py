@@ -2,8 +2,8 @@
 
 Two environment variables change the build:
 
-- `TWOTIER_COMPILE=required` makes a failed compilation an error. Without it the package installs all the same, and the
-  pure-Python twin serves.
+- `TWOTIER_COMPILE=required` makes a failed compilation an error, as well as what newer compilers refuse. Without it the
+  package installs all the same, and the pure-Python twin serves.
 - `TWOTIER_DEBUG=1` keeps assertions and debug symbols, in Cython (`assert`) and in C (`TWOTIER_DEBUG`, `assert()`).
 """
 
@@ -24,6 +24,11 @@ else:
     # A write is many small functions; by its own measure GCC calls a third of them. (Other compilers ignore --param.)
     bounds = {"max-inline-insns-single": 1000, "inline-unit-growth": 300, "large-function-growth": 1000}
     flags = ["-O3", *(f"--param={name}={most}" for name, most in bounds.items())]
+if required and sys.platform != "win32":
+    # What newer compilers refuse (GCC from 14 on, Clang from 16 on), every compiler refuses where compiling is a must:
+    # elsewhere it would be found by users, as a package without its extension.
+    refused = ("incompatible-pointer-types", "int-conversion", "implicit-function-declaration", "implicit-int")
+    flags += [f"-Werror={warning}" for warning in refused]
 
 django = ["twotier.django", *(f"twotier.django.{name}" for name in find_packages("django_integration"))]
 

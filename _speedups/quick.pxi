@@ -6,7 +6,8 @@
 
 cdef extern from *:
     """
-    typedef PyObject *(*tt_method)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+    /* As Cython writes it, without const. */
+    typedef PyObject *(*tt_method)(PyObject *, PyObject **, Py_ssize_t, PyObject *);
 
     /* Have the method call `quick`; return what it called before, NULL where methods are called in another way. */
     static tt_method tt_quicken(PyTypeObject *type, const char *name, tt_method quick) {

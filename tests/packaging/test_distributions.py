@@ -83,6 +83,14 @@ def test_a_required_compilation_must_succeed(built, environment):
         environment.install(str(built.sdist), "--no-deps", CC="/bin/false", TWOTIER_COMPILE="required")
 
 
+def test_a_required_compilation_refuses_what_newer_compilers_refuse(built, environment, tmp_path):
+    """A pointer of another type is an error with any compiler; elsewhere it is the compiler's to judge."""
+    careless = tmp_path / "careless.h"
+    careless.write_text("static inline char *careless(int *number) { char *text = number; return text; }\n")
+    with pytest.raises(AssertionError, match="incompatible"):
+        environment.install(str(built.sdist), "--no-deps", CFLAGS=f"-include {careless}", TWOTIER_COMPILE="required")
+
+
 def test_an_editable_install_works(built, environment, tmp_path):
     """From an unpacked sdist in place, as developers have it; with TWOTIER_DEBUG=1 assertions are in."""
     with tarfile.open(built.sdist) as archive:

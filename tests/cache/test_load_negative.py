@@ -174,7 +174,7 @@ def test_signed_absence_cannot_be_forged(make, server, namespace):
     with redis.Redis.from_url(server.url) as client:
         generation = client.get(f"{namespace}:gen").decode()
         absence = client.get(f"{namespace}:{generation}!other")
-        assert absence.startswith(b"\xf2tt\x01\xa0")
+        assert absence.startswith(b"\xf2tt\x02\xa0")
         client.set(f"{namespace}:{generation}!key", absence, px=300)
     patient = make(secret="one key, 16 bytes", load_lease=0.3)
     assert patient.get_or_set("key", lambda: "loaded") == "loaded"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twotier.remote.envelope import ENVELOPE_BYTES, Envelope, Sealed
+from twotier.remote.envelope import ABSENCE, ENTRY, ENVELOPE_BYTES, VALUE, Envelope, Sealed
 
 KEY, OP_ID = b"shop:gen:key", bytes(range(16))
 PLAIN = Envelope((), "shop")
@@ -86,6 +86,36 @@ def test_key_and_payload_do_not_run_together(one):
     data = SIGNED.seal(key + payload[:1], OP_ID, payload[1:], 0)
     if payload:
         assert SIGNED.open(key, data) is None
+
+
+PLACES = {
+    VALUE: ("shop:gen:{}", "shop:gen{{1a2}}:{}"),
+    ABSENCE: ("shop:gen!{}", "shop:gen{{1a2}}!{}"),
+    ENTRY: ("shop:wb\0{}", "shop:wb{{1a2}}\0{}"),
+}
+
+
+def test_a_signature_is_of_its_kind():
+    """What was signed as one kind is nothing of another, even in the same place."""
+    for kind, forms in PLACES.items():
+        for form in forms:
+            place = form.format("user:{7}:!\0").encode()
+            data = SIGNED.seal(place, OP_ID, b"p", 0, kind)
+            assert [each for each in PLACES if SIGNED.open(place, data, each) is not None] == [kind]
+
+
+@given(
+    one=st.tuples(st.from_regex(r"[a-z0-9_-]{0,6}", fullmatch=True), st.text(":!{}ab", max_size=8)),
+    other=st.tuples(st.from_regex(r"[a-z0-9_-]{0,6}", fullmatch=True), st.text(":!{}ab", max_size=8)),
+    signs=st.tuples(st.sampled_from([VALUE, ABSENCE, ENTRY]), st.sampled_from([VALUE, ABSENCE, ENTRY])),
+)
+def test_what_is_signed_of_a_place_can_be_taken_apart(one, other, signs):
+    """Two places have the same signed fields only if kind, generation and key are all equal."""
+    bound = [
+        SIGNED._bound(b"shop:" + generation.encode() + kind.sign + key.encode(), kind)
+        for kind, (generation, key) in zip(signs, (one, other), strict=True)
+    ]
+    assert (bound[0] == bound[1]) == ((signs[0], *one) == (signs[1], *other))
 
 
 def test_secrets_stay_inside():

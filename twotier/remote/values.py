@@ -13,7 +13,7 @@ from twotier.errors import SerializationError
 from twotier.notfound import NOT_FOUND
 from twotier.options import Options
 from twotier.remote.codecs import Codec, Pickle, RestrictedPickle
-from twotier.remote.envelope import ENVELOPE_BYTES, Envelope, Sealed, flags_of
+from twotier.remote.envelope import ABSENCE, ENTRY, ENVELOPE_BYTES, Envelope, Sealed, flags_of
 from twotier.remote.stamps import MOST_STAMPS_BYTES, NO_STAMPS, unpack_stamps
 
 _LOWEST: Final = -(1 << 63)
@@ -23,7 +23,7 @@ _DIGITS: Final = frozenset(b"-0123456789")
 _LOG_EVERY: Final = 60 * SECOND
 _TAGGED: Final = 0x40
 """Flag of an envelope whose payload has stamps before it."""
-ABSENCE: Final = 0x20
+_ABSENT: Final = 0x20
 """The flag of an envelope that says that there is no value; no codec has it."""
 
 _log = logging.getLogger("twotier")
@@ -105,12 +105,12 @@ class Values:
 
     def absence(self, key: bytes, op_id: bytes) -> bytes:
         """Return what says, under `key`, that write `op_id` found nothing to store."""
-        return self._envelope.seal(key, op_id, b"", ABSENCE)
+        return self._envelope.seal(key, op_id, b"", _ABSENT, ABSENCE)
 
     def is_absence(self, key: bytes, data: bytes) -> bool:
         """Tell whether `data`, which stands under `key`, says that there is nothing."""
-        sealed = self._envelope.open(key, data)
-        return sealed is not None and sealed.flags == ABSENCE
+        sealed = self._envelope.open(key, data, ABSENCE)
+        return sealed is not None and sealed.flags == _ABSENT
 
     def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:
         """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""
@@ -137,12 +137,12 @@ class Values:
         return None
 
     def wrap(self, key: bytes, op_id: bytes, payload: bytes) -> bytes:
-        """Return any payload in an envelope for `key`: as `seal`, also for what stands raw under a key."""
-        return self._envelope.seal(key, op_id, payload, self._codec.flag)
+        """Return any payload as an entry of a stream, in an envelope for its place `key`; also what is raw elsewhere."""
+        return self._envelope.seal(key, op_id, payload, self._codec.flag, ENTRY)
 
     def unwrap(self, key: bytes, data: bytes) -> Sealed | None:
         """Return what `wrap` put into `data`; None if that is foreign or damaged."""
-        sealed = self._envelope.open(key, data)
+        sealed = self._envelope.open(key, data, ENTRY)
         return sealed if sealed is not None and sealed.flags == self._codec.flag else None
 
     def _opened(self, sealed: Sealed) -> Loaded:

@@ -1,21 +1,41 @@
 """Between Django's calls, synchronous and asynchronous, and the cache's: keys, loaders and ttls there, errors back.
 
+Keys are what `make_and_validate_key` returns. On a local hit that is said in a shorter way, where nothing can tell the
+difference: Django's own functions make the key, on the class as on the backend, of a prefix and a version that are a
+plain str and an int. Anything else (a subclass, a property, a prefix whose text changes) takes the long way, each time.
+
 A key that memcached would refuse draws a CacheKeyWarning when it is written and when it is missed. On a local hit it
-isn't looked at again, unless a key function of the user's own made it.
+isn't looked at again, unless keys are made in another way than Django's own.
 """
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from django.core.cache.backends import base
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
 from twotier.errors import SerializationError
 
 from .errors import UncacheableError
+from .overriding import is_replaced
 from .shared import SharedCache
 
 MISSING: Final = object()
+
+MAKE_KEY: Final = BaseCache.make_key
+VALIDATE_KEY: Final = BaseCache.validate_key
+MAKE_AND_VALIDATE_KEY: Final = BaseCache.make_and_validate_key
+_PARTS: Final = ("key_prefix", "version", "key_func")
+_METHODS: Final = {
+    "make_key": MAKE_KEY,
+    "validate_key": VALIDATE_KEY,
+    "make_and_validate_key": MAKE_AND_VALIDATE_KEY,
+}
+_ARE_DJANGOS: Final = all(
+    getattr(function, "__globals__", None) is vars(base) for function in (*_METHODS.values(), default_key_func)
+)
+"""Whether the functions above are Django's, and not what somebody has put in their place before this was imported."""
 
 
 class Naming(BaseCache):
@@ -24,23 +44,50 @@ class Naming(BaseCache):
     cache: SharedCache
     """The `twotier.Cache` behind this backend, for its stats and health; its keys are what `make_key` returns."""
     _stem: str | None
-    """What Django's own key function puts before a key; None where another function makes the keys."""
+    """What Django's own functions put before a key; None where it may be another each time, or they aren't used.
+
+    Who uses it has to see to it that the class still has Django's methods: it may have been given others since.
+    """
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in ("key_func", "key_prefix", "version"):  # Django allows to change them at any time
+        if name in _PARTS or name in _METHODS:  # all of them may change at any time
+            self._stem = self._stem_now()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in _PARTS or name in _METHODS:
             self._stem = self._stem_now()
 
     def _stem_now(self) -> str | None:
-        # BaseCache.__init__ sets key_func last: until then there is no telling.
-        if type(self).make_key is BaseCache.make_key and getattr(self, "key_func", None) is default_key_func:
+        cls = type(self)
+        if (
+            _ARE_DJANGOS
+            and cls.__getattribute__ is object.__getattribute__
+            and not any(hasattr(cls, part) for part in _PARTS)  # a property, say
+            and not any(is_replaced(self, name, method) for name, method in _METHODS.items())
+            and getattr(self, "key_func", None) is default_key_func  # which BaseCache.__init__ sets last
+            and type(self.key_prefix) is str
+            and type(self.version) is int
+        ):
             return f"{self.key_prefix}:{self.version}:"
+        return None
+
+    def stem(self) -> str | None:
+        """Return what comes before a key now, if nothing but Django's own functions makes keys; else None."""
+        cls = type(self)
+        if (
+            cls.make_key is MAKE_KEY
+            and cls.validate_key is VALIDATE_KEY
+            and cls.make_and_validate_key is MAKE_AND_VALIDATE_KEY
+        ):
+            return self._stem
         return None
 
     def local(self, key: Any, version: int | None) -> tuple[str, Any]:
         """Return the cache's name for a key that is read, and the fresh value that the local tier has, or MISSING."""
-        stem = self._stem
-        if stem is None or version is not None:
+        stem = self.stem() if version is None else None
+        if stem is None:
             return self.make_and_validate_key(key, version), MISSING
         made = f"{stem}{key!s}"
         value = self.cache.peek(made, MISSING)
@@ -48,16 +95,16 @@ class Naming(BaseCache):
             self.validate_key(made)
         return made, value
 
-    def names(self, keys: Iterable[Any], version: int | None) -> dict[str, Any]:
-        """Return keys that are read together by the cache's names for them."""
-        stem = self._stem
-        if stem is None or version is not None:
-            return {self.make_and_validate_key(key, version): key for key in keys}
-        return {f"{stem}{key!s}": key for key in keys}
+    def names(self, keys: Iterable[Any], version: int | None) -> tuple[dict[str, Any], bool]:
+        """Return keys that are read together by the cache's names for them, and whether those are to be validated."""
+        stem = self.stem() if version is None else None
+        if stem is None:
+            return {self.make_and_validate_key(key, version): key for key in keys}, False
+        return {f"{stem}{key!s}": key for key in keys}, True
 
-    def by_key(self, names: dict[str, Any], found: dict[str, Any], version: int | None) -> dict[Any, Any]:
-        """Return what was `found` by the keys that were asked for, having looked at the names that were missed."""
-        if self._stem is not None and version is None:
+    def by_key(self, names: dict[str, Any], found: dict[str, Any], *, validate: bool) -> dict[Any, Any]:
+        """Return what was `found` by the keys that were asked for; `validate` the names that were missed."""
+        if validate:
             for missed in names.keys() - found.keys():
                 self.validate_key(missed)
         return {names[name]: value for name, value in found.items()}

@@ -171,7 +171,8 @@ def test_a_cancelled_write_leaves_no_older_value(make, loop, call):
     assert other.get("key") == "old"
 
     async def scene():
-        held = pool.take(time.monotonic() + PATIENCE)
+        held = []
+        pool.take(held, time.monotonic() + PATIENCE)
         task = asyncio.create_task(getattr(cache.aio, call)(*arguments.get(call, ())))
         await turns(3)
         assert pool._turns
@@ -198,7 +199,8 @@ def test_a_coroutine_may_be_closed_anywhere(make, holder):
     async def scene():
         loading = local.aio.get_or_set("key", asyncio.Event().wait)
         loading.send(None)
-        held = pool.take(time.monotonic() + PATIENCE)
+        held = []
+        pool.take(held, time.monotonic() + PATIENCE)
         waiting = [cache.aio.get_or_set("key", lambda: 1), cache.aio.set("key", 2), cache.aio.delete("key")]
         for call in waiting:
             call.send(None)

@@ -72,12 +72,14 @@ def test_a_fetch_of_a_task_of_the_blocked_loop_is_not_waited_for(make, loop):
 
     async def scene():
         cache._namespace.store.bump_epoch()
-        held = [pool.take(time.monotonic() + PATIENCE) for _ in range(2)]
+        held = [[], []]
+        for loan in held:
+            pool.take(loan, time.monotonic() + PATIENCE)
         task = asyncio.create_task(cache.aio.get("key"))
         while not pool._turns:  # noqa: ASYNC110 - it waits for a connection, leading the fetch
             await asyncio.sleep(0)
-        for channel in held:
-            pool.give(channel)
+        for loan in held:
+            pool.give(loan)
         assert cache.get("key") == "value"
         assert await task == "value"
 

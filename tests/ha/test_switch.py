@@ -84,15 +84,15 @@ def test_no_connection_to_the_old_primary_is_used_again(cache, sentinel, servers
     old, new = servers
     pool = cache._namespace.topology.pool()
     cache.get("nothing")
-    in_use = pool.idle()
-    assert in_use is not None
+    in_use = []
+    assert pool.idle(in_use)
     sentinel.announce(("127.0.0.1", new.port))
     wait_for(lambda: place_of(cache) == new.port, "the new primary is in use")
     pool.give(in_use)
     wait_for(lambda: live(cache), "the link is live")
     cache.set("key", 1)
     cache.set("other", 2)
-    assert {channel._connection.port for channel in pool._channels} == {new.port}
+    assert {channel._connection.port for channel in pool.channels()} == {new.port}
     assert old.port != new.port
 
 

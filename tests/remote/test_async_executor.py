@@ -100,7 +100,8 @@ def test_a_cancelled_waiter_passes_on_what_woke_it(server, remotes, face, end):
     run = AsyncExecutor(remote.edge).run
 
     async def scene():
-        held = remote.pool.take(time.monotonic() + 1)
+        held = []
+        remote.pool.take(held, time.monotonic() + 1)
         tasks = [asyncio.create_task(run(Ping())) for _ in range(3)]
         while len(remote.pool._asleep) < 3:  # noqa: ASYNC110 - no event is set for it
             await asyncio.sleep(0.001)
@@ -118,7 +119,8 @@ def test_a_closed_loop_holds_up_nobody(server, remotes, face):
     """A waiter whose loop was closed under it is passed over."""
     remote = remotes(server.url, timeout=10, max_staleness=40, max_connections=1)
     remote.run(Ping())
-    held = remote.pool.take(time.monotonic() + 1)
+    held = []
+    remote.pool.take(held, time.monotonic() + 1)
     run = AsyncExecutor(remote.edge).run
     with LoopThread() as doomed:
         doomed.loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending": it is

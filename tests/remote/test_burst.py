@@ -76,7 +76,7 @@ def test_a_connection_that_opens_wakes_one_caller(fake_server, remotes):
     with contextlib.ExitStack() as stack:
         for number in range(MANY):
             wake = functools.partial(woken.append, number)
-            assert pool.look(stack.enter_context(pool.queue(wake, time.monotonic() + 30))) is None
+            assert not pool.look(stack.enter_context(pool.queue(wake, time.monotonic() + 30)), [])
         gate.set()
         wait_for(lambda: woken, "it is open")
         with pool._lock:
@@ -97,7 +97,7 @@ def test_a_failed_attempt_of_a_caller_who_has_left_wakes_the_next(fake_server, r
     with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
         for stack in (first, second):
             turn = stack.enter_context(pool.queue(functools.partial(woken.append, stack), deadline))
-            assert pool.look(turn) is None
+            assert not pool.look(turn, [])
         first.close()
         gate.set()
         wait_for(lambda: woken == [second], "the second is woken")
@@ -107,15 +107,16 @@ def test_nobody_opens_a_connection_for_who_is_served(remote, monkeypatch):
     """A caller who has a connection isn't counted among those who wait for one, by whoever looks next."""
     pool, release = remote.pool, threading.Event()
     deadline = time.monotonic() + 10
-    pool.give(pool.take(deadline))
+    loan = []
+    pool.take(loan, deadline)
+    pool.give(loan)
     connection = pool._connection
     monkeypatch.setattr(pool, "_connection", lambda: release.wait(10) and connection())
     with pool.queue(lambda: None, deadline) as served, pool.queue(lambda: None, deadline) as waiting:
-        channel = pool.look(served)
-        assert channel is not None
-        assert pool.look(waiting) is None
-        assert pool.look(waiting) is None
-        assert pool._opening == 1
+        assert pool.look(served, loan)
+        assert not pool.look(waiting, [])
+        assert not pool.look(waiting, [])
+        assert len(pool._opening) == 1
     release.set()
     wait_for(lambda: not pool._opening, "it is open")
-    pool.give(channel)
+    pool.give(loan)

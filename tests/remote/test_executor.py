@@ -192,7 +192,7 @@ def test_a_planted_reply_that_has_arrived(remote, namespace):
     channel = plant(remote, Fetch(other))
     wait_for(lambda: not channel.quiet(), "the planted reply")
     assert remote.run(Fetch(mine)) == Fetched(b"1", -1)
-    assert channel not in remote.pool._channels
+    assert channel not in remote.pool.channels()
 
 
 def test_a_planted_reply_under_way(own_server, remotes):
@@ -208,7 +208,7 @@ def test_a_planted_reply_under_way(own_server, remotes):
     with pytest.raises(RemoteUnavailable):
         remote.run(Fetch(b"mine"))
     resumed.join()
-    assert channel not in remote.pool._channels
+    assert channel not in remote.pool.channels()
     assert remote.run(Fetch(b"mine")) == Fetched(b"1", -1)
 
 

@@ -15,7 +15,7 @@ from twotier.remote.channel import Channel
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.edge import Call, Edge
-from twotier.remote.pool import Pool
+from twotier.remote.pool import Loan, Pool
 from twotier.remote.replicas import OnReplica
 
 R = TypeVar("R")
@@ -33,35 +33,41 @@ class AsyncExecutor:
         edge = self._edge
         if isinstance(command, OnReplica):
             edge, command = edge.of_replicas(), command.read
-        with Call(edge, probing) as call:
-            call.channel = channel = await _take(edge.pool, call.deadline)
-            if isinstance(command, Conditional):
-                call.watch()
-                command = call.decide(command, await _exchange(channel, command.wire, command.replies, call.deadline))
-            return command.parse(await _exchange(channel, command.wire, command.replies, call.deadline))
+        call = Call(edge, probing)
+        try:
+            with call:
+                await _take(edge.pool, call.loan, call.deadline)
+                channel = call.loan[0]
+                if isinstance(command, Conditional):
+                    call.watch()
+                    replies = await _exchange(channel, command.wire, command.replies, call.deadline)
+                    command = call.decide(command, replies)
+                return command.parse(await _exchange(channel, command.wire, command.replies, call.deadline))
+        finally:
+            if call.loan:  # its own way out was interrupted
+                edge.pool.drop(call.loan)
 
 
-async def _take(pool: Pool, deadline: float) -> Channel:
-    """Return a channel of the pool, as `Pool.take` does for threads."""
-    channel = pool.idle()
-    if channel is not None:
-        return channel
+async def _take(pool: Pool, loan: Loan, deadline: float) -> None:
+    """Put a channel of the pool into `loan`, as `Pool.take` does for threads."""
+    if pool.idle(loan):
+        return
     loop, woken = asyncio.get_running_loop(), asyncio.Event()
     with pool.queue(lambda: loop.call_soon_threadsafe(woken.set), deadline) as turn:
         timer = loop.call_later(turn.left(), turn.expire)
         try:
-            while (channel := pool.look(turn)) is None:
+            while not pool.look(turn, loan):
                 await woken.wait()
                 woken.clear()
-            return channel
         finally:
             timer.cancel()
 
 
 async def _exchange(channel: Channel, wire: bytes, count: int, deadline: float) -> list[Any]:
     """Send `wire` and return its `count` replies, as `Channel.exchange` does for threads."""
-    trip = _Trip(channel, wire, count, deadline)
+    trip = _Trip(channel, wire, count)
     try:
+        trip.begin(deadline)
         return await trip.replies
     finally:
         trip.stop()
@@ -72,20 +78,25 @@ class _Trip:
 
     __slots__ = ("_channel", "_descriptor", "_loop", "_timer", "_unsent", "_watched", "replies")
 
-    def __init__(self, channel: Channel, wire: bytes, count: int, deadline: float) -> None:
+    def __init__(self, channel: Channel, wire: bytes, count: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel = channel
         self._unsent = [memoryview(part) for part in channel.begin(wire, count)]
         self._descriptor = channel.unblock()
         self._watched: Event | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.replies: asyncio.Future[list[Any]] = self._loop.create_future()
+
+    def begin(self, deadline: float) -> None:
+        """Do what can be done now, and have the loop do the rest; `stop` at the end, whatever it is."""
         self._timer = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._late)
         self._go_on()
 
     def stop(self) -> None:
         """Leave the loop."""
-        self._timer.cancel()
         self._watch(None)
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _go_on(self) -> None:
         """Do what can be done now, and have the loop call again when there is more."""

@@ -32,6 +32,7 @@ class Channel:
     """A connected connection; used by one thread or task at a time."""
 
     __slots__ = (
+        "__weakref__",
         "_buffer",
         "_connection",
         "_echo",

@@ -15,10 +15,10 @@ from typing import Any, Final, Self, TypeVar
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
-from twotier.remote.channel import Channel, EchoError
+from twotier.remote.channel import EchoError
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
-from twotier.remote.pool import Pool, PoolTimeout
+from twotier.remote.pool import Loan, Pool, PoolTimeout
 from twotier.remote.refusals import (
     IntegerOverflow,
     MovingError,
@@ -95,7 +95,7 @@ class Edge:
 
 
 class Call:
-    """One call, as a context: within it the caller takes a channel, sets `channel`, and makes its trips on it.
+    """One call, as a context: within it the caller takes a channel into `loan`, and makes its trips on it.
 
     On the way out the channel is given back or dropped, the breaker told, and what was raised translated: RemoteTimeout
     (no answer in time), RemoteUnavailable (no connection, or it was lost, or the breaker is open), RemoteError
@@ -103,13 +103,13 @@ class Call:
     state, and tell it nothing.
     """
 
-    __slots__ = ("_edge", "_probing", "_watching", "channel", "deadline")
+    __slots__ = ("_edge", "_probing", "_watching", "deadline", "loan")
 
     def __init__(self, edge: Edge, probing: bool) -> None:
         self._edge = edge
         self._probing = probing
         self._watching = False
-        self.channel: Channel | None = None
+        self.loan: Loan = []
         self.deadline = time.monotonic() + edge.timeout
         """Instant of `time.monotonic` at which the call is over."""
 
@@ -131,31 +131,29 @@ class Call:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        edge, channel = self._edge, self.channel
+        edge = self._edge
         if error is None:
-            assert channel is not None  # noqa: S101 - a call that succeeded made a trip
             edge.answered_at = time.monotonic()
-            edge.pool.give(channel)
+            edge.pool.give(self.loan)
             if not self._probing:
                 edge.breaker.succeeded()
             return
-        if channel is None:
-            meaning = error
-        else:
+        meaning = error
+        if self.loan:
             meaning = edge.meaning(error)
-            self._let_go(channel, meaning)
+            self._let_go(meaning)
         if not self._probing:
             self._tell_breaker(meaning)
         if meaning is not error:
             raise meaning from None
 
-    def _let_go(self, channel: Channel, meaning: BaseException) -> None:
+    def _let_go(self, meaning: BaseException) -> None:
         plain = isinstance(meaning, RemoteError) and not isinstance(meaning, (*_OUTAGE, StaleConnectionError))
         # Between its two steps a connection watches a key: that must not reach another command.
         if plain and not self._watching:
-            self._edge.pool.give(channel)
+            self._edge.pool.give(self.loan)
         else:
-            self._edge.pool.drop(channel)
+            self._edge.pool.drop(self.loan)
         if isinstance(meaning, StaleConnectionError):
             self._edge.distrust()
         if isinstance(meaning, RemoteError):

@@ -21,9 +21,15 @@ class Executor:
         edge = self._edge
         if isinstance(command, OnReplica):
             edge, command = edge.of_replicas(), command.read
-        with Call(edge, probing) as call:
-            call.channel = channel = edge.pool.take(call.deadline)
-            if isinstance(command, Conditional):
-                call.watch()
-                command = call.decide(command, channel.exchange(command.wire, command.replies, call.deadline))
-            return command.parse(channel.exchange(command.wire, command.replies, call.deadline))
+        call = Call(edge, probing)
+        try:
+            with call:
+                edge.pool.take(call.loan, call.deadline)
+                channel = call.loan[0]
+                if isinstance(command, Conditional):
+                    call.watch()
+                    command = call.decide(command, channel.exchange(command.wire, command.replies, call.deadline))
+                return command.parse(channel.exchange(command.wire, command.replies, call.deadline))
+        finally:
+            if call.loan:  # its own way out was interrupted
+                edge.pool.drop(call.loan)

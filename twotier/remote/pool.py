@@ -1,9 +1,14 @@
 """The connections of the data path: as many as are needed at once, up to a bound, the latest used first.
 
-Taking an idle one is a `deque.pop` and a poll that it is still open and quiet. A new one is opened on a thread of its
+Taking an idle one is one step and a poll that it is still open and quiet. A new one is opened on a thread of its
 own, while its caller waits no longer than its deadline: name lookups, TLS and handshakes know no common deadline, and
 a connection that comes too late for one caller serves the next. Refused credentials are remembered for a second, so
 that callers in a hurry don't hammer the server with them.
+
+An exception may arrive between any two lines (a signal, a greenlet's timeout), so nothing is lent that isn't owned: a
+channel moves between the idle ones and a caller's `Loan` in one call of C code, which no exception divides. And the
+pool counts channels, callers who wait, and attempts to connect by weak references: one that was lost in spite of all
+that is gone from the count with its last owner, without any code of ours that could be interrupted in turn.
 """
 
 import collections
@@ -11,9 +16,11 @@ import contextlib
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeAlias
 
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
@@ -24,6 +31,9 @@ from twotier.remote.refusals import StaleConnectionError
 REFUSAL_MEMORY: Final = 1.0
 """Seconds for which refused credentials aren't tried again."""
 _LOG_EVERY: Final = 60.0
+
+Loan: TypeAlias = list[Channel]
+"""What one call has of a pool: no channel, or one. Whoever makes one gives it back, or drops it, in a `finally`."""
 
 _log = logging.getLogger("twotier")
 
@@ -51,39 +61,42 @@ class Pool:
         # Re-entrant, as the garbage collector may close a caller's abandoned coroutine anywhere, also in here.
         self._lock = threading.RLock()
         self._idle: collections.deque[Channel] = collections.deque()
-        self._channels: set[Channel] = set()
-        self._opening = 0
-        self._turns: set[Turn] = set()
+        self._latest: Iterator[Channel] = iter(self._idle.pop, None)
+        """Takes the idle channel that was used last; IndexError without one."""
+        self._channels: set[weakref.ref[Channel]] = set()
+        """Those that are open, idle or lent."""
+        self._opening: set[weakref.ref[_Attempt]] = set()
+        self._turns: set[weakref.ref[Turn]] = set()
         """Callers who wait."""
-        self._asleep: collections.OrderedDict[Turn, None] = collections.OrderedDict()
+        self._asleep: collections.OrderedDict[weakref.ref[Turn], None] = collections.OrderedDict()
         """Those of them who are to be woken, the first who came first. What one may go on with wakes one, not all."""
 
-    def take(self, deadline: float) -> Channel:
-        """Return a channel that is connected and quiet; `give` it back or `drop` it.
+    def take(self, loan: Loan, deadline: float) -> None:
+        """Put a channel that is connected and quiet into `loan`; `give` it back or `drop` it.
 
         Raises RemoteTimeout at `deadline`, RemoteUnavailable where none can be opened, RemoteError where the server
         doesn't let us in.
         """
-        channel = self.idle()
-        if channel is not None:
-            return channel
+        if self.idle(loan):
+            return
         woken = threading.Event()
         with self.queue(woken.set, deadline) as turn:
-            while (channel := self.look(turn)) is None:
+            while not self.look(turn, loan):
                 woken.wait(turn.left())
                 woken.clear()
-            return channel
 
-    def idle(self) -> Channel | None:
-        """Return a channel as `take` does, if there is one at once."""
-        while True:
+    def idle(self, loan: Loan) -> bool:
+        """Take a channel as `take` does, if there is one at once; return whether there was."""
+        while self._idle:
             try:
-                channel = self._idle.pop()
-            except IndexError:
-                return None
+                loan.extend(islice(self._latest, 1))
+            except IndexError:  # another thread was faster
+                return False
+            channel = loan[0]
             if channel.era == self._era and channel.quiet():
-                return channel
-            self.drop(channel)
+                return True
+            self.drop(loan)
+        return False
 
     @contextlib.contextmanager
     def queue(self, wake: Callable[[], object], deadline: float) -> Iterator["Turn"]:
@@ -92,24 +105,22 @@ class Pool:
         `wake` is called on any thread.
         """
         turn = Turn(wake, deadline)
-        with self._lock:
-            self._turns.add(turn)
         try:
+            with self._lock:
+                self._turns.add(weakref.ref(turn, self._turns.discard))
             yield turn
         finally:
             with self._lock:
-                self._turns.discard(turn)
-                self._asleep.pop(turn, None)
+                self._leave(turn)
                 if self._idle or self._may_open():
                     self._wake_one()  # we may have been woken for it, and given up
 
-    def look(self, turn: "Turn") -> Channel | None:
-        """Return a channel if there is one now; None: sleep until woken. Raises as `take`, past the deadline too."""
+    def look(self, turn: "Turn", loan: Loan) -> bool:
+        """Take a channel if there is one now; False: sleep until woken. Raises as `take`, past the deadline too."""
         with self._lock:
-            channel = self._free()
-            if channel is not None:
-                self._turns.discard(turn)  # who looks next is to open none for us
-                return channel
+            if self._free(loan):
+                self._leave(turn)  # who looks next is to open none for us
+                return True
             attempt = turn.attempt
             if attempt is not None and attempt.failure is not None:
                 raise attempt.failure
@@ -119,26 +130,36 @@ class Pool:
                     raise attempt.failure
             if time.monotonic() >= turn.deadline:
                 raise self._late(attempt)
-            self._asleep[turn] = None
+            me = weakref.ref(turn)
+            self._asleep[me] = None
             if turn.woken:
-                self._asleep.move_to_end(turn, last=False)  # for nothing: it keeps its place
-        return None
+                self._asleep.move_to_end(me, last=False)  # for nothing: it keeps its place
+        return False
 
-    def give(self, channel: Channel) -> None:
+    def give(self, loan: Loan) -> None:
         """Take back a channel whose every reply was read."""
-        self._idle.append(channel)
+        self._idle.extend(islice(iter(loan.pop, None), 1))
         if self._turns or self._closed:
             with self._lock:
                 self._wake_one()
             if self._closed:
                 self._drain()
 
-    def drop(self, channel: Channel) -> None:
+    def drop(self, loan: Loan) -> None:
         """Close a channel that may hold leftovers, or whose server may be gone."""
+        channel = loan[0]
         with self._lock:
-            self._channels.discard(channel)
+            self._channels.discard(weakref.ref(channel))
             self._wake_one()
-        channel.close()
+        try:
+            channel.close()
+        finally:
+            loan.clear()
+
+    def channels(self) -> list[Channel]:
+        """Return the channels that are open, idle or lent."""
+        with self._lock:
+            return [channel for each in list(self._channels) if (channel := each()) is not None]
 
     def renew(self) -> None:
         """Use nothing any more that was connected to so far: it leads to a server that isn't the one now."""
@@ -156,55 +177,63 @@ class Pool:
 
     def after_fork(self) -> None:
         """In a forked child: close the inherited sockets, which leaves the parent's connections be, and begin anew."""
-        inherited = list(self._channels)
+        inherited = [channel for each in list(self._channels) if (channel := each()) is not None]
         self._reset()
         for channel in inherited:
             channel.close()
 
     def _drain(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                self.drop(self._idle.pop())
+        loan: Loan = []
+        try:
+            while self._idle:
+                with contextlib.suppress(IndexError):
+                    loan.extend(islice(self._latest, 1))
+                    self.drop(loan)
+        finally:
+            if loan:
+                self.drop(loan)
 
     # The lock is held in what follows.
 
     def _may_open(self) -> bool:
         """Tell whether to open another channel: what others began to open and no longer need will do as well."""
-        return self._opening < len(self._turns) and len(self._channels) + self._opening < self._most
+        opening = len(self._opening)
+        return opening < len(self._turns) and len(self._channels) + opening < self._most
+
+    def _leave(self, turn: "Turn") -> None:
+        """Take `turn` out of those who wait."""
+        me = weakref.ref(turn)
+        self._turns.discard(me)
+        self._asleep.pop(me, None)
 
     def _wake_one(self) -> None:
         while self._asleep and not self._woken(next(iter(self._asleep))):
             pass
 
     def _wake_all(self) -> None:
-        for turn in list(self._asleep):
-            self._woken(turn)
+        for sleeper in list(self._asleep):
+            self._woken(sleeper)
 
-    def _woken(self, turn: "Turn") -> bool:
+    def _woken(self, sleeper: "weakref.ref[Turn]") -> bool:
         """Wake a caller who sleeps; tell whether anybody heard it."""
-        self._asleep.pop(turn, None)  # what the collector closes meanwhile may have taken it out
-        turn.woken = True
+        turn = sleeper()
         try:
+            if turn is None or turn.deadline < time.monotonic():
+                return False  # it is gone, or up by itself
+            turn.woken = True
             turn.wake()
         except RuntimeError:  # its event loop is closed: nobody comes for it any more
-            self._turns.discard(turn)
+            self._turns.discard(sleeper)
             return False
+        finally:  # after waking it, or an exception in between would let it sleep on
+            self._asleep.pop(sleeper, None)
         return True
 
-    def _free(self) -> Channel | None:
-        """Return an idle channel for a caller whose turn is noted: what is given back from now on wakes it."""
+    def _free(self, loan: Loan) -> bool:
+        """Take an idle channel for a caller whose turn is noted: what is given back from now on wakes it."""
         if self._closed:
             raise RemoteUnavailable(f"the connections to {self._label} are closed")
-        while self._idle:
-            try:
-                channel = self._idle.pop()
-            except IndexError:
-                break  # `idle` takes without the lock
-            if channel.era == self._era and channel.quiet():
-                return channel
-            self._channels.discard(channel)
-            channel.close()
-        return None
+        return self.idle(loan)
 
     def _late(self, attempt: "_Attempt | None") -> RemoteTimeout:
         if attempt is None and not self._opening:
@@ -217,38 +246,57 @@ class Pool:
         if self._refused is not None and time.monotonic() < self._refused[0]:
             attempt.failure = StaleConnectionError(self._refused[1])
             return attempt
-        opener = threading.Thread(target=self._run, args=(attempt,), name="twotier-connect", daemon=True)
-        self._opening += 1
+        opener: threading.Thread | None = None
         try:
+            self._opening.add(weakref.ref(attempt, self._opening.discard))
+            opener = threading.Thread(target=self._run, args=(attempt,), name="twotier-connect", daemon=True)
             opener.start()
         except RuntimeError:
-            self._opening -= 1
             attempt.failure = RemoteUnavailable("no thread can be started to connect on")
+        finally:
+            if opener is None or opener.ident is None:  # it may start all the same, and finds itself called off
+                self._opening.discard(weakref.ref(attempt))
         return attempt
 
     def _run(self, attempt: "_Attempt") -> None:
-        connection, channel, failure, era = self._connection(), None, None, self._era
+        """Connect, on a thread of its own."""
+        if weakref.ref(attempt) not in self._opening:
+            return  # its caller was stopped while it started this thread
+        opened: Loan = []
+        era = self._era
+        failure: RemoteError | None = RemoteUnavailable(f"connecting to {self._label} was stopped")
         try:
-            connection.connect()
-            channel = Channel(connection, self._timeout, era)
-        except BaseException as error:  # noqa: BLE001 - the caller hears of whatever it was
-            failure = connect_failure(self._label, error)
-            connection.disconnect()
+            try:
+                connection = self._connection()
+                try:
+                    connection.connect()
+                    opened.append(Channel(connection, self._timeout, era))
+                finally:
+                    if not opened:
+                        connection.disconnect()
+                failure = None
+            except BaseException as error:  # noqa: BLE001 - the caller hears of whatever it was
+                failure = connect_failure(self._label, error)
+        finally:
+            self._settle(attempt, opened, failure)
+        if self._closed:
+            self._drain()
+
+    def _settle(self, attempt: "_Attempt", opened: Loan, failure: RemoteError | None) -> None:
+        """Take what came of connecting, and wake whoever can go on by it."""
         with self._lock:
-            self._opening -= 1
+            self._opening.discard(weakref.ref(attempt))
             attempt.failure = failure
-            if channel is not None:
+            if opened:
                 self._refused = None
-                self._channels.add(channel)
-                self._idle.append(channel)
+                self._channels.add(weakref.ref(opened[0], self._channels.discard))
+                self._idle.extend(islice(iter(opened.pop, None), 1))
             elif isinstance(failure, StaleConnectionError):
                 self._refused = (time.monotonic() + REFUSAL_MEMORY, str(failure))
                 self._log_refusal(failure)
-            if failure is not None and attempt.turn in self._asleep:
-                self._woken(attempt.turn)
+            if failure is not None and (sleeper := attempt.turn) in self._asleep:
+                self._woken(sleeper)
             self._wake_one()  # for what was opened, or to open another
-        if self._closed:
-            self._drain()
 
     def _log_refusal(self, failure: RemoteError) -> None:
         now = time.monotonic()
@@ -260,14 +308,14 @@ class Pool:
 class _Attempt:
     """One attempt to open a channel, as its caller sees it."""
 
-    __slots__ = ("failure", "turn")
+    __slots__ = ("__weakref__", "failure", "turn")
 
     def __init__(self, turn: "Turn") -> None:
-        self.turn = turn
+        self.turn = weakref.ref(turn)
         self.failure: RemoteError | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Turn:
     """A caller's wait for a channel."""
 

@@ -1,0 +1,80 @@
+"""Exceptions that arrive between any two lines of the package, as those of signals, timers and killed greenlets do."""
+
+import linecache
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import twotier
+
+PACKAGE = str(Path(twotier.__file__).parent)
+
+
+class Interrupted(BaseException):
+    """What is raised."""
+
+
+class Interruption:
+    """Runs a call, and raises `error` on its thread before the `nth` line that it comes to in `folder` of the package.
+
+    Where a `with` block ends, its own line comes once more, and no exception ever arrives there: the interpreter looks
+    for signals after calls and at jumps back, which are inside of the block.
+    """
+
+    def __init__(self, nth: int, folder: str = "", error: type[BaseException] = Interrupted):
+        self._left = nth
+        self._folder = f"{PACKAGE}/{folder}"
+        self._error = error
+        self._last: dict[FrameType, int] = {}
+        self.where = ""
+        """Where it was raised; empty if the call had fewer lines."""
+
+    def run(self, call: Callable[[], Any]) -> BaseException | None:
+        """Run `call`; return what it raised, with its traceback, as somebody who reports errors would keep it."""
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            call()
+        except (Exception, Interrupted) as error:  # noqa: BLE001 - the caller's to judge
+            return error
+        finally:
+            sys.settrace(before)
+            self._last.clear()
+        return None
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(self._folder):
+            return None
+        if event == "line":
+            number = frame.f_lineno
+            last, self._last[frame] = self._last.get(frame, 0), number
+            if last > number and _begins_block(frame.f_code.co_filename, number):
+                return self._trace
+            self._left -= 1
+            if not self._left:
+                self.where = f"{frame.f_code.co_filename}:{number}"
+                raise self._error
+        return self._trace
+
+
+def _begins_block(file: str, number: int) -> bool:
+    return linecache.getline(file, number).lstrip().startswith(("with ", "async with "))
+
+
+def every_line(
+    scene: Callable[[Interruption], None], folder: str = "", error: type[BaseException] = Interrupted
+) -> int:
+    """Call `scene` with an interruption of the first line, the second, and so on to the last; return how many."""
+    nth = 0
+    while True:
+        nth += 1
+        interruption = Interruption(nth, folder, error)
+        try:
+            scene(interruption)
+        except Exception as failure:
+            failure.add_note(f"interrupted at line {nth}: {interruption.where}")
+            raise
+        if not interruption.where:
+            return nth - 1

@@ -7,6 +7,7 @@ from twotier.core.grouped import GROUP_SLOTS, GROUPS, GroupedGenerations
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.local import Store
 from twotier.remote.commands import FetchMany, Generation, Put, PutMany, SetGeneration
+from twotier.remote.conditional import IfStands
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.severally import Apart, Fell, Severally
 
@@ -38,7 +39,7 @@ class Nodes:
         except StopIteration as done:
             return done.value
 
-    def answer(self, command):
+    def answer(self, command):  # noqa: PLR0911 - one return a command
         """Return what comes of a command."""
         if isinstance(command, Severally):
             return [self._outcome(each) for each in command.commands]
@@ -54,6 +55,12 @@ class Nodes:
             self._reach(command.key)
             self.names[command.key] = command.value
             return None
+        if isinstance(command, IfStands):
+            self._reach(command.watched)
+            if self.names.get(command.watched) != command.expected:
+                return False
+            self.names[command.watched] = command.write.value
+            return True
         assert isinstance(command, Apart)
         return Fell(command.command, {})
 
@@ -203,12 +210,12 @@ def test_answers_that_differ_within_an_epoch_put_everything_in_doubt(nodes):
     nodes.run(nodes.generations.place(KEYS[0]))
     group = nodes.generations.group_of(KEYS[0])
     epoch = nodes.store.epoch
-    assert nodes.generations.contradicts(b"other", group)
-    nodes.names[nodes.generations.keys[group]] = b"other"
+    assert nodes.generations.contradicts(b"other-78", group)
+    nodes.names[nodes.generations.keys[group]] = b"other-78"
     prefixes = nodes.run(nodes.generations.ask([group]))
-    assert prefixes == {group: b"shop:other:"}
+    assert prefixes == {group: b"shop:other-78:"}
     assert nodes.store.epoch == epoch + 1
-    assert not nodes.generations.contradicts(b"other", group)
+    assert not nodes.generations.contradicts(b"other-78", group)
 
 
 def test_a_timeout_is_one_groups_alone(nodes, monkeypatch):
@@ -225,3 +232,16 @@ def test_a_timeout_is_one_groups_alone(nodes, monkeypatch):
     parts = nodes.run(nodes.generations.write_each(KEYS, put_many))
     assert [type(outcome) for keys, outcome in parts if KEYS[0] in keys] == [RemoteTimeout]
     assert sum(isinstance(outcome, RemoteError) for _, outcome in parts) == 1
+
+
+def test_planted_generations_are_replaced_group_by_group(nodes):
+    """Those of some groups that aren't ours are replaced in one go; the keys of the others keep theirs."""
+    before = {key: nodes.run(nodes.generations.place(key)) for key in KEYS}
+    planted = {nodes.generations.group_of(key) for key in KEYS[:5]}
+    for group in planted:
+        nodes.names[nodes.generations.keys[group]] = b"note:mallory"
+    nodes.store.bump_epoch()
+    for key in KEYS:
+        place = nodes.run(nodes.generations.place(key))
+        assert (place == before[key]) == (nodes.generations.group_of(key) not in planted)
+        assert b"mallory" not in place

@@ -6,7 +6,7 @@ from redis.crc import key_slot
 
 from twotier.clock import NEVER, SystemClock
 from twotier.core.behind.entries import marks_on
-from twotier.core.generation import new_name
+from twotier.core.generation_names import new_name
 from twotier.core.grouped import GROUP_SLOTS, GROUPS, GroupedGenerations
 from twotier.local import Store
 from twotier.remote.cluster.slots import SLOTS

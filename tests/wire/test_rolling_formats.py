@@ -10,6 +10,7 @@ import redis
 from waiting import live, wait_for
 
 from twotier import Cache
+from twotier.clock import wall_clock
 
 SECRET = "a key of 16 bytes"
 
@@ -35,8 +36,14 @@ class Before:
         header = struct.pack(">4sB16s", b"\xf2tt\x01", flags, op_id) + blake2b(place, digest_size=8).digest()
         mac = self.mac(place, header, payload) if self.secret else b""
         self.client.set(place, header + mac + payload)
-        body = b"\x02\x81" if self.secret else b"\x02\x01"
-        body += op_id + struct.pack(">IQI", 1, 0, len(key)) + key
+        self.publish(1, struct.pack(">16sIQI", op_id, 1, wall_clock(), len(key)) + key)
+
+    def clear(self):
+        self.client.set(self.namespace + b":gen", secrets.token_urlsafe(6))
+        self.publish(4, struct.pack(">16sIQ", secrets.token_bytes(16), 0, wall_clock()))
+
+    def publish(self, op, rest):
+        body = bytes([2, op | (0x80 if self.secret else 0)]) + rest
         if self.secret:
             signing = blake2b(self.secret.encode(), digest_size=32, person=b"twotier:inv:key").digest()
             name = struct.pack(">I", len(self.namespace)) + self.namespace
@@ -92,3 +99,25 @@ def test_values_of_this_release_are_misses_before(before, after):
     wait_for(lambda: after.get("key") == ("old", 2), "the old process's write is seen")
     after.delete("key")
     assert before.get(b"key") is None
+
+
+def test_a_clear_of_the_release_before_is_one(before, after, namespace):
+    """An old process's clear counts for all; with a secret a new one signs another generation."""
+    before.set(b"key", ("old", 1))
+    after.set("other", "value")
+    before.clear()
+    wait_for(lambda: after.get("key") is None and after.get("other") is None, "the clear is seen")
+    before.set(b"key", ("old", 2))
+    wait_for(lambda: after.get("key") == ("old", 2), "both use one generation")
+    assert len(before.client.get(f"{namespace}:gen")) == (32 if before.secret else 8)
+
+
+def test_a_clear_of_this_release_is_one_before(before, after):
+    """A new process's clear ends what an old one wrote, and the generation is one that it takes."""
+    after.set("other", "value")
+    before.set(b"key", ("old", 1))
+    assert before.get(b"key") == ("old", 1)
+    after.clear()
+    assert before.get(b"key") is None
+    before.set(b"key", ("old", 2))
+    wait_for(lambda: after.get("key") == ("old", 2), "both use one generation")

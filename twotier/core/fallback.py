@@ -2,8 +2,8 @@
 
 Nothing of it enters the local tier: a replica may lag, and no invalidation tells by how much. It is asked only for keys
 of which the primary has told nothing, and which aren't in the journal, since what was written here meanwhile counts;
-and under the generation that it knows itself. What it gives is what a failover to it would give. Who would load a key
-is given that, too, before the loader is asked.
+and under the generation that it knows itself, if that is acceptable. What it gives is what a failover to it would give.
+Who would load a key is given that, too, before the loader is asked.
 """
 
 from collections.abc import Iterable
@@ -50,8 +50,8 @@ class ReplicaFallback:
         names = yield from severally(reads, replicas=True)
         asked = [
             (members, generations.places_under(generations.prefix_of(name), members))
-            for members, name in zip(groups.values(), names, strict=True)
-            if isinstance(name, bytes)
+            for (group, members), name in zip(groups.items(), names, strict=True)
+            if isinstance(name, bytes) and generations.is_acceptable(group, name)
         ]
         outcomes = yield from severally([FetchMany(places) for _, places in asked], replicas=True)
         return [

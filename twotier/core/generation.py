@@ -7,27 +7,35 @@ long as the bound on staleness says. It lives under a key of its own without exp
 is gone (FLUSHALL, a server that came back empty), whoever needs it next makes a new one, and live processes notice the
 difference at their next lease exchange.
 
+Only names of our own form are accepted (`generation_names.py`), and with a secret only signed ones, none of them
+earlier than one that this process has seen. What else stands there is replaced, which is a clear: only if it still
+stands, so that of several processes one does it. A name that another secret has signed is replaced by who writes (ours
+may be the newer secret), but less and less often: two processes with other secrets would clear the namespace in turn.
+
 On one server there is one, for all keys: group 0. In a cluster each group of slots has its own (`grouped.py`).
 """
 
-import secrets
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from twotier.clock import NEVER, Clock
+from twotier.clock import NEVER, SECOND, Clock
+from twotier.coherence.occasional import OccasionalLog
 from twotier.core.drive import Flow
+from twotier.core.generation_names import FIRST, GenerationNames
 from twotier.core.keys import as_bytes
 from twotier.core.lifetimes import after
 from twotier.core.severally import Part, severally
 from twotier.errors import RemoteError
 from twotier.local import Store
 from twotier.remote.commands import Command, Generation, Publication, SetGeneration, Write
-from twotier.remote.conditional import Conditional
+from twotier.remote.conditional import Conditional, IfStands
 from twotier.remote.fenced import Done, Fenced
 
-NAME_BYTES = 6
 ATTEMPTS: Final = 8
 """How often a write is done again when one clear after the other overtakes it."""
+LONGEST_TRUCE: Final = 60 * SECOND
+"""Longest that a generation of another secret stands before it is replaced again (ns): 1 s at first, then doubled."""
 
 R = TypeVar("R")
 MakeMany = Callable[[list[str], list[bytes]], Command[R] | Conditional[R]]
@@ -38,9 +46,22 @@ MakeWrites = Callable[[list[str], list[bytes]], Command[R]]
 class Generations:
     """What this process knows of its namespace's generation."""
 
-    __slots__ = ("_clock", "_known", "_lasts", "_store", "keys", "stem")
+    __slots__ = (
+        "_announcement", "_clock", "_known", "_lasts", "_log", "_names", "_newest", "_store", "_truce", "_truce_ends",
+        "keys", "namespace", "stem",
+    )  # fmt: skip
 
-    def __init__(self, namespace: str, store: Store, clock: Clock, lasts: int) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        store: Store,
+        clock: Clock,
+        lasts: int,
+        *,
+        names: GenerationNames | None = None,
+        announcement: Callable[[], Publication | None] = lambda: None,
+    ) -> None:
+        self.namespace = namespace
         self.stem = namespace.encode() + b":"
         """What every key of the namespace begins with."""
         self.keys: tuple[bytes, ...] = self._generation_keys()
@@ -51,6 +72,15 @@ class Generations:
         """How long an answer of the server holds (ns); NEVER where the link would tell of a change."""
         self._known: list[tuple[int, bytes, int] | None] = [None] * len(self.keys)
         """Of each group: epoch, prefix of its keys, instant until which it holds."""
+        self._names = GenerationNames((), namespace) if names is None else names
+        self._announcement = announcement
+        """Makes the message of a clear."""
+        self._newest = [FIRST] * len(self.keys)
+        """Of each group: the rank of the latest name that was accepted or made here; none before it is accepted."""
+        self._log = OccasionalLog(clock)
+        self._truce = 0
+        self._truce_ends = 0
+        """Until when (ns) a name of another secret isn't replaced again."""
 
     def _generation_keys(self) -> tuple[bytes, ...]:
         return (self.stem + b"gen",)
@@ -95,14 +125,70 @@ class Generations:
 
     # What is known
 
-    def prefix(self, group: int = 0) -> Flow[bytes]:
+    def prefix(self, group: int = 0, *, reads: bool = False) -> Flow[bytes]:
         """Return the prefix of a group's keys, asking the server when it isn't known for certain."""
         known = self._known[group]
         if known is not None and known[0] == self._store.epoch and self._store.live and self._holds(known[2]):
             return known[1]
-        epoch, now = self._store.epoch, self._clock.now()
-        name: bytes = yield Generation(self.keys[group], new_name())
-        return self._learn(group, epoch, now, name)
+        for _ in range(ATTEMPTS):
+            epoch, now = self._store.epoch, self._clock.now()
+            name: bytes = yield Generation(self.keys[group], self._new_name((group,)))
+            if self._accepts(group, name):
+                return self._learn(group, epoch, now, name)
+            yield from self._replace({group: name}, reads=reads)
+        raise overtaken()
+
+    # Which names are accepted
+
+    def _new_name(self, groups: Iterable[int]) -> bytes:
+        return self._names.make(after=max([self._newest[group] for group in groups], default=FIRST))
+
+    def is_acceptable(self, group: int, name: bytes) -> bool:
+        """Return True if `name` is one of ours, and no earlier one than this process has seen of the group."""
+        rank = self._names.rank(name)
+        return rank is not None and rank >= self._newest[group]
+
+    def _accepts(self, group: int, name: bytes) -> bool:
+        """Return True if `name` is acceptable; then it has been seen."""
+        rank = self._names.rank(name)
+        if rank is None or rank < self._newest[group]:
+            return False
+        self._newest[group] = rank
+        return True
+
+    def _replace(self, refused: Mapping[int, bytes], *, reads: bool = False) -> Flow[None]:
+        """Put a new name in place of each one refused, by group, unless another stands there by now.
+
+        Who `reads` alone leaves a name of another secret: one process with a wrong secret isn't to clear the namespace.
+        """
+        foreign = any(self._names.is_of_another_secret(name) for name in refused.values())
+        if foreign:
+            self._break_truce(reads=reads)
+        self._log.log(
+            logging.WARNING, "replaced", "the generation of namespace %s on the server is %s and is replaced: a clear",
+            self.namespace, "signed with another secret, or forged," if foreign else "unsigned, foreign or outdated",
+        )  # fmt: skip
+        name, announcement = self._new_name(refused), self._announcement()
+        writes = [
+            IfStands(self.keys[group], stands, SetGeneration(self.keys[group], name, announcement))
+            for group, stands in refused.items()
+        ]
+        outcomes = yield from severally(writes)
+        self._store.bump_epoch()  # what is held here may be of a generation that is over
+        for outcome in outcomes:
+            if isinstance(outcome, RemoteError):
+                raise outcome
+
+    def _break_truce(self, *, reads: bool) -> None:
+        """Go on to replace a name of another secret; raise RemoteError to who `reads`, and if it was done lately."""
+        now = self._clock.now()
+        if reads or now < self._truce_ends:
+            reason = "is signed with another secret: processes that share a namespace must share a secret"
+            self._log.log(logging.ERROR, "foreign", "the generation of namespace %s %s", self.namespace, reason)
+            raise RemoteError(f"the generation of namespace {self.namespace} {reason}")
+        lately = now < self._truce_ends + 10 * LONGEST_TRUCE
+        self._truce = min(2 * self._truce, LONGEST_TRUCE) if self._truce and lately else SECOND
+        self._truce_ends = now + self._truce
 
     def _learn(self, group: int, epoch: int, now: int, name: bytes) -> bytes:
         """Take the answer to a question asked at an epoch and instant; return the prefix that it makes."""
@@ -133,7 +219,7 @@ class Generations:
 
     def place(self, key: str) -> Flow[bytes]:
         """Return the name of `key` on the server, to read it."""
-        prefix = yield from self.prefix()
+        prefix = yield from self.prefix(reads=True)
         return prefix + as_bytes(key)
 
     def write(self, key: str, make: Callable[[bytes], Write[R]]) -> Flow[R]:
@@ -155,10 +241,10 @@ class Generations:
                 found[group] = error
         return found
 
-    def each(self, keys: list[str], make: MakeMany[R], *, reads: bool = False) -> Flow[list[Part[R]]]:  # noqa: ARG002 - of groups
+    def each(self, keys: list[str], make: MakeMany[R], *, reads: bool = False) -> Flow[list[Part[R]]]:
         """Do what `make` makes for keys, which reads alone if `reads`; return what came of each part of them."""
         try:
-            prefix = yield from self.prefix()
+            prefix = yield from self.prefix(reads=reads)
             outcome = yield make(keys, self.places_under(prefix, keys))
         except RemoteError as error:
             outcome = error
@@ -183,21 +269,48 @@ class Generations:
 
     def ask(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError]]:
         """Ask for the prefixes of groups, whatever is known; what is known and differs puts everything in doubt."""
-        names = yield from severally([Generation(self.keys[group], new_name()) for group in groups])
         prefixes: dict[int, bytes | RemoteError] = {}
-        for group, name in zip(groups, names, strict=True):
+        for group, name in (yield from self._named(groups)).items():
             if not isinstance(name, RemoteError) and self.contradicts(name, group):
                 self._store.bump_epoch()
             prefixes[group] = name if isinstance(name, RemoteError) else self.prefix_of(name)
         return prefixes
 
+    def _named(self, groups: Sequence[int], *, reads: bool = False) -> Flow[dict[int, bytes | RemoteError]]:
+        """Ask for the names of groups, or why they aren't known; what isn't accepted is replaced, and asked again."""
+        found: dict[int, bytes | RemoteError] = {}
+        left = groups
+        for _ in range(ATTEMPTS):
+            name = self._new_name(left)
+            answers = yield from severally([Generation(self.keys[group], name) for group in left])
+            refused: dict[int, bytes] = {}
+            for group, answer in zip(left, answers, strict=True):
+                if isinstance(answer, RemoteError) or self._accepts(group, answer):
+                    found[group] = answer
+                else:
+                    refused[group] = answer
+            if not refused:
+                return found
+            left = list(refused)
+            try:
+                yield from self._replace(refused, reads=reads)
+            except RemoteError as error:
+                return found | dict.fromkeys(left, error)
+        return found | dict.fromkeys(left, overtaken())
+
     def clear(self, groups: Iterable[int], publication: Publication | None) -> Flow[Mapping[int, RemoteError]]:
         """Give groups a new generation; return those that may not have it, and why."""
-        name, asked = new_name(), list(groups)
+        asked = list(groups)
+        name = self._new_name(asked)
+        rank = self._names.rank(name) or FIRST
         outcomes = yield from severally([SetGeneration(self.keys[group], name, publication) for group in asked])
-        return {
-            group: outcome for group, outcome in zip(asked, outcomes, strict=True) if isinstance(outcome, RemoteError)
-        }
+        failed = {}
+        for group, outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, RemoteError):
+                failed[group] = outcome
+            else:
+                self._newest[group] = max(self._newest[group], rank)
+        return failed
 
 
 def beside(place: bytes, sign: bytes) -> bytes:
@@ -213,8 +326,3 @@ def beside(place: bytes, sign: bytes) -> bytes:
 def overtaken() -> RemoteError:
     """Return the error of a write that every clear has overtaken."""
     return RemoteError(f"the namespace was cleared {ATTEMPTS} times during one write")
-
-
-def new_name() -> bytes:
-    """Return a generation name that no other has had."""
-    return secrets.token_urlsafe(NAME_BYTES).encode()

@@ -15,13 +15,14 @@ from typing import Final, TypeVar
 
 from twotier.clock import Clock
 from twotier.core.drive import Flow
-from twotier.core.generation import ATTEMPTS, Generations, MakeMany, MakeWrites, new_name, overtaken
+from twotier.core.generation import ATTEMPTS, Generations, MakeMany, MakeWrites, overtaken
+from twotier.core.generation_names import GenerationNames
 from twotier.core.keys import as_bytes
 from twotier.core.severally import Part, severally
 from twotier.errors import RemoteError
 from twotier.local import Store
 from twotier.remote.cluster.slots import SLOTS, hash_tag, slot_of, tag_of
-from twotier.remote.commands import Generation, Write
+from twotier.remote.commands import Write
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.severally import Apart
 
@@ -37,9 +38,16 @@ class GroupedGenerations(Generations):
     __slots__ = ("_owner", "_surveyed")
 
     def __init__(
-        self, namespace: str, store: Store, clock: Clock, lasts: int, owner: Callable[[int], Hashable]
+        self,
+        namespace: str,
+        store: Store,
+        clock: Clock,
+        lasts: int,
+        owner: Callable[[int], Hashable],
+        *,
+        names: GenerationNames | None = None,
     ) -> None:
-        super().__init__(namespace, store, clock, lasts)
+        super().__init__(namespace, store, clock, lasts, names=names)
         self._owner = owner
         """Tells who serves a slot, as far as is known."""
         self._surveyed = -1
@@ -159,10 +167,8 @@ class GroupedGenerations(Generations):
         asked: Sequence[int] = missing
         if live and self._surveyed != epoch:
             self._surveyed, asked = epoch, range(GROUPS)
-        name = new_name()
-        names = yield from severally([Generation(self.keys[group], name) for group in asked])
         wanted = set(missing)
-        for group, answer in zip(asked, names, strict=True):
+        for group, answer in (yield from self._named(asked, reads=reads)).items():
             if isinstance(answer, RemoteError):
                 told = self._last_known(group, answer) if reads else answer
             else:

@@ -17,6 +17,7 @@ from twotier.core.background import Background
 from twotier.core.counters import Counters
 from twotier.core.fallback import ReplicaFallback
 from twotier.core.generation import Generations
+from twotier.core.generation_names import GenerationNames
 from twotier.core.grouped import GroupedGenerations
 from twotier.core.journal import Doubt, Journal
 from twotier.core.loadgate import LoadGate
@@ -192,7 +193,12 @@ class TwoTierNamespace(Namespace):
         self.messages = MessageCodec(options.secrets, options.namespace)
         lasts = NEVER if self._linked else round(options.max_staleness * SECOND)
         ours = (options.namespace, self.store, self.clock, lasts)
-        self.generations = GroupedGenerations(*ours, topology.owner) if topology.slotted else Generations(*ours)
+        names = GenerationNames(options.secrets, options.namespace)
+        self.generations = (
+            GroupedGenerations(*ours, topology.owner, names=names)
+            if topology.slotted
+            else Generations(*ours, names=names, announcement=self._clear_message)
+        )
         self.versions = TagVersions(self.generations.stem, options, self.clock, lasts)
         if not self._linked:
             self.versions.store.renew(NEVER)
@@ -326,6 +332,9 @@ class TwoTierNamespace(Namespace):
         message = Message(kind, op_id, tuple(keys), wall_clock())
         self.counters.invalidations_sent += len(message.keys)
         return Publication(self.channel, self.messages.encode(message))
+
+    def _clear_message(self) -> Publication | None:
+        return self.publication("clear", self.op_ids.next())
 
     def served_stale(self) -> None:
         """Count a stale copy that is served, and its age."""

@@ -50,7 +50,7 @@ ENTRY: Final = Kind(3, b"\0")
 """An entry of a write-behind's stream; the stream is in the generation's place."""
 
 _FIELDS: Final = struct.Struct(">BHI")
-"""Before generation and key in a MAC: kind, and the length of each. A generation's hash tag (of a cluster) is part of it."""
+"""Before generation and key in a MAC: kind, and the length of each. In a cluster, hash tags belong to generations."""
 
 
 class Sealed(NamedTuple):

@@ -137,7 +137,7 @@ class Values:
         return None
 
     def wrap(self, key: bytes, op_id: bytes, payload: bytes) -> bytes:
-        """Return any payload as an entry of a stream, in an envelope for its place `key`; also what is raw elsewhere."""
+        """Return any payload as an entry of a stream, in an envelope for `key`; also what is raw elsewhere."""
         return self._envelope.seal(key, op_id, payload, self._codec.flag, ENTRY)
 
     def unwrap(self, key: bytes, data: bytes) -> Sealed | None:

@@ -9,7 +9,8 @@ from twotier.core.missing import MISSING
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteError
 from twotier.opid import op_tag
-from twotier.remote.commands import Fetch, Generation
+from twotier.remote.commands import Fetch
+from twotier.remote.replicas import ReadGeneration
 
 _POLL = 0.005
 
@@ -62,8 +63,8 @@ def _disagreement(namespace: TwoTierNamespace, key: str) -> str | None:
     tag = store.op(key)
     try:
         generations = namespace.generations
-        name = namespace.executor.run(Generation(generations.keys[generations.group_of(key)], b"nobody-set-one"))
-        (place,) = generations.places_under(generations.prefix_of(name), (key,))
+        name = namespace.executor.run(ReadGeneration(generations.keys[generations.group_of(key)]))
+        (place,) = generations.places_under(generations.prefix_of(name or b"none"), (key,))
         data = namespace.executor.run(Fetch(place)).data
     except RemoteError as error:
         return f"the server can't be asked: {error}"

@@ -9,12 +9,9 @@ import warnings
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import CacheKeyWarning, InvalidCacheBackendError
-from django.core.exceptions import ImproperlyConfigured
-from django.test import override_settings
+from django.core.cache import CacheKeyWarning
 from django.utils.safestring import SafeString, mark_safe
 from twotier.django import TwoTierCache, UncacheableError
-from twotier.django.configuration import options_of
 from twotier.django.shared import shared_caches
 from waiting import PATIENT, live, wait_for
 
@@ -248,80 +245,6 @@ def test_unportable_keys_warn_when_written_or_missed(cache, key):
     for miss in (lambda: cache.get(key + "2"), lambda: cache.get_many([key + "2"]), lambda: cache.get(key, version=9)):
         with pytest.warns(CacheKeyWarning):
             assert not miss()
-
-
-# Settings
-
-
-@pytest.mark.parametrize("given", [["redis://127.0.0.1:6379"], None, 5, "127.0.0.1:11211", "memcached://127.0.0.1"])
-def test_a_location_that_is_no_url_is_improperly_configured(caches_of, given):
-    """A LOCATION that can't work is refused when the backend is made, by the setting's name."""
-    with pytest.raises(ImproperlyConfigured, match="LOCATION"):
-        caches_of(given)["default"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"maxsize": 0}, "maxsize must be an int >= 1"),
-        ({"MAX_ENTRIES": 30}, "'MAX_ENTRIES'"),
-        ({"ttl": 30}, "TIMEOUT"),
-    ],
-)
-def test_options_that_cannot_work_are_improperly_configured(caches_of, options, message):
-    """OPTIONS that aren't twotier's, or are wrong, are refused by name when the backend is made."""
-    with pytest.raises(InvalidCacheBackendError, match=message):
-        caches_of("", default={"OPTIONS": options})["default"]
-
-
-def test_secrets_come_from_djangos_and_rotate_with_them(caches_of, server, namespace):
-    """Values are signed by SECRET_KEY; once it has become a fallback they are still read, and not after that."""
-    options = {"OPTIONS": {"namespace": namespace}}
-
-    def read():
-        shared_caches.close()
-        return caches_of(server.url, default=options)["default"].get("a")
-
-    with override_settings(SECRET_KEY="old"):
-        caches_of(server.url, default=options)["default"].set("a", {"signed": True})
-    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["old"]):
-        assert read() == {"signed": True}
-    with override_settings(SECRET_KEY="new"):
-        assert read() is None
-
-
-def test_the_signing_key_is_not_the_secret_key():
-    """The key is derived, so that it gives SECRET_KEY away to nobody; a secret in OPTIONS is taken as it is."""
-    with override_settings(SECRET_KEY="the site's"):
-        derived = options_of({}).secrets
-    assert len(derived) == 1
-    assert b"the site's" not in derived[0]
-    assert options_of({"OPTIONS": {"secret": ["a first key of 16", "another key of 16"]}}).secrets == (
-        b"a first key of 16",
-        b"another key of 16",
-    )
-
-
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({"SECRET_KEY_FALLBACKS": ["the old one", ""]}, r"SECRET_KEY_FALLBACKS\[1\]"),
-        ({"SECRET_KEY_FALLBACKS": [b""]}, r"SECRET_KEY_FALLBACKS\[0\]"),
-        ({"SECRET_KEY_FALLBACKS": [None]}, r"SECRET_KEY_FALLBACKS\[0\]"),
-        ({"SECRET_KEY_FALLBACKS": "the old one"}, "SECRET_KEY_FALLBACKS"),
-        ({"SECRET_KEY": 7}, "SECRET_KEY"),
-    ],
-)
-def test_keys_that_anybody_can_guess_are_improperly_configured(settings, name):
-    """An empty fallback would verify what anybody signs, and a str in place of a list each of its letters."""
-    with override_settings(**settings), pytest.raises(InvalidCacheBackendError, match=name):
-        options_of({})
-
-
-def test_short_keys_of_django_are_taken():
-    """Django leaves it to `check --deploy` to warn of a short SECRET_KEY, and settings of tests have such."""
-    with override_settings(SECRET_KEY="x", SECRET_KEY_FALLBACKS=["y"]):
-        assert [len(key) for key in options_of({}).secrets] == [32, 32]
 
 
 # Asynchronous

@@ -18,7 +18,7 @@ from twotier.core.loading.sources import Made
 from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
-from twotier.core.reads import local_ttl_left
+from twotier.core.reads import holds, local_ttl_left
 from twotier.core.tags import Hold
 from twotier.fork import reset_on_fork
 from twotier.opid import NO_OP
@@ -76,13 +76,13 @@ class LocalOnly:
     def contains(self, key: str) -> bool:
         """Tell whether `key` is there."""
         self._namespace.check_open()
-        return key in self._namespace.store
+        return holds(self._namespace.store, key)
 
     @_flow
     def ttl(self, key: str) -> float | None:
         """Return the seconds that `key` has left, None for no expiry, 0.0 if it isn't there."""
         self._namespace.check_open()
-        return local_ttl_left(self._namespace, key)
+        return local_ttl_left(self._namespace, key) if holds(self._namespace.store, key) else 0.0
 
     @_flow
     def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> bool:
@@ -121,7 +121,9 @@ class LocalOnly:
         self._namespace.check_open()
         if ttl == 0:
             return self._namespace.store.discard(key)
-        return self._namespace.store.touch(key, expires=self._expiry(ttl), stale=self._stale)
+        return holds(self._namespace.store, key) and self._namespace.store.touch(
+            key, expires=self._expiry(ttl), stale=self._stale
+        )
 
     @_flow
     def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> int | None:
@@ -215,11 +217,11 @@ class LocalOnly:
 
     def _put(self, key: str, value: Any, payload: bytes, ttl: int, *, absent: bool, tags: tuple[str, ...] = ()) -> bool:
         store = self._namespace.store
+        there = absent and holds(store, key)  # what can't be used leaves, and is in nobody's way
         if ttl == 0:
-            there = key in store
             if not absent:
                 store.discard(key)
-            return not (absent and there)
+            return not there
         with self._namespace.tags.holding((key,), tags) as hold:
             if absent and not store.add(key, value, expires=self._expiry(ttl), stale=self._stale, encoded=payload):
                 return False

@@ -1,75 +1,130 @@
-"""Keys whose entry has ended with one of its tags: still on the server, and nothing to anybody.
+"""Writes that depend on whether something stands under a key, where what stands may not count.
 
-Reads see that, as they look at the versions of its tags. Writes that depend on whether something is there have to
-look as well: they read what stands in the trip that writes, and where that has ended, they replace it, unless it has
-changed since.
+It doesn't if it can't be used (foreign, cut short, signed with another secret, of a class that is gone, or no string at
+all), or if it has ended with one of its tags.
+
+Reads see that, as they have the value. These writes read what stands in the trip that writes, and where it doesn't
+count, they replace it, unless it has changed since: then somebody else has written, and they begin anew.
 """
 
 from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from twotier.core.drive import Flow
 from twotier.core.reads import Reads
 from twotier.errors import RemoteError
-from twotier.opid import NO_OP, op_tag
-from twotier.remote.commands import Fetch, Fetched, Put
-from twotier.remote.conditional import PutUnchanged
-from twotier.remote.envelope import op_id_of
-from twotier.remote.looking import Add, Looked
-from twotier.remote.values import is_tagged
+from twotier.remote.commands import Fetch, Fetched, Increment, IntegerOverflow, NotAnInteger, OtherTypeError, Put
+from twotier.remote.conditional import Replace
+from twotier.remote.looking import Add, ExpireLooking, Looked
+from twotier.remote.values import Loaded
+
+ATTEMPTS: Final = 8
+"""How often such a write is begun, while others write the key in between."""
 
 PutAt = Callable[[bytes], Put]
 """Makes the write of a value under a name."""
 
 
+class _Standing(NamedTuple):
+    """What stands under a key (None: nothing, or what is no string), and what of it counts."""
+
+    data: bytes | None
+    valid: Loaded | None
+
+
 class Looking(Reads):
-    """The reading flows, and those that see whether an entry has ended."""
+    """The reading flows, and the writing ones that see whether what stands counts."""
 
     def _add(self, key: str, put_at: PutAt) -> Flow[bool]:
-        """Put where there is nothing, or what has ended; tell whether it was put."""
+        """Put where there is nothing that counts; tell whether it was put."""
+        place = b""
 
-        def make(place: bytes) -> Add:
-            put = put_at(place)
+        def make(at: bytes) -> Add:
+            nonlocal place
+            place = at
+            put = put_at(at)
             return Add(put.key, put.data, put.ttl_ms, put.publication, put.voids)
 
-        looked: Looked = yield from self._namespace.generations.write(key, make)
-        if looked.done or looked.stood is None or not (yield from self._has_ended(key, looked.stood)):
-            return looked.done
-        return (yield from self._replace(key, looked.stood, put_at))
+        for _ in range(ATTEMPTS):
+            looked: Looked = yield from self._namespace.generations.write(key, make)
+            if looked.done:
+                return True
+            if looked.stood is not None and (yield from self._valid(place, looked.stood)) is not None:
+                return False
+            if (yield from self._replace(key, looked.stood, put_at)):
+                return True
+        raise _contended(key)
 
-    def _stays(self, key: str, stood: bytes, ttl: int) -> Flow[bool]:
-        """Tell whether what stands under `key`, and is to live for `ttl` from now on, counts; its tags live as long."""
-        if not is_tagged(stood):
-            return True
-        if (yield from self._has_ended(key, stood)):
+    def _touch(self, key: str, ttl: int, make: Callable[[bytes], ExpireLooking]) -> Flow[bool]:
+        """Give what stands under `key` a new life; tell whether it counts. Its tags live as long."""
+        place = b""
+
+        def made(at: bytes) -> ExpireLooking:
+            nonlocal place
+            place = at
+            return make(at)
+
+        looked: Looked = yield from self._namespace.generations.write(key, made)
+        loaded = None if looked.stood is None else (yield from self._valid(place, looked.stood))
+        if loaded is None:
             return False
-        place = yield from self._namespace.generations.place(key)
-        yield from self._namespace.versions.stamps(self._namespace.values.stamps(place, stood), ttl)
+        if loaded.stamps:
+            yield from self._namespace.versions.stamps(loaded.stamps, ttl)
         return True
 
-    def _ended(self, key: str) -> Flow[bytes | None]:
-        """Return what stands under `key`, and has ended or left (b""); None if it counts."""
+    def _increment(
+        self, key: str, delta: int, make: Callable[[bytes], Increment], begin: PutAt, *, create: bool
+    ) -> Flow[int | None]:
+        """Add to the integer under `key`; where nothing counts, `begin` one, or (not `create`) return None."""
+        for _ in range(ATTEMPTS):
+            try:
+                value: int | None = yield from self._namespace.generations.write(key, make)
+            except (NotAnInteger, OtherTypeError):
+                standing = yield from self._standing(key)
+                if standing.valid is None:
+                    if not create:
+                        return None
+                    if (yield from self._replace(key, standing.data, begin)):
+                        return delta
+                elif standing.valid.op_id is not None:  # else an integer has come there meanwhile
+                    raise TypeError(f"the value of {key!r} is no integer of 64 bits, or has tags") from None
+            except IntegerOverflow:
+                raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits") from None
+            else:
+                if value is not None or not create:
+                    return value
+        raise _contended(key)
+
+    def _standing(self, key: str) -> Flow[_Standing]:
+        """Return what stands under `key`."""
         place = yield from self._namespace.generations.place(key)
         fetched: Fetched = yield Fetch(place)
         if fetched.data is None:
-            return b""
-        return fetched.data if (yield from self._has_ended(key, fetched.data)) else None
+            return _Standing(None, None)
+        return _Standing(fetched.data, (yield from self._valid(place, fetched.data)))
 
-    def _has_ended(self, key: str, stands: bytes) -> Flow[bool]:
-        """Tell whether `stands`, which was read under `key`, has ended with one of its tags."""
-        if not is_tagged(stands):
-            return False
-        place = yield from self._namespace.generations.place(key)
-        return not (yield from self._is_valid(self._namespace.values.stamps(place, stands)))
+    def _replace(self, key: str, seen: bytes | None, put_at: PutAt) -> Flow[bool]:
+        """Put in place of what was `seen`; tell whether it was put: not if something else stands there by now.
 
-    def _replace(self, key: str, ended: bytes, put_at: PutAt) -> Flow[bool]:
-        """Put in place of what has ended; tell whether it was put: not if something else stands there by now."""
-        op_id = op_id_of(ended)
-        seen = NO_OP if op_id is None else op_tag(op_id)
+        Nor if the namespace was cleared meanwhile, so that nobody will find it.
+        """
+        generations, place = self._namespace.generations, b""
 
-        def make(_: list[str], places: list[bytes]) -> PutUnchanged:
-            return PutUnchanged(places[0], seen, put_at(places[0]))
+        def make(_: list[str], places: list[bytes]) -> Replace:
+            nonlocal place
+            (place,) = places
+            return Replace(place, seen, put_at(place))
 
-        (part,) = yield from self._namespace.generations.each([key], make)
+        (part,) = yield from generations.each([key], make)
         if isinstance(part.outcome, RemoteError):
             raise part.outcome
-        return part.outcome
+        if not part.outcome:
+            return False
+        (prefix,) = (yield from generations.ask(list(generations.split([key])))).values()
+        if isinstance(prefix, RemoteError):
+            raise prefix
+        return generations.places_under(prefix, [key]) == [place]
+
+
+def _contended(key: str) -> RemoteError:
+    return RemoteError(f"{key!r} was written by others {ATTEMPTS} times during one write")

@@ -5,7 +5,7 @@ way gets in. While the remote tier can't answer, or can't be trusted for a key (
 suspect stands in, as far as its stale window goes; and without one a replica, where that is asked for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from twotier.clock import NEVER, SECOND
@@ -17,9 +17,10 @@ from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.tags import Tag
 from twotier.errors import RemoteError
+from twotier.local import Store
 from twotier.opid import op_tag
 from twotier.remote.commands import KEY_MISSING, Fetch, Fetched, FetchMany, TimeLeft
-from twotier.remote.values import Loaded, is_tagged
+from twotier.remote.values import Loaded
 
 CHUNK: Final = 500
 """Keys in one trip of a bulk command: bounds how long the server is held, and what one deadline has to cover."""
@@ -87,7 +88,7 @@ class Reads:
 
     def contains(self, key: str) -> Flow[bool]:
         """Tell whether either tier has `key`; a value that only the remote tier has is filled on the way."""
-        if key in self._namespace.store:
+        if holds(self._namespace.store, key):
             return True
         return (yield from self.get(key)) is not MISSING
 
@@ -99,14 +100,13 @@ class Reads:
         try:
             place = yield from namespace.generations.place(key)
             left: int
-            if key in namespace.store or self._in_doubt(key):
+            if self._in_doubt(key) or holds(namespace.store, key):
                 left = yield TimeLeft(place)
             else:
                 fetched: Fetched = yield Fetch(place)
                 left = fetched.pttl
-                if fetched.data is not None and is_tagged(fetched.data):
-                    valid = yield from self._is_valid(namespace.values.stamps(place, fetched.data))
-                    left = left if valid else KEY_MISSING
+                if fetched.data is not None and (yield from self._valid(place, fetched.data)) is None:
+                    left = KEY_MISSING
         except RemoteError:
             namespace.counters.remote_errors += 1
             return local_ttl_left(namespace, key)
@@ -272,12 +272,19 @@ class Reads:
                     values[key] = MISSING
         return values
 
-    def _is_valid(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
-        """Tell whether an entry with these stamps is valid: none of its tags has ended since."""
-        if not stamps:
-            return True
-        current = yield from self._namespace.versions.current(stamps.items())
-        return not self._ended_here(stamps) and all(current.get(tag) == version for tag, version in stamps.items())
+    def _valid(self, place: bytes, data: bytes) -> Flow[Loaded | None]:
+        """Return the value in `data`, as read at `place`; None if it can't be used, or one of its tags has ended."""
+        namespace = self._namespace
+        loaded = namespace.values.load(place, data)
+        if loaded is None:
+            namespace.counters.corrupt += 1
+        elif loaded.stamps:
+            current = yield from namespace.versions.current(loaded.stamps.items())
+            if self._ended_here(loaded.stamps):
+                return None
+            if any(current.get(tag) != version for tag, version in loaded.stamps.items()):
+                return None
+        return loaded
 
     def _ended_here(self, tags: Iterable[str]) -> bool:
         """Tell whether a tag was ended here, and the remote tier may not know it yet."""
@@ -311,6 +318,11 @@ class Reads:
         if store.demoted(key):
             return True
         return namespace.options.keeps_stale and store.lapsed(key, NEVER, MISSING) is not MISSING
+
+
+def holds(store: Store, key: str) -> bool:
+    """Return True if the local tier has a fresh value under `key`. One that can't be rebuilt from its bytes leaves."""
+    return key in store and store.suspect(key, MISSING) is not MISSING
 
 
 def local_ttl_left(namespace: Namespace, key: str) -> float | None:

@@ -21,7 +21,7 @@ from twotier.core.lifetimes import after, milliseconds
 from twotier.core.looking import Looking
 from twotier.core.missing import MISSING
 from twotier.core.namespace import TwoTierNamespace
-from twotier.core.reads import CHUNK
+from twotier.core.reads import CHUNK, holds
 from twotier.core.severally import failed_keys
 from twotier.core.tags import ANY_TAG, Tag
 from twotier.errors import RemoteError
@@ -30,15 +30,12 @@ from twotier.remote.commands import (
     KEY_MISSING,
     Expire,
     Increment,
-    IntegerOverflow,
-    NotAnInteger,
     Put,
     PutMany,
     Remove,
     TimeLeft,
-    Write,
 )
-from twotier.remote.looking import ExpireLooking, Looked
+from twotier.remote.looking import ExpireLooking
 from twotier.remote.stamps import pack_stamps
 
 
@@ -115,16 +112,14 @@ class Writes(Looking):
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
         life = milliseconds(ttl)
-        # What is fresh here without tags is no entry that has ended: then its value needn't come along.
-        looks = key not in namespace.store or bool(namespace.tags.tags_of(key))
-
-        def make(place: bytes) -> Write[Any]:
-            return ExpireLooking(place, life, publication) if looks else Expire(place, life, publication)
-
         try:
-            touched: bool | Looked = yield from namespace.generations.write(key, make)
-            if isinstance(touched, Looked):
-                touched = touched.stood is not None and (yield from self._stays(key, touched.stood, ttl))
+            # What is fresh here, without tags, counts on the server as well: then its value needn't come along.
+            if holds(namespace.store, key) and not namespace.tags.tags_of(key):
+                touched: bool = yield from namespace.generations.write(
+                    key, lambda place: Expire(place, life, publication)
+                )
+            else:
+                touched = yield from self._touch(key, ttl, lambda place: ExpireLooking(place, life, publication))
         except RemoteError:
             namespace.counters.remote_errors += 1
             return False
@@ -151,20 +146,7 @@ class Writes(Looking):
             leases = namespace.generations.leases((place,))
             return Put(place, b"%d" % delta, life, absent=False, publication=publication, voids=leases)
 
-        value: int | None = None
-        while value is None:
-            try:
-                value = yield from namespace.generations.write(key, make)
-            except NotAnInteger:
-                ended = yield from self._ended(key)
-                if ended is None:
-                    raise TypeError(f"the value of {key!r} is no integer of 64 bits, or has tags") from None
-                if create and (yield from self._replace(key, ended, begin)):
-                    value = delta
-            except IntegerOverflow:
-                raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits") from None
-            if not create:
-                break
+        value = yield from self._increment(key, delta, make, begin, create=create)
         namespace.store.apply((key,), op_tag(op_id))
         return value
 

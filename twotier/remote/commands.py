@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from twotier.remote.refusals import IntegerOverflow, NotAnInteger, OutOfStepError, check, code, executed, refusal
+from twotier.remote.refusals import (
+    IntegerOverflow,
+    NotAnInteger,
+    OtherTypeError,
+    OutOfStepError,
+    check,
+    code,
+    executed,
+    refusal,
+)
 from twotier.resp import ErrorReply, pack
 
 __all__ = [
@@ -24,6 +33,7 @@ __all__ = [
     "Increment",
     "IntegerOverflow",
     "NotAnInteger",
+    "OtherTypeError",
     "Ping",
     "Publication",
     "Put",
@@ -101,10 +111,7 @@ class Fetch:
 
     def parse(self, replies: list[Any]) -> Fetched:
         """Return the bytes and the time."""
-        data, pttl = replies
-        if type(data) is ErrorReply and code(data) == "WRONGTYPE":
-            data = None
-        return fetched(data, pttl)
+        return fetched(*replies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +270,7 @@ class Expire(Write[bool]):
 class Increment(Write[int | None]):
     """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
 
-    Raises NotAnInteger where something else stands there, IntegerOverflow where the sum would leave 64 bits.
+    Raises NotAnInteger or OtherTypeError where something else stands, IntegerOverflow where the sum leaves 64 bits.
 
     INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
     its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever
@@ -376,7 +383,7 @@ def fetched(data: Any, pttl: Any) -> Fetched:
         if type(data) is bytes:
             # A key that expired between GET and PTTL is gone, like one in its last millisecond (see Increment).
             return Fetched(data, pttl) if pttl > _LAST_MOMENT or pttl == -1 else _NOTHING
-        if data is None:
+        if data is None or (type(data) is ErrorReply and code(data) == "WRONGTYPE"):
             return _NOTHING
     for reply in (data, pttl):
         if type(reply) is ErrorReply:

@@ -37,7 +37,7 @@ class Conditional(Generic[R]):
 
 
 class OnOneKey(Conditional[R]):
-    """A conditional write that depends on one key."""
+    """A conditional write that depends on one key. What is of another type than string counts as nothing."""
 
     __slots__ = ()
 
@@ -45,16 +45,13 @@ class OnOneKey(Conditional[R]):
 
     @property
     def wire(self) -> bytes:
-        """WATCH and GET."""
-        return pack(b"WATCH", self.watched) + pack(b"GET", self.watched)
+        """WATCH and MGET, to which a key of another type is none."""
+        return pack(b"WATCH", self.watched) + pack(b"MGET", self.watched)
 
     def decide(self, replies: list[Any]) -> Command[R]:
         """Return the second step, for what stands."""
         check(replies[0])
-        stands = check(replies[1])
-        if stands is not None and type(stands) is not bytes:
-            raise OutOfStepError("GET")
-        return self.second(stands)
+        return self.second(only(check(replies[1])))
 
     def second(self, stands: bytes | None) -> Command[R]:
         """Return the second step, where `stands` is under the watched key."""
@@ -182,6 +179,19 @@ class PutUnchanged(OnOneKey[bool]):
 
 
 @dataclass(frozen=True, slots=True)
+class Replace(OnOneKey[bool]):
+    """Write a value where nothing stands, or still what was `seen` (None: no string); tells whether it was written."""
+
+    watched: bytes
+    seen: bytes | None
+    put: Put
+
+    def second(self, stands: bytes | None) -> Command[bool]:
+        """Write, if nothing else came there."""
+        return IfUnchanged(self.put) if stands is None or stands == self.seen else LetBe(False)
+
+
+@dataclass(frozen=True, slots=True)
 class IfStands(OnOneKey[bool]):
     """Write where `expected` stands under the watched key; tells whether it was written."""
 
@@ -192,3 +202,11 @@ class IfStands(OnOneKey[bool]):
     def second(self, stands: bytes | None) -> Command[bool]:
         """Write, if it is what was expected."""
         return IfUnchanged(self.write) if stands == self.expected else LetBe(False)
+
+
+def only(reply: Any) -> bytes | None:
+    """Return what MGET of one key found."""
+    if type(reply) is not list or len(reply) != 1 or type(reply[0]) not in (bytes, type(None)):
+        raise OutOfStepError("MGET")
+    found: bytes | None = reply[0]
+    return found

@@ -23,6 +23,7 @@ from twotier.remote.refusals import (
     IntegerOverflow,
     MovingError,
     NotAnInteger,
+    OtherTypeError,
     RedirectionError,
     StaleConnectionError,
 )
@@ -33,7 +34,7 @@ from twotier.resp import ProtocolError
 R = TypeVar("R")
 
 _OUTAGE: Final = (RemoteTimeout, RemoteUnavailable)
-_NO_NEWS: Final = (NotAnInteger, IntegerOverflow, RedirectionError, MovingError)
+_NO_NEWS: Final = (NotAnInteger, OtherTypeError, IntegerOverflow, RedirectionError, MovingError)
 """Refusals that are their caller's to tell, or that a cluster's router takes care of."""
 _LOG_EVERY: Final = 60.0
 """Seconds between log lines about refusals."""

@@ -1,11 +1,11 @@
-"""Writes that also read what stands under their key, since that may be there and yet be over: an entry with tags."""
+"""Writes that also read what stands under their key: it may be of no use to anybody, or have ended with its tags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from twotier.remote.commands import Expire, Publication, Put, Write
-from twotier.remote.refusals import OutOfStepError
+from twotier.remote.conditional import only
 from twotier.resp import pack
 
 
@@ -37,7 +37,7 @@ class Add(Write[Looked]):
 
     def outcome(self, results: list[Any]) -> Looked:
         """Tell whether SET wrote, and what MGET found."""
-        return Looked(self._put.outcome(results[1:]), _found(results[0]))
+        return Looked(self._put.outcome(results[1:]), only(results[0]))
 
     @property
     def _put(self) -> Put:
@@ -64,12 +64,5 @@ class ExpireLooking(Write[Looked]):
 
     def outcome(self, results: list[Any]) -> Looked:
         """Tell what MGET found."""
-        stood = _found(results[0])
+        stood = only(results[0])
         return Looked(stood is not None, stood)
-
-
-def _found(reply: Any) -> bytes | None:
-    if type(reply) is not list or len(reply) != 1 or type(reply[0]) not in (bytes, type(None)):
-        raise OutOfStepError("MGET")
-    found: bytes | None = reply[0]
-    return found

@@ -14,6 +14,10 @@ class IntegerOverflow(RemoteError):  # noqa: N818 - the field's name
     """An increment would have left the range of 64 bits; nothing was changed."""
 
 
+class OtherTypeError(RemoteError):
+    """A list, a hash or the like stands under a key; nothing was changed."""
+
+
 class OutOfStepError(RemoteUnavailable):
     """A reply that the command can't have asked for: the connection's replies don't match its commands."""
 
@@ -59,17 +63,18 @@ _STALE: Final = {
 }
 _REASONS: Final = {
     "NOPERM": "denies our user this command, key or channel (ACL)",
-    "WRONGTYPE": "holds a value of another type under the key",
     "EXECABORT": "refused a command of the transaction",
     "MISCONF": "can't persist, and refuses writes",
     "NOREPLICAS": "has too few replicas, and refuses writes",
     "CROSSSLOT": "asks for keys of one slot",
 }
 _FULL: Final = {"OOM": "is out of memory (maxmemory with noeviction)"}
+_OTHER_TYPE: Final = {"WRONGTYPE": "holds a value of another type under the key"}
 _KNOWN: Final = {
     NotServingError: _OUTAGES,
     StaleConnectionError: _STALE,
     NoMemoryError: _FULL,
+    OtherTypeError: _OTHER_TYPE,
     RemoteError: _REASONS,
 }
 

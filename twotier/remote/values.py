@@ -95,14 +95,6 @@ class Values:
             return payload
         return self._envelope.seal(key, op_id, payload, self._codec.flag)
 
-    def stamps(self, key: bytes, data: bytes) -> Mapping[str, bytes]:
-        """Return the stamps of what stands under `key` as `data`, whose value isn't looked at."""
-        if not is_tagged(data):
-            return NO_STAMPS
-        sealed = self._envelope.open(key, data)
-        unpacked = None if sealed is None else unpack_stamps(sealed.payload)
-        return NO_STAMPS if unpacked is None else unpacked[0]
-
     def absence(self, key: bytes, op_id: bytes) -> bytes:
         """Return what says, under `key`, that write `op_id` found nothing to store."""
         return self._envelope.seal(key, op_id, b"", _ABSENT, ABSENCE)

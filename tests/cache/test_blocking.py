@@ -60,7 +60,7 @@ def test_places_that_tasks_of_the_blocked_loop_hold_are_not_waited_for(namespace
             assert await cache.aio.get_or_set("another", lambda: "loaded") == "loaded"
 
         loop.run(scene())
-        assert cache._namespace.load_gate._free == 1
+        assert cache._namespace.load_gate.free == 1
 
 
 def test_a_fetch_of_a_task_of_the_blocked_loop_is_not_waited_for(make, loop):

@@ -144,8 +144,8 @@ def test_what_one_loader_raises_is_raised(cache, monkeypatch):
     """As it is, in all who wait for one of its keys, and nothing is stored."""
     joined, join = [], SingleFlight.join
 
-    def noted(flights, key):
-        flight = join(flights, key)
+    def noted(flights, key, mine):
+        flight = join(flights, key, mine)
         joined.append(key)
         return flight
 
@@ -230,7 +230,7 @@ def test_over_the_cap():
             one.get_or_set_many(["a", "b"], lambda keys: pytest.fail(f"{keys}"), when_busy="shed")
         assert not [key for key in one._namespace.flights._flights if key != "busy"]
         waiting, results = on_thread(one.get_or_set_many, ["a", "b"], lambda keys: dict.fromkeys(keys, 1))
-        wait_for(lambda: one._namespace.load_gate._queue, "it queues")
+        wait_for(lambda: one._namespace.load_gate.queued, "it queues")
         busy.go.set()
         thread.join(30)
         waiting.join(30)

@@ -151,7 +151,7 @@ def test_refresh_is_under_the_cap():
         with pytest.raises(LoadShed):
             cache.refresh("key", lambda: 1, when_busy="shed")
         waiting, results = on_thread(cache.refresh, "key", lambda: "new", when_busy="stale")
-        wait_for(lambda: cache._namespace.load_gate._queue, "it queues")
+        wait_for(lambda: cache._namespace.load_gate.queued, "it queues")
         busy.go.set()
         holder.join(30)
         waiting.join(30)

@@ -284,7 +284,7 @@ def test_over_the_cap(lapse, when_busy):
     assert busy.began.wait(30)
     thread, results = on_thread(cache.get_or_set, "key", lambda: "loaded", when_busy=when_busy)
     if when_busy == "wait":
-        wait_for(lambda: cache._namespace.load_gate._queue, "it queues")
+        wait_for(lambda: cache._namespace.load_gate.queued, "it queues")
         assert not results
         busy.go.set()
         thread.join(30)

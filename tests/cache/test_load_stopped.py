@@ -15,8 +15,8 @@ def test_followers_of_a_stopped_leader_take_over(cache, stop, monkeypatch):
     began, results, loads = threading.Event(), [], []
     joined, join = [], SingleFlight.join
 
-    def counted(flights, key):
-        flight = join(flights, key)
+    def counted(flights, key, mine):
+        flight = join(flights, key, mine)
         if key == "key":
             joined.append(flight)
         return flight

@@ -76,13 +76,16 @@ def test_a_place_that_is_no_longer_wanted_is_passed_on():
     second.leave()
     holder.leave()
     holder.leave()
-    assert first.turn.done()
-    assert not third.turn.done()
+    assert first.is_held
+    assert not third.is_held
+    turn = gate.wake(third)
+    assert not turn.done()
     first.leave()
-    assert third.turn.done()
+    assert third.is_held
+    assert turn.done()
     assert gate.enter_at_once() is None
     third.leave()
-    assert gate.enter().turn is None
+    assert gate.enter().is_held
 
 
 def test_after_an_empty_restart_stale_copies_stand_in_for_loads_over_the_cap(own_server, namespace):
@@ -104,3 +107,39 @@ def test_after_an_empty_restart_stale_copies_stand_in_for_loads_over_the_cap(own
         for thread in threads:
             thread.join(10)
         assert sorted(results.values()) == ["loaded"] * 2 + ["old"] * 18
+
+
+def test_waiting_for_another_process_takes_no_place(make):
+    """The cap is on loaders: with every caller waiting for another process's load, nobody is shed, and all may load."""
+    other, one = make(), make(max_concurrent_loads=2)
+    elsewhere = Source()
+    threads, _ = ask(other, ["a", "b", "c"], elsewhere)
+    wait_for(lambda: elsewhere.running == 3, "another process loads three keys")
+    here = Source()
+    waiting, results = ask(one, ["a", "b", "c"], here)
+    wait_for(lambda: len(one._namespace.flights._flights) == 3, "three callers wait for them")
+    for _ in range(20):
+        assert one.get_or_set("free", lambda: "loaded", when_busy="shed") == "loaded"
+        one.delete("free")
+    assert one._namespace.load_gate.free == 2
+    elsewhere.go.set()
+    for thread in threads + waiting:
+        thread.join(10)
+    assert results == dict.fromkeys("abc", "loaded")
+    assert here.loads == 0
+
+
+def test_who_queues_has_no_lease(make):
+    """Where the cap is reached between the lease and the loader, the lease goes back: another process may load."""
+    one, other = make(max_concurrent_loads=1), make()
+    busy, queued = Source(), Source()
+    threads, _ = ask(one, ["busy"], busy)
+    wait_for(lambda: busy.running == 1, "the place is taken")
+    waiting, results = ask(one, ["key"], queued)
+    wait_for(lambda: one._namespace.load_gate.queued, "it queues")
+    assert other.get_or_set("key", lambda: "by another process") == "by another process"
+    busy.go.set()
+    for thread in threads + waiting:
+        thread.join(10)
+    assert results == {"key": "by another process"}
+    assert queued.loads == 0

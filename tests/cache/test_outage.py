@@ -191,15 +191,15 @@ def test_threads_that_miss_together_in_an_outage_load_once(cache, own_server, mo
         loads.append(1)
         return "loaded"
 
-    def late(key):
+    def late(key, mine):
         monkeypatch.setattr(type(flights), "join", unpatched)
         thread = threading.Thread(target=cache.get_or_set, args=("cold", load))
         thread.start()
         thread.join()
-        return join(key)
+        return join(key, mine)
 
     unpatched = type(flights).join
-    monkeypatch.setattr(type(flights), "join", lambda _, key: late(key))
+    monkeypatch.setattr(type(flights), "join", lambda _, key, mine: late(key, mine))
     assert cache.get_or_set("cold", load) == "loaded"
     assert len(loads) == 1
 

@@ -14,7 +14,7 @@ from twotier.errors import RemoteTimeout
 from twotier.load_policy import LoadPolicy
 from twotier.opid import op_tag
 from twotier.options import Options
-from twotier.remote.commands import Fetch, Fetched, Generation, Put, Remove, SetGeneration
+from twotier.remote.commands import Fetch, Fetched, Generation, Ping, Put, Remove, SetGeneration
 from twotier.remote.conditional import IfStands, PutUnchanged
 from twotier.remote.connect import connect
 from twotier.remote.envelope import op_id_of
@@ -33,6 +33,9 @@ class Server:
     def run(self, command, *, probing=False):  # noqa: ARG002 - an executor's signature
         """Let `command` take place, and return what it gives."""
         return getattr(self, f"_{type(command).__name__.lower()}")(command)
+
+    def _ping(self, _command: Ping) -> None:
+        """Be there."""
 
     def _fenced(self, command: Fenced) -> Done:
         return Done(self.run(command.write), self.values.get(command.generation_key))

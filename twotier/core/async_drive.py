@@ -69,7 +69,7 @@ async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: T
                 if isinstance(command, Load):
                     result = await _called(command.loader)
                 elif isinstance(command, Wait):
-                    result = await _result(command.future, command.seconds)
+                    result = await _waited(command)
                 elif isinstance(command, Pause):
                     await asyncio.sleep(command.seconds)
                     result = None
@@ -92,8 +92,9 @@ async def _called(function: Callable[[], Any]) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-async def _result(future: Future[R], seconds: float | None) -> R:
-    """Return the result of a future that other threads and loops may wait for as well; TimeoutError past `seconds`."""
+async def _waited(command: Wait) -> Any:
+    """Return the result of a future that other threads and loops may wait for as well; TimeoutError without one."""
+    future = command.future
     if not future.done():
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
@@ -103,8 +104,14 @@ async def _result(future: Future[R], seconds: float | None) -> R:
                 loop.call_soon_threadsafe(ended.set)
 
         future.add_done_callback(wake)
-        async with asyncio.timeout(seconds):
-            await ended.wait()
+        for seconds in command.spells():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await ended.wait()
+            if future.done():
+                break
+        else:
+            raise TimeoutError
     return future.result()
 
 

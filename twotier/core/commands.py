@@ -3,18 +3,41 @@
 A driver runs each and sends the result back in, or throws what was raised.
 """
 
-from collections.abc import Callable, Generator
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+_FIRST_LOOK: Final = 0.002
+_LAST_LOOK: Final = 0.05
+"""Seconds between two looks of a waiter whether waiting has become pointless: doubled from the first to the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for `future` and give its result; TimeoutError past `seconds`, which ends the waiting alone."""
+    """Wait for `future` and give its result; TimeoutError past `seconds` (None: no limit), which ends the wait alone.
+
+    With `pointless`, the waiter calls that every 2 to 50 ms; once it gives True, waiting ends like that as well.
+    """
 
     future: Future[Any]
     seconds: float | None = None
+    pointless: Callable[[], bool] | None = None
+
+    def spells(self) -> Iterator[float | None]:
+        """Yield for how many seconds to wait, again and again, until waiting is over or pointless."""
+        if self.pointless is None:
+            yield self.seconds
+            return
+        deadline, look = time.monotonic() + (math.inf if self.seconds is None else self.seconds), _FIRST_LOOK
+        while not self.pointless():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            yield min(look, left)
+            look = min(2 * look, _LAST_LOOK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from twotier.core.background import Background
-from twotier.core.blocking import holding_up_a_loop
+from twotier.core.blocking import hold_up
 from twotier.core.commands import Load, Pause, Spawn, Wait
 from twotier.remote.executors import AnyExecutor
 
@@ -21,8 +21,11 @@ def drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -
     """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled."""
     if asyncio._get_running_loop() is None:  # noqa: SLF001 - public, and without an exception
         return _drive(flow, executor, background)
-    with holding_up_a_loop():
+    before = hold_up(flow)
+    try:
         return _drive(flow, executor, background)
+    finally:
+        hold_up(before)
 
 
 def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -> R:
@@ -33,7 +36,7 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
                 if isinstance(command, Load):
                     result = called(command.loader)
                 elif isinstance(command, Wait):
-                    result = command.future.result(command.seconds)
+                    result = _waited(command)
                 elif isinstance(command, Pause):
                     time.sleep(command.seconds)
                     result = None
@@ -48,6 +51,18 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
                 command = flow.send(result)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
+
+
+def _waited(command: Wait) -> Any:
+    """Return the result of what is waited for; TimeoutError when it has none in time."""
+    future = command.future
+    for seconds in command.spells():
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            if future.done():  # it may well have raised a TimeoutError of its own
+                return future.result()
+    raise TimeoutError
 
 
 def called(function: Callable[[], R]) -> R:

@@ -14,6 +14,7 @@ from twotier.core.drive import Flow
 from twotier.core.keys import INT64, checked, checked_many
 from twotier.core.leases import LoadKeys, Others
 from twotier.core.lifetimes import after
+from twotier.core.loading.admission import Admission
 from twotier.core.loading.sources import Made
 from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
@@ -158,12 +159,18 @@ class LocalOnly:
         self._namespace.check_open()
         self._namespace.counters.misses += len(missed)
 
+    @_flow
+    def look(self, key: str) -> Any:  # noqa: ARG002 - nowhere to look
+        """Return MISSING: what the local tier missed isn't anywhere."""
+        return MISSING
+
     def load(
         self,
         keys: Sequence[str],
         load: LoadKeys,
         tell: Callable[[Mapping[str, Made]], None],
         terms: Terms,
+        admission: Admission,
         *,
         others: Others = "wait",  # noqa: ARG002 - there are no other processes
         anew: bool = False,
@@ -171,6 +178,10 @@ class LocalOnly:
         """Load keys, and `tell` what came of each; it is put unless the key was written meanwhile."""
         namespace = self._namespace
         namespace.check_open()
+        if not admission.enter():
+            keys = yield from admission.queue(keys)
+            if not keys:
+                return
         with namespace.tags.holding(keys, terms.noted) as hold:
             tokens = {key: namespace.store.token(key) for key in keys}
             made = yield from load(keys, self.held)

@@ -14,6 +14,7 @@ from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
 from twotier.core.background import Background
+from twotier.core.claims import Claims
 from twotier.core.counters import Counters
 from twotier.core.fallback import ReplicaFallback
 from twotier.core.generation import Generations
@@ -104,7 +105,7 @@ class Namespace:
         self._make_loading_parts()
 
     def _make_loading_parts(self) -> None:
-        self.flights = SingleFlight(self.store)
+        self.flights = SingleFlight(self.store, self.clock, round(self.options.load_lease * SECOND))
         """Loads under way."""
         self.load_gate = LoadGate(self.options.max_concurrent_loads)
         self.background = Background(self.options.max_concurrent_loads)
@@ -239,13 +240,19 @@ class TwoTierNamespace(Namespace):
     def _make_process_parts(self) -> None:
         """Make what belongs to one process and is made anew in a forked child."""
         self.op_ids = OpIds()
-        self.fetches = SingleFlight(self.store)
+        self.fetches = SingleFlight(self.store, self.clock, round(self.options.timeout * SECOND))
         """Revalidations of suspects under way."""
+        self.claims = Claims(self.clock, round(self.options.load_lease * SECOND), self._give_back_leases)
+        """Leases that loads may have left on the server."""
         self.journal = Journal(self.options.max_journal, len(self.generations.keys), self.generations.group_of)
         self.breaker = Breaker(self.clock)
         self.executor, self.async_executor = executors(self.topology, self.options, self.breaker)
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
+
+    def _give_back_leases(self) -> None:
+        """Have leases given back that a load has abandoned."""
+        self.recovery.wake()
 
     def reach(self) -> None:
         """Close the namespace and raise RemoteUnavailable unless the remote tier answers within one deadline."""

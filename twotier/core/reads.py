@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from twotier.clock import NEVER, SECOND
-from twotier.core.commands import Wait
 from twotier.core.drive import Flow
 from twotier.core.keys import checked_many
 from twotier.core.lifetimes import MILLISECOND
+from twotier.core.loading.waiting import wait_for
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.tags import Tag
@@ -59,6 +59,22 @@ class Reads:
         if namespace.store.op(key) is None:
             return (yield from self._fetch(key, token, keep=keep))
         return (yield from self._revalidate(key, token, keep=keep))
+
+    def look(self, key: str) -> Flow[Any]:
+        """Return what the remote tier has of a key that somebody loads; MISSING without, which counts as no miss."""
+        namespace = self._namespace
+        token = namespace.store.token(key)
+        if self._in_doubt(key):
+            return MISSING
+        now = namespace.clock.now()
+        try:
+            place = yield from namespace.generations.place(key)
+            fetched: Fetched = yield Fetch(place)
+            if fetched.data is not None:
+                return (yield from self._let_in(key, place, fetched, token, now, keep=True))
+        except RemoteError:
+            namespace.counters.remote_errors += 1
+        return MISSING
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         """Return what either tier has of `keys`, in their order."""
@@ -144,16 +160,23 @@ class Reads:
         return value
 
     def _revalidate(self, key: str, token: int, *, keep: bool) -> Flow[Any]:
-        """Fetch a key that has a suspect here; of the callers that come at once, one asks and the others wait."""
+        """Fetch a key that has a suspect here; of the callers that come at once, one asks and the others wait.
+
+        For as long as one call to the server may take: whoever asks may be a task of a loop that doesn't come to it.
+        """
         namespace = self._namespace
-        store = namespace.store
-        flight, leads = namespace.fetches.join(key)
-        if leads:
+        store, fetches = namespace.store, namespace.fetches
+        mine = fetches.flight(key)
+        try:
             try:
-                return (yield from self._fetch(key, token, keep=keep))
+                flight, leads = fetches.join(key, mine)
+                if leads:
+                    return (yield from self._fetch(key, token, keep=keep))
             finally:
-                namespace.fetches.land(flight)
-        yield Wait(flight.future)
+                fetches.abandon(mine)
+        finally:
+            fetches.abandon(mine)
+        yield from wait_for(flight.future, namespace.options.timeout, lambda: flight.is_lost)
         if key in store:
             value = store.get(key, MISSING)
             if value is not MISSING:

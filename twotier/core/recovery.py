@@ -1,8 +1,9 @@
 """Recovery: brings the remote tier back into use after an outage, and replays the journal (DESIGN steps 8 and 9).
 
-A thread that lives only while there is something to do: the circuit breaker isn't closed, or keys are waiting in the
-journal. It probes, so that no caller has to; replays, since what the journal names may be stale on the server; and only
-then closes the breaker. A replayed key is unlinked and its invalidation published, which does no harm when repeated.
+A thread that lives only while there is something to do: the circuit breaker isn't closed, keys are waiting in the
+journal, or leases that loads have left on the server are to be given back. It probes, so that no caller has to;
+replays, since what the journal names may be stale on the server; and only then closes the breaker. A replayed key is
+unlinked and its invalidation published, which does no harm when repeated.
 
 The link and recovery find out on their own that the server is back, and each tells the other, so that neither sits out
 a pause when the other has had an answer.
@@ -13,9 +14,10 @@ import random
 import threading
 from typing import TYPE_CHECKING, Final
 
-from twotier.core.replay import Replay
+from twotier.core.replay import BATCH, Replay
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.commands import Ping
+from twotier.remote.leasing import SettleLeases
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -91,7 +93,8 @@ class Recovery:
     def _done(self) -> bool:
         """Let the thread go if nothing is left to do; a `wake` after that starts another."""
         with self._lock:
-            if self._namespace.breaker.state == "closed" and not self._namespace.journal:
+            namespace = self._namespace
+            if namespace.breaker.state == "closed" and not namespace.journal and not namespace.claims:
                 self._thread = None
                 return True
         return False
@@ -100,13 +103,14 @@ class Recovery:
         """Probe, replay, and close the breaker; raises RemoteError where the remote tier fails again."""
         namespace = self._namespace
         probing = namespace.breaker.begin_probe()
-        if not probing and namespace.breaker.state != "closed":
+        if not probing and (namespace.breaker.state != "closed" or not (namespace.journal or namespace.claims.due())):
             return
         if not namespace.topology.slotted:  # in a cluster nodes are probed each by itself, and a lost one holds up none
             namespace.executor.run(Ping(), probing=probing)
         if probing:
             namespace.hurry_link()
         self._replay(probing)
+        self._give_back_leases(probing)
         if probing:
             namespace.breaker.close()
         else:
@@ -115,3 +119,17 @@ class Recovery:
     def _replay(self, probing: bool) -> None:
         """Make good what can be; what can't stays in the journal, and what stood in the way is raised."""
         Replay(self._namespace, probing).run()
+
+    def _give_back_leases(self, probing: bool) -> None:
+        """Give back what loads have left on the server, as far as it is there."""
+        claims = self._namespace.claims
+        for claim in claims.due():
+            leases = list(claim.leases)
+            for start in range(0, len(leases), BATCH):
+                chunk = leases[start : start + BATCH]
+                release = SettleLeases(chunk, claim.token, [None] * len(chunk), None)
+                held = self._namespace.executor.run(release, probing=probing) or [False] * len(chunk)
+                for lease, was_held in zip(chunk, held, strict=True):
+                    if was_held:
+                        claims.settled(lease, claim.token)
+            claims.looked(claim)

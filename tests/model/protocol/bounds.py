@@ -58,6 +58,12 @@ QUICK: Final = (
     Scenario(
         "a load that fails", ((then("update 0"),), (then("load 0", "get 0"),)), empty=True, budget=Budget(failures=1)
     ),
+    Scenario(
+        "a load beside a lease that was abandoned",
+        ((then("update 0"),), (then("load 0", "load 0"),)),
+        empty=True,
+        budget=Budget(failures=1),
+    ),
 )
 
 DEEP: Final = (

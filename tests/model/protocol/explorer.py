@@ -62,6 +62,8 @@ def moves(state: State, scenario: Scenario, rules: Rules) -> Iterator[Move]:
                     do, key = choice.split()
                     yield Move(f"P{number}.{thread} {do} {key}", "begins", _begin(number, thread, do, int(key)))
         yield from recovering.moves(state, number, process)
+        if process.link != "idle":
+            yield from loading.recoveries(state, scenario, number)
     yield from surroundings.moves(state, scenario, rules)
     for request in set(state.network):
         yield writing.arrive(request)

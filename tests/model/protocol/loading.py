@@ -1,10 +1,16 @@
 """The loading flow, `get_or_set`: under a lease on the server, which every write of the key ends (design, section 6).
 
-Where another process has the lease, a caller looks again, any number of times, or gives up and loads for itself.
+Where another process has the lease, a caller looks again, any number of times, or gives up and loads for itself. A
+lease that a load of this process has left behind, as its grant or return was uncertain, is taken for free; and recovery
+gives it back.
 """
 
+from collections.abc import Callable, Iterable
+
 from protocol.moves import Move, Thread, act, failures
-from protocol.state import NONE_HELD, Item, State, Value
+from protocol.scenario import Scenario
+from protocol.state import NO_GENERATION, NONE_HELD, Item, State, Task, Value
+from protocol.world import World
 from protocol.writing import forget
 
 
@@ -35,7 +41,8 @@ def ask_for_lease(thread: Thread) -> None:
     taken = leased and server.lease(prefix, thread.key) == NONE_HELD
     if taken:
         server.set_lease(prefix, thread.key, thread.op)
-    thread.go("looked", held=server.read(prefix, thread.key), done=taken)
+    holder = NONE_HELD if taken else server.lease(prefix, thread.key)
+    thread.go("looked", held=server.read(prefix, thread.key), done=taken, seen=holder)
 
 
 def found(thread: Thread) -> None:
@@ -50,8 +57,53 @@ def found(thread: Thread) -> None:
             thread.finish()
     elif task.done or thread.world.rules.load == "token":
         thread.go("load", held=None)
+    elif task.seen in abandoned(thread.world.scenario, thread.process, thread.me.tasks):
+        thread.go("taking", held=None)
     else:
-        thread.go("waiting", held=None)
+        thread.go("waiting", held=None, seen=NONE_HELD)
+
+
+def abandoned(scenario: Scenario, process: int, tasks: Iterable[Task]) -> frozenset[int]:
+    """Return the tokens of the loads of a process that have ended: a lease that one of these has may still stand."""
+    first = scenario.first_ops[process]
+    return frozenset(op for at, task in zip(first, tasks, strict=True) for op in range(at, at + task.step))
+
+
+def take_abandoned(thread: Thread) -> None:
+    """The server gives the lease that this process has abandoned, if nobody else has it by now."""
+    server, prefix = thread.world.server, thread.task.prefix
+    taken = server.lease(prefix, thread.key) == thread.task.seen
+    if taken:
+        server.set_lease(prefix, thread.key, thread.op)
+    thread.go("taken", done=taken, seen=NONE_HELD)
+
+
+def has_taken(thread: Thread) -> None:
+    """Take the reply: the duty to load, or not."""
+    thread.go("load" if thread.task.done else "waiting")
+
+
+def give_back(key: int, holder: int) -> Callable[[World], None]:
+    """Return recovery's act of giving an abandoned lease back."""
+
+    def act_on(world: World) -> None:
+        if world.server.lease(world.server.generation, key) == holder:
+            world.server.set_lease(world.server.generation, key, NONE_HELD)
+
+    return act_on
+
+
+def recoveries(state: State, scenario: Scenario, process: int) -> list[Move]:
+    """Return what the recovery of a process may give back."""
+    server = state.server
+    if server.generation == NO_GENERATION or not any(server.leases[server.generation]):
+        return []
+    tokens = abandoned(scenario, process, state.processes[process].tasks)
+    return [
+        Move(f"P{process} recovery", f"gives the lease on key {key} back", give_back(key, holder))
+        for key, holder in enumerate(server.leases[server.generation])
+        if holder in tokens
+    ]
 
 
 def end_lease(thread: Thread) -> None:
@@ -158,6 +210,8 @@ STEPS = {
     "loaded": ("stores what it loaded on the server, if it may", store),
     "store": ("stores what it loaded on the server", store),
     "stored": ("takes the reply", stored),
+    "taking": ("takes the lease that this process has abandoned", take_abandoned),
+    "taken": ("takes the reply", has_taken),
     "waiting": ("looks again", look),
     "alone": ("reads the source without a lease", read_source_alone),
     "kept": ("keeps what it loaded alone, if it may", keep_alone),
@@ -173,6 +227,6 @@ def moves(state: State, process: int, number: int, who: str, *, by_token: bool) 
     found = [Move(who, what, act(process, number, step))]
     if at == "waiting":
         found.append(Move(who, "gives up waiting", act(process, number, load_alone)))
-    if at in {"asking", "sent", "looked", "ending", "loaded", "store", "stored"}:
+    if at in {"asking", "sent", "looked", "ending", "taking", "taken", "loaded", "store", "stored"}:
         found += failures(state, process, number, fail, who, write=False)
     return found

@@ -110,7 +110,7 @@ class Task(NamedTuple):
     doubt: int = 0
     """The journaled write that it saw when it began."""
     seen: int = 0
-    """The op id of the entry that the write dropped."""
+    """The op id of the entry that the write dropped; of a load, who has the lease."""
 
 
 class Doubt(NamedTuple):

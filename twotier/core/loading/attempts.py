@@ -1,9 +1,10 @@
 """Loads in the background: one a key at a time, and none for a moment after one has failed."""
 
-import threading
-from typing import Final
+import asyncio
+from typing import Final, Protocol
 
 from twotier.clock import SECOND, Clock
+from twotier.core.blocking import is_gone
 from twotier.core.loading.bounded import Bounded
 
 BACK_OFF: Final = SECOND
@@ -12,29 +13,36 @@ MOST: Final = 10_000
 """Failures remembered."""
 
 
+class Attempt(Protocol):
+    """One attempt at loading keys in the background; `loop` is that of the task that makes it, if one does."""
+
+    loop: asyncio.AbstractEventLoop | None
+
+
 class Attempts:
     """Which keys are being loaded in the background, and which have failed a moment ago."""
 
-    __slots__ = ("_clock", "_failed", "_lock", "_under_way")
+    __slots__ = ("_clock", "_failed", "_under_way")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.RLock()  # an abandoned coroutine may be closed, and end its attempt, anywhere
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, Attempt] = {}
         self._failed: Bounded[str, int] = Bounded(MOST)
 
-    def begin(self, key: str) -> bool:
-        """Tell whether `key` may be loaded in the background now; then `end` has to follow."""
-        with self._lock:
-            if key in self._under_way or self.is_backing_off(key):
-                return False
-            self._under_way.add(key)
-            return True
+    def begin(self, key: str, attempt: Attempt) -> bool:
+        """Tell whether `attempt` may load `key` in the background now; `end` has to follow in any case."""
+        if self.is_backing_off(key):
+            return False
+        other = self._under_way.setdefault(key, attempt)
+        if other is not attempt and is_gone(other.loop):
+            self.end(key, other)  # nobody else will
+            other = self._under_way.setdefault(key, attempt)
+        return other is attempt
 
-    def end(self, key: str) -> None:
-        """Let `key` be loaded in the background again."""
-        with self._lock:
-            self._under_way.discard(key)
+    def end(self, key: str, attempt: Attempt) -> None:
+        """Let `key` be loaded in the background again, if it is `attempt` that did; once more does nothing."""
+        if self._under_way.get(key) is attempt:
+            self._under_way.pop(key, None)
 
     def failed(self, key: str) -> None:
         """Hold the next attempt off for a moment."""

@@ -10,12 +10,13 @@ from typing import Any
 
 from twotier.core.drive import Flow
 from twotier.core.keys import checked_many
+from twotier.core.loading.following import Rounds, is_in_vain
 from twotier.core.loading.single import SingleLoads
 from twotier.core.loading.sources import Several, Source
 from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
 from twotier.core.singleflight import ABANDONED, Flight
-from twotier.errors import LoaderError, LoadTimeout, TwoTierError
+from twotier.errors import LoaderError, LoadShed, LoadTimeout, TwoTierError
 from twotier.load_policy import LoadPolicy
 from twotier.notfound import NOT_FOUND
 from twotier.options import ttl_ns
@@ -73,25 +74,11 @@ class Loads(SingleLoads):
 
     def _load_many(self, keys: list[str], source: Source, policy: LoadPolicy) -> Flow[dict[str, Any]]:
         """Load keys, those that others are loading excepted; then wait for those. Take over what is abandoned."""
-        began = self._namespace.clock.now()
-        results = _Results()
+        rounds, results = Rounds(self._patience()), _Results()
         while keys:
-            led, followed = self._join(keys)
-            if led:
-                followed.update((yield from self._lead(led, source, policy, results)))
-            keys = []
-            for key, flight in followed.items():
-                try:
-                    value = yield from self._follow(flight, policy, began, stale=True)
-                except Exception as error:  # noqa: BLE001 - raised below, with those of others
-                    results.errors[key] = error
-                    continue
-                if value is not ABANDONED:
-                    results.values[key] = value
-                elif key in led:
-                    results.errors[key] = TwoTierError(f"the load of {key!r} was stopped")
-                else:
-                    keys.append(key)
+            outcomes = yield from self._load_round(keys, source, policy, rounds, results)
+            rounds.another(outcomes)
+            keys = list(outcomes)
         for key, raised in list(results.errors.items()):
             value = self._excused(key, raised, policy)
             if value is not MISSING:
@@ -101,36 +88,70 @@ class Loads(SingleLoads):
             raise _joined(list(results.errors.values()))
         return results.values
 
+    def _load_round(
+        self, keys: list[str], source: Source, policy: LoadPolicy, rounds: Rounds, results: "_Results"
+    ) -> Flow[dict[str, object]]:
+        """Lead and follow, once each key; return those that are to be looked at again, and why."""
+        led: dict[str, Flight] = {}  # ours to end, until they are spawned
+        again: dict[str, object] = {}
+        try:
+            try:
+                followed = self._join(keys, led, rounds.apart)
+                owned = set(led)
+                if led:
+                    followed |= yield from self._lead(led, source, policy, rounds, results)
+                for key, flight in followed.items():
+                    own = key in owned
+                    try:
+                        value = yield from self._follow(flight, policy, rounds.patience, stale=True, own=own)
+                    except Exception as error:  # noqa: BLE001 - raised later, with those of others
+                        results.errors[key] = error
+                        continue
+                    if value is ABANDONED and own:
+                        results.errors[key] = TwoTierError(f"the load of {key!r} was stopped")
+                    else:
+                        (again if is_in_vain(value) else results.values)[key] = value
+            finally:
+                self._abandon(led)
+        finally:
+            self._abandon(led)
+        return again
+
     def _lead(
-        self, led: dict[str, Flight], source: Source, policy: LoadPolicy, results: "_Results"
+        self,
+        led: dict[str, Flight],
+        source: Source,
+        policy: LoadPolicy,
+        rounds: Rounds,
+        results: "_Results",
     ) -> Flow[dict[str, Flight]]:
         """Load the keys of the flights we lead; return those that are to be followed all the same."""
-        place, served = self._admit(led, policy, stale=True)
-        results.values.update(served)
-        if not led:
-            return {}
+        flights, apart = dict(led), not rounds.apart.isdisjoint(led)
         try:
-            made = yield from self._launch(led, place, source, policy, anew=False)
-        except Exception as error:  # noqa: BLE001 - raised later, with those of others
-            failed = [key for key, flight in led.items() if flight.future.exception() is error]
-            results.errors.update(dict.fromkeys(failed, error))
-            return {key: flight for key, flight in led.items() if key not in results.errors}
-        results.values.update({key: each.value for key, each in made.items()})
-        return {key: flight for key, flight in led.items() if key not in made}
-
-    def _join(self, keys: list[str]) -> tuple[dict[str, Flight], dict[str, Flight]]:
-        """Return the flights that we lead, and those that we follow."""
-        namespace = self._namespace
-        led: dict[str, Flight] = {}
-        followed: dict[str, Flight] = {}
-        try:
-            for key in keys:
-                flight, leads = namespace.flights.join(key)
-                (led if leads else followed)[key] = flight
-        except BaseException:
-            self._abandon(led)
+            values = yield from self._launch(led, source, policy, rounds.patience, anew=False, apart=apart)
+        except LoadShed:
             raise
-        return led, followed
+        except Exception as error:  # noqa: BLE001 - raised later, with those of others
+            failed = [key for key, flight in flights.items() if _has_raised(flight, error)]
+            results.errors.update(dict.fromkeys(failed, error))
+            return {key: flight for key, flight in flights.items() if key not in results.errors}
+        results.values.update(values)
+        return {key: flight for key, flight in flights.items() if key not in values}
+
+    def _join(self, keys: list[str], led: dict[str, Flight], apart: set[str]) -> dict[str, Flight]:
+        """Put the flights that we lead into `led`, and return those that we follow."""
+        flights = self._namespace.flights
+        followed: dict[str, Flight] = {}
+        for key in keys:
+            led[key] = mine = flights.flight(key)
+            if key in apart:
+                flights.lead_beside(mine)
+                continue
+            flight, leads = flights.join(key, mine)
+            if not leads:
+                del led[key]
+                followed[key] = flight
+        return followed
 
 
 @dataclass(slots=True)
@@ -139,6 +160,11 @@ class _Results:
 
     values: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
+
+
+def _has_raised(flight: Flight, error: Exception) -> bool:
+    """Tell whether a flight has landed with `error`."""
+    return flight.future.done() and flight.future.exception() is error
 
 
 def _joined(errors: list[Exception]) -> Exception:

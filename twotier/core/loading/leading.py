@@ -1,85 +1,107 @@
-"""Loading for oneself and for all who miss the same keys: leading flights, following them, and for how long.
+"""Loading for oneself and for all who miss the same keys: leading flights.
 
-Who leads takes a place at the gate, loads, and lands the flights, on the caller's thread or, where callers don't wait
-for as long as it takes, in the background. Who follows waits for the flight, as long as the policy says.
+Who leads takes a place at the gate once the load is theirs to do, loads, and lands the flights, on the caller's thread
+or, where callers don't wait for as long as it takes, in the background.
+
+What a load takes (flights, a place, attempts) is noted before it is taken, and given back by two `finally`, one inside
+of the other: an exception that comes between two lines of the first is made good by the second.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from twotier.clock import SECOND
-from twotier.core.blocking import holds_up_a_loop
-from twotier.core.commands import Spawn, Wait
+from twotier.core.commands import Spawn
 from twotier.core.drive import Flow
-from twotier.core.leases import Others, TwoTier
-from twotier.core.loadgate import Place
+from twotier.core.leases import Others
+from twotier.core.loading.admission import Admission
+from twotier.core.loading.following import Following
 from twotier.core.loading.sources import Held, Made, Source
-from twotier.core.local_only import LocalOnly
 from twotier.core.missing import MISSING
-from twotier.core.namespace import Namespace
-from twotier.core.singleflight import ABANDONED, Flight, inside_loader, stand_apart
-from twotier.errors import LoadShed, LoadTimeout, TwoTierError
+from twotier.core.patience import Patience
+from twotier.core.singleflight import Flight, stand_apart
+from twotier.errors import LoadShed, TwoTierError
 from twotier.load_policy import LoadPolicy
-from twotier.notfound import NOT_FOUND
 
 
-class Leading:
+class Leading(Following):
     """Loads of one namespace."""
 
-    def __init__(self, tiers: TwoTier | LocalOnly, namespace: Namespace) -> None:
-        self._tiers = tiers
-        self._namespace = namespace
-
-    def _admit(self, led: dict[str, Flight], policy: LoadPolicy, *, stale: bool) -> tuple[Place, dict[str, Any]]:
-        """Take a place at the gate for the flights we lead; over the cap, do as the policy says.
-
-        Returns the place, and the stale copies of keys (if `stale` allows) that needn't be loaded then: their flights
-        are abandoned, and taken out of `led`. Raises LoadShed.
-        """
-        if inside_loader() or holds_up_a_loop():
-            return Place(None), {}
-        namespace = self._namespace
-        place = namespace.load_gate.enter()
-        if place.turn is None or policy.when_busy == "wait":
-            return place, {}
-        served: dict[str, Any] = {}
-        if policy.when_busy == "stale":
-            if stale:
-                served = {key: value for key in led if (value := self._tiers.spare(key)) is not MISSING}
-            for key in served:
-                namespace.flights.abandon(led.pop(key))
-            if not led:
-                place.leave()
-            return place, served
-        place.leave()
-        self._abandon(led)
-        namespace.counters.loads_shed += 1
-        limit = namespace.options.max_concurrent_loads
-        raise LoadShed(f"{limit} loaders run already, which is max_concurrent_loads; try again later")
+    def _patience(self) -> Patience:
+        return Patience(self._namespace.clock, self._namespace.options.load_lease)
 
     def _launch(
-        self, led: dict[str, Flight], place: Place, source: Source, policy: LoadPolicy, *, anew: bool
-    ) -> Flow[dict[str, Made]]:
-        """Load the keys of the flights we lead. Returns nothing where they are to be followed, like those of others."""
-        impatient = policy.hard_timeout is not None or (
-            policy.soft_timeout is not None and any(self._tiers.held(key) is not MISSING for key in led)
-        )
-        if not impatient:
-            return (yield from self._fly(led, place, source, anew=anew))
+        self,
+        led: dict[str, Flight],
+        source: Source,
+        policy: LoadPolicy,
+        patience: Patience,
+        *,
+        anew: bool,
+        apart: bool = False,
+    ) -> Flow[dict[str, Any]]:
+        """Load the keys of the flights we lead; return the values of those that were loaded, or are served stale.
+
+        In the background where callers may stop waiting: then `led` is empty afterwards, and they are followed like
+        those of others. `apart`: the caller must wait for nobody any more, neither for a place nor for a process.
+        """
+        admission = Admission(self._namespace.load_gate, patience, passes=apart)
+        served: dict[str, Any] = {}
         try:
-            yield Spawn(self._fly_behind(led, place, source, anew=anew))
-        except BaseException:
-            place.leave()
-            self._abandon(led)
-            raise
-        return {}
+            try:
+                if policy.when_busy != "wait":
+                    admission.instead(lambda keys: self._serve_or_shed(led, keys, policy, served, stale=not anew))
+                if not self._is_impatient(led, policy, apart=apart):
+                    landed = yield from self._fly(led, admission, source, anew=anew)
+                    return served | {key: each.value for key, each in landed.items()}
+                if admission.is_barred and policy.when_busy != "wait":
+                    self._serve_or_shed(led, list(led), policy, served, stale=not anew)
+                if led:
+                    spawned = dict(led)
+                    behind = Admission(self._namespace.load_gate, self._patience(), passes=admission.passes)
+                    yield Spawn(self._fly_behind(spawned, behind, source, anew=anew))
+                    led.clear()
+                return served
+            finally:
+                admission.leave()
+        finally:
+            admission.leave()
+
+    def _is_impatient(self, led: Mapping[str, Flight], policy: LoadPolicy, *, apart: bool) -> bool:
+        """Tell whether callers may stop waiting before the load has ended."""
+        if policy.hard_timeout is not None:
+            return True
+        if policy.soft_timeout is None or apart:
+            return False
+        return any(self._tiers.held(key) is not MISSING for key in led)
+
+    def _serve_or_shed(
+        self, led: dict[str, Flight], keys: Sequence[str], policy: LoadPolicy, served: dict[str, Any], *, stale: bool
+    ) -> list[str]:
+        """Do as the policy says where every place is taken; return the keys that are to be loaded all the same.
+
+        Those whose stale copies are served leave `led`, and who followed them looks again. Raises LoadShed.
+        """
+        namespace = self._namespace
+        if policy.when_busy == "shed":
+            namespace.counters.loads_shed += 1
+            limit = namespace.options.max_concurrent_loads
+            raise LoadShed(f"{limit} loaders run already, which is max_concurrent_loads; try again later")
+        left = []
+        for key in keys:
+            value = self._tiers.spare(key) if stale else MISSING
+            if value is MISSING:
+                left.append(key)
+            else:
+                served[key] = value
+                namespace.flights.abandon(led[key])
+                del led[key]
+        return left
 
     def _fly(
         self,
         led: Mapping[str, Flight],
-        place: Place,
+        admission: Admission,
         source: Source,
         *,
         anew: bool,
@@ -90,7 +112,7 @@ class Leading:
 
         Followers are told of `failures`; whatever else ends the load has stopped its leader, and they take over.
         """
-        namespace, flights = self._namespace, self._namespace.flights
+        flights = self._namespace.flights
         landed: dict[str, Made] = {}
 
         def tell(made: Mapping[str, Made]) -> None:
@@ -99,129 +121,131 @@ class Leading:
                 flights.land(led[key], each.payload)  # followers each decode a value of their own
 
         def load(keys: Sequence[str], held: Held) -> Flow[dict[str, Made]]:
-            nonlocal place
-            if place.is_over:  # what others were loading is left to us
-                place = Place(None) if inside_loader() or holds_up_a_loop() else namespace.load_gate.enter()
-                yield from _await_turn(place)
+            ours = tuple(led.values())
+            for flight in ours:
+                flight.loading = True
             try:
-                return (yield from source.load(tuple(led.values()), keys, held))
+                return (yield from source.load(ours, keys, held))
             finally:
-                place.leave()  # the source is done; storing what it gave is no load of its own
+                admission.leave()  # the source is done; storing what it gave is no load of its own
 
         try:
-            yield from _await_turn(place)
-            if not anew:
-                # Flights that we missed may have landed between our look and our taking the lead.
-                found = namespace.store.get_many(list(led))
-                tell({key: Made(value, namespace.values.encode(value)) for key, value in found.items()})
-            missing = [key for key in led if key not in landed]
-            if missing:
-                patient = others if not any(flight.circular for flight in led.values()) else "ignore"
-                yield from self._tiers.load(missing, load, tell, source.terms, others=patient, anew=anew)
-        except failures as error:
-            for flight in led.values():
-                flights.land(flight, error=error)
-            raise
+            try:
+                for flight in list(led.values()):
+                    flight.when_lost = admission.give_back
+                missing = yield from self._missing(led, admission, tell, anew=anew)
+                if missing:
+                    circular = any(flight.circular for flight in led.values())
+                    patient: Others = "ignore" if circular else others
+                    yield from self._tiers.load(missing, load, tell, source.terms, admission, others=patient, anew=anew)
+            except failures as error:
+                if admission.was_shed:
+                    raise  # the leader's alone: who follows looks again
+                for flight in list(led.values()):
+                    flights.land(flight, error=error)
+                raise
+            finally:
+                admission.leave()
+                self._abandon(led)
         finally:
-            place.leave()
+            admission.leave()
             self._abandon(led)
         return landed
 
+    def _missing(
+        self,
+        led: Mapping[str, Flight],
+        admission: Admission,
+        tell: Callable[[Mapping[str, Made]], None],
+        *,
+        anew: bool,
+    ) -> Flow[list[str]]:
+        """Return the keys that are to be loaded; queue for a place, if that can be told at once."""
+        namespace = self._namespace
+        missing = list(led)
+        if not anew:
+            # Flights that we missed may have landed between our look and our taking the lead.
+            found = namespace.store.get_many(missing)
+            tell({key: Made(value, namespace.values.encode(value)) for key, value in found.items()})
+            missing = [key for key in missing if key not in found]
+        if missing and admission.is_barred:
+            missing = yield from admission.queue(missing)
+        return missing
+
     def _fly_behind(
-        self, led: Mapping[str, Flight], place: Place, source: Source, *, anew: bool, others: Others = "wait"
+        self,
+        led: Mapping[str, Flight],
+        admission: Admission,
+        source: Source,
+        *,
+        anew: bool,
+        others: Others = "wait",
     ) -> Flow[dict[str, Made]]:
         """Do so in the background, and log what is raised: those who follow are told, but there may be none."""
         failures = (Exception, SystemExit, KeyboardInterrupt)  # here they stop nobody
         try:
-            return (yield from self._fly(led, place, source, anew=anew, others=others, failures=failures))
+            return (yield from self._fly(led, admission, source, anew=anew, others=others, failures=failures))
         except failures as error:
             log = self._namespace.log
             if not self._namespace.closed:  # else it could but fail
                 log.log(logging.WARNING, "load", "a load in the background failed: %r", error, trace=True)
             return {}
 
-    def _follow(self, flight: Flight, policy: LoadPolicy, began: int, *, stale: bool) -> Flow[Any]:
-        """Wait for a flight; return its value, or the stale copy past soft_timeout, or ABANDONED.
-
-        Raises LoadTimeout past hard_timeout, both counted from `began`; and what the loader has raised.
-        """
-        namespace, soft, hard = self._namespace, policy.soft_timeout, policy.hard_timeout
-        if soft is not None and stale:
-            ended, payload = yield from _wait(flight.future, self._left(soft, began))
-            if ended:
-                return self._value(payload)
-            value = self._tiers.spare(flight.key)
-            if value is not MISSING:
-                namespace.counters.load_timeouts += 1
-                return value
-        ended, payload = yield from _wait(flight.future, None if hard is None else self._left(hard, began))
-        if ended:
-            return self._value(payload)
-        namespace.counters.load_timeouts += 1
-        raise LoadTimeout(f"the loader of {flight.key!r} took longer than hard_timeout ({hard} s); it goes on")
-
     def _behind(self, wanted: Iterable[str], source: Source, *, anew: bool) -> Flow[int]:
         """Load keys in the background, but for those that are being loaded there; return how many it will be.
 
         That is nobody's load: where every place at the gate is taken, or another process loads, it is left out.
         """
-        namespace, attempts = self._namespace, self._namespace.attempts
-        keys = [key for key in wanted if attempts.begin(key)]
-        place = namespace.load_gate.enter_at_once() if keys else None
-        if place is not None:
+        attempts, asked = self._namespace.attempts, list(wanted)
+        admission = Admission(self._namespace.load_gate, self._patience())
+        begun = False
+        try:
             try:
-                yield Spawn(self._apart(keys, place, source, anew=anew))
-            except (TwoTierError, RuntimeError):  # closed, or no thread to be had: what is here was served
-                place.leave()
-            else:
-                return len(keys)
-        for key in keys:
-            attempts.end(key)
+                keys = [key for key in asked if attempts.begin(key, admission)]
+                if keys and admission.take_at_once():
+                    try:
+                        yield Spawn(self._apart(keys, admission, source, anew=anew))
+                        begun = True
+                    except (TwoTierError, RuntimeError):  # closed, or no thread to be had: what is here was served
+                        return 0
+                    return len(keys)
+            finally:
+                if not begun:
+                    self._end_attempts(asked, admission)
+        except BaseException:
+            if not begun:
+                self._end_attempts(asked, admission)
+            raise
         return 0
 
-    def _apart(self, keys: list[str], place: Place, source: Source, *, anew: bool) -> Flow[None]:
+    def _apart(self, keys: list[str], admission: Admission, source: Source, *, anew: bool) -> Flow[None]:
         namespace = self._namespace
-        stand_apart()
         led: dict[str, Flight] = {}
         landed: dict[str, Made] = {}
         try:
-            for key in keys:
-                flight, leads = namespace.flights.join(key)
-                if leads:
-                    led[key] = flight
-            if led:
-                landed = yield from self._fly_behind(led, place, source, anew=anew, others="leave")
+            try:
+                stand_apart()
+                for key in keys:
+                    led[key] = mine = namespace.flights.flight(key)
+                    if not namespace.flights.join(key, mine)[1]:
+                        del led[key]
+                if led:
+                    landed = yield from self._fly_behind(led, admission, source, anew=anew, others="leave")
+            finally:
+                for key in keys:
+                    if key not in landed:
+                        namespace.attempts.failed(key)
+                self._abandon(led)
+                self._end_attempts(keys, admission)
         finally:
-            place.leave()
             self._abandon(led)
-            for key in keys:
-                if key not in landed:
-                    namespace.attempts.failed(key)
-                namespace.attempts.end(key)
+            self._end_attempts(keys, admission)
+
+    def _end_attempts(self, keys: Iterable[str], admission: Admission) -> None:
+        admission.leave()
+        for key in keys:
+            self._namespace.attempts.end(key, admission)
 
     def _abandon(self, led: Mapping[str, Flight]) -> None:
-        for flight in led.values():
+        for flight in list(led.values()):
             self._namespace.flights.abandon(flight)
-
-    def _value(self, payload: Any) -> Any:
-        if payload is ABANDONED:
-            return ABANDONED
-        return self._namespace.values.decode(payload) if payload else NOT_FOUND
-
-    def _left(self, seconds: float, began: int) -> float:
-        return max(0.0, seconds - (self._namespace.clock.now() - began) / SECOND)
-
-
-def _await_turn(place: Place) -> Flow[None]:
-    if place.turn is not None:
-        yield Wait(place.turn)
-
-
-def _wait(future: Future[Any], seconds: float | None) -> Flow[tuple[bool, Any]]:
-    """Wait for a flight; return whether it has landed, and its result. What it raises may well be a TimeoutError."""
-    try:
-        return True, (yield Wait(future, seconds))
-    except TimeoutError:
-        if future.done():
-            return True, future.result()
-        return False, None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twotier.core.drive import Flow
+from twotier.core.loading.following import Rounds, is_in_vain
 from twotier.core.loading.leading import Leading
 from twotier.core.loading.sources import Single, Source
 from twotier.core.loading.terms import Terms
@@ -61,22 +62,28 @@ class SingleLoads(Leading):
         self._namespace.counters.early_refreshes += begun
 
     def _load(self, key: str, source: Source, policy: LoadPolicy, *, anew: bool) -> Flow[Any]:
-        namespace = self._namespace
-        began = namespace.clock.now()
+        flights, rounds = self._namespace.flights, Rounds(self._patience())
         while True:
-            flight, leads = namespace.flights.join(key)
-            if leads:
-                place, served = self._admit({key: flight}, policy, stale=not anew)
-                if key in served:
-                    return served[key]
-                made = yield from self._launch({key: flight}, place, source, policy, anew=anew)
-                if key in made:
-                    return made[key].value
-            value = yield from self._follow(flight, policy, began, stale=not anew)
-            if value is not ABANDONED:
+            mine = flights.flight(key)
+            led = {key: mine}  # ours to end, until it is spawned
+            try:
+                try:
+                    apart = key in rounds.apart
+                    flight, leads = flights.lead_beside(mine) if apart else flights.join(key, mine)
+                    if leads:
+                        values = yield from self._launch(led, source, policy, rounds.patience, anew=anew, apart=apart)
+                        if key in values:
+                            return values[key]
+                    value = yield from self._follow(flight, policy, rounds.patience, stale=not anew, own=leads)
+                finally:
+                    self._abandon(led)
+            finally:
+                self._abandon(led)
+            if not is_in_vain(value):
                 return value
-            if leads:
+            if leads and value is ABANDONED:
                 raise TwoTierError(f"the load of {key!r} was stopped")
+            rounds.another({key: value})
 
     def _excused(self, key: str, error: Exception, policy: LoadPolicy) -> Any:
         """Return the stale copy that is served in place of a loader's error; MISSING without one, or if unwanted."""

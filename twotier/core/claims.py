@@ -1,0 +1,108 @@
+"""Leases that this process has on the server, or may have: none is forgotten because its grant or return is uncertain.
+
+A load claims leases before it asks for them, and disclaims each when the server has said that it isn't its any more.
+What it still claims when it ends, however it ends, is abandoned: the lease may stand there, or may come to stand there
+when a request that was held up arrives, and would hold up every load of its key for as long as a lease lasts. So the
+claim is remembered, and recovery gives the lease back: at once, and again after growing pauses, since a late request
+may arrive after the first look. Until then this process takes its own abandoned lease for free.
+
+Abandoned claims are bounded by `MOST` (the oldest is forgotten: that lease ends by itself), and by twice the life of a
+lease. About 300 bytes each.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from twotier.clock import SECOND, Clock
+
+MOST: Final = 10_000
+"""Abandoned claims that are remembered."""
+LOOKS: Final = 6
+"""How often recovery looks for a lease that isn't there, before it leaves it to whoever needs the key."""
+FIRST_PAUSE: Final = SECOND // 20
+"""Pause (ns) between the first and the second of these looks; doubled from one to the next."""
+
+
+class Claim:
+    """The leases that one load has, or may have, under one token. End it with `close`, whatever happens."""
+
+    __slots__ = ("_claims", "expires", "leases", "looks", "next_look", "token")
+
+    def __init__(self, claims: "Claims", token: bytes) -> None:
+        self._claims = claims
+        self.token = token
+        self.leases: dict[bytes, None] = {}
+        """By name."""
+        self.expires = self.next_look = self.looks = 0
+
+    def add(self, leases: Iterable[bytes]) -> None:
+        """Claim leases that are about to be asked for."""
+        self.leases.update(dict.fromkeys(leases))
+
+    def drop(self, leases: Iterable[bytes]) -> None:
+        """Disclaim leases of which the server has said that they aren't ours, or not any more."""
+        for lease in leases:
+            self.leases.pop(lease, None)
+
+    def close(self) -> None:
+        """End the load: what is still claimed is abandoned. Once more does nothing."""
+        if self.leases:
+            self._claims.abandon(self)
+
+
+class Claims:
+    """The abandoned claims of one process in one namespace. Threads may share it."""
+
+    __slots__ = ("_abandoned", "_clock", "_life", "_most", "_when_abandoned")
+
+    def __init__(self, clock: Clock, lease: int, when_abandoned: Callable[[], object], most: int = MOST) -> None:
+        self._most = most
+        self._clock = clock
+        self._when_abandoned = when_abandoned
+        self._life = 2 * lease
+        self._abandoned: dict[bytes, Claim] = {}
+
+    def __bool__(self) -> bool:
+        """Tell whether recovery is to look for leases, now or in a moment."""
+        return any(claim.looks for claim in list(self._abandoned.values()))
+
+    def abandon(self, claim: Claim) -> None:
+        """Remember a claim whose load has ended."""
+        if self._abandoned.get(claim.token) is claim:
+            return
+        now = self._clock.now()
+        claim.expires, claim.next_look, claim.looks = now + self._life, now, LOOKS
+        self._abandoned[claim.token] = claim
+        while len(self._abandoned) > self._most:
+            self._abandoned.pop(next(iter(list(self._abandoned)), b""), None)
+        self._when_abandoned()
+
+    def is_abandoned(self, lease: bytes, holder: bytes | None) -> bool:
+        """Tell whether `holder`, which stands in the place of `lease`, is a token that this process has abandoned."""
+        if holder is None or (claim := self._abandoned.get(holder)) is None:
+            return False
+        return lease in claim.leases
+
+    def settled(self, lease: bytes, token: bytes) -> None:
+        """Forget a lease that was seen on the server and isn't there any more."""
+        claim = self._abandoned.get(token)
+        if claim is not None:
+            claim.drop((lease,))
+            if not claim.leases:
+                self._abandoned.pop(token, None)
+
+    def due(self) -> list[Claim]:
+        """Return the claims whose leases are to be looked for now; forget those that can't stand any more."""
+        now = self._clock.now()
+        due = []
+        for claim in list(self._abandoned.values()):
+            if now >= claim.expires:
+                self._abandoned.pop(claim.token, None)
+            elif claim.looks and now >= claim.next_look:
+                due.append(claim)
+        return due
+
+    def looked(self, claim: Claim) -> None:
+        """Note a look for the leases of `claim`: those that were found are settled, the others may still arrive."""
+        claim.looks -= 1
+        claim.next_look = self._clock.now() + (FIRST_PAUSE << (LOOKS - claim.looks - 1))

@@ -1,0 +1,96 @@
+"""The way of one load through the gate: a place is taken when the loader is to be called, and not before.
+
+Who waits for another process's load holds none: the cap is on loaders. Who finds every place taken does as the policy
+says: serves stale copies, is shed, or queues, without a lease meanwhile, so that other processes may load. Nobody
+queues for longer than the call's patience, nor on a thread that an executor needs while a task of an event loop holds a
+place: they load all the same.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from twotier.core.blocking import holds_up_a_loop, is_needed, running_loop
+from twotier.core.drive import Flow
+from twotier.core.loadgate import LoadGate, Place
+from twotier.core.loading.waiting import LONGEST_SPELL, wait_for
+from twotier.core.patience import Patience
+from twotier.core.singleflight import inside_loader
+from twotier.errors import LoadShed
+
+if TYPE_CHECKING:
+    from twotier.core.claims import Claim
+
+Instead = Callable[[Sequence[str]], list[str]]
+"""What is done in place of queueing: gives the keys that are to be loaded all the same. May raise LoadShed."""
+
+
+class Admission:
+    """The place of one load, for all of its keys. Whoever makes it gives it back with `leave`, whatever happens."""
+
+    __slots__ = ("_gate", "_instead", "_place", "claim", "loop", "passes", "patience", "was_shed")
+
+    def __init__(self, gate: LoadGate, patience: Patience, *, passes: bool = False) -> None:
+        self._gate = gate
+        self._instead: Instead | None = None
+        self.loop = running_loop()
+        """The event loop whose task loads, if one does."""
+        self._place = Place(gate, self.loop)
+        self.passes = passes or inside_loader() or holds_up_a_loop()
+        """Whether no place is needed."""
+        self.patience = patience
+        self.claim: Claim | None = None
+        """The leases of the load."""
+        self.was_shed = False
+
+    def instead(self, instead: Instead) -> None:
+        """Have `instead` called where the load would have to queue."""
+        self._instead = instead
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether every place is taken, so that there is no use in asking for a lease yet."""
+        return not self.passes and not self._place.is_held and self._gate.is_full
+
+    def take_at_once(self) -> bool:
+        """Take a place if one is free, also where none is needed; tell whether it was."""
+        return self._gate.enter_at_once(self._place) is not None
+
+    def enter(self) -> bool:
+        """Take a place if one is free, or none is needed; tell whether the loader may be called."""
+        return self.passes or self._place.is_held or self._gate.enter_at_once(self._place) is not None
+
+    def queue(self, keys: Sequence[str]) -> Flow[list[str]]:
+        """Wait for a place; return those of `keys` that are still to be loaded."""
+        try:
+            left = list(keys) if self._instead is None else self._instead(keys)
+        except LoadShed:
+            self.was_shed = True
+            raise
+        if left and not self.passes:
+            yield from self._wait()
+        return left
+
+    def leave(self) -> None:
+        """Give the place back; once more does nothing."""
+        self._place.leave()
+
+    def give_back(self) -> None:
+        """Give back the place and abandon the leases, in the stead of a task whose event loop was closed or stopped."""
+        self.leave()
+        if self.claim is not None:
+            self.claim.close()
+
+    def _wait(self) -> Flow[None]:
+        gate, place, patience = self._gate, self._place, self.patience
+        gate.enter(place)
+        while not place.is_held:
+            spell = min(LONGEST_SPELL, patience.left)
+            if not spell or self._is_needed():
+                self.passes = True
+                place.leave()
+                return
+            yield from wait_for(gate.wake(place), spell, self._is_needed)
+            patience.waited(spell)
+
+    def _is_needed(self) -> bool:
+        return is_needed(for_loops=self._gate.serves_loops)

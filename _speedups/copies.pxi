@@ -1,10 +1,23 @@
 # The copy rule: what may be handed out by reference, what is copied, what is rebuilt. (twotier/local/_copies.py says it
 # in Python, with the list of immutable types.)
 #
-# A value is judged once, when it comes in: immutables go by reference; trees of exact list, dict, set (and tuples with
-# such inside) are copied in and out; anything else is kept as its encoded bytes. The judgement also tells whether some
-# container is in the tree twice, or in itself: only then does a copy need a memo. A stored tree is the store's own, so
-# the judgement stays true.
+# A value is judged and copied in one walk, when it comes in: immutables go by reference; of trees of exact list, dict,
+# set (and tuples with such inside) the store keeps a copy of its own, and hands out copies of that; anything else is
+# kept as its encoded bytes. The walk also finds whether some container is in the tree twice, or in itself: only then
+# does a later copy need to remember what it has copied.
+#
+# The invariant: no container of a caller's is walked. Hashing and comparing keys, collections and destructors run
+# Python code, and another thread may change a list meanwhile. So a container is copied whole, by one call of CPython
+# that runs no such code half-way, and the walk goes through that copy, which nobody else holds, replacing its items.
+# What was judged is what is kept, whatever becomes of the caller's container. Items are held while they are walked, and
+# lengths are asked for again after each of them.
+
+from cpython.dict cimport PyDict_Copy, PyDict_Size, PyDict_Update
+from cpython.list cimport PyList_SetItem, PyList_SetSlice
+
+cdef enum:
+    FEW_PAIRS = 32    # on the stack; at most half are used
+    MOST_DEPTH = 300  # containers in containers: what a thread with a small stack (256 KiB) can walk
 
 cdef frozenset IMMUTABLE_TYPES = frozenset()
 cdef object ENUM_META = type
@@ -14,6 +27,27 @@ cdef extern from "Python.h":
     bint is_subtype "PyType_IsSubtype"(PyTypeObject*, PyTypeObject*) noexcept nogil
     int Py_EnterRecursiveCall(const char*)
     void Py_LeaveRecursiveCall()
+    list PyList_New(Py_ssize_t)
+    void PyList_SET_ITEM(list, Py_ssize_t, PyObject*) noexcept
+
+cdef extern from *:
+    """
+    /* Whether it is the dict of an object's attributes, which shares its keys with those of others. */
+    #define tt_shares_keys(o) (((PyDictObject *)(o))->ma_values != NULL)
+    """
+    bint shares_keys "tt_shares_keys"(PyObject*) noexcept nogil
+
+cdef struct Pair:
+    PyObject* original  # owned, so that its address stays its own; NULL: free
+    PyObject* copy      # owned
+
+cdef struct Pairs:
+    # The containers seen in one walk, by address, with what was made of each: open addressing, at most half full.
+    Pair few[FEW_PAIRS]
+    Pair* slots
+    size_t mask         # slots - 1
+    size_t count
+    bint again          # some container was seen twice
 
 
 cdef void learn_immutable_types() except *:
@@ -25,102 +59,260 @@ cdef void learn_immutable_types() except *:
     ENUM_META = EnumMeta
 
 
-cdef inline int go_deeper(const char* where) except -1:
+cdef inline void pairs_init(Pairs* pairs) noexcept nogil:
+    memset(pairs.few, 0, sizeof(pairs.few))
+    pairs.slots = pairs.few
+    pairs.mask = FEW_PAIRS - 1
+    pairs.count = 0
+    pairs.again = False
+
+
+cdef inline Pair* pair_of(Pairs* pairs, PyObject* original) noexcept nogil:
+    # Its pair, or the free one where it belongs.
+    cdef size_t at = mix64(<size_t> original) & pairs.mask
+    while pairs.slots[at].original != NULL and pairs.slots[at].original != original:
+        at = (at + 1) & pairs.mask
+    return &pairs.slots[at]
+
+
+cdef bint pairs_grow(Pairs* pairs) except False:
+    cdef Pair* old = pairs.slots
+    cdef size_t at, size = pairs.mask + 1
+    pairs.slots = <Pair*> calloc(2 * size, sizeof(Pair))
+    if pairs.slots == NULL:
+        pairs.slots = old
+        raise MemoryError
+    pairs.mask = 2 * size - 1
+    for at in range(size):
+        if old[at].original != NULL:
+            pair_of(pairs, old[at].original)[0] = old[at]
+    if old != pairs.few:
+        free(old)
+    return True
+
+
+cdef bint pairs_add(Pairs* pairs, object original, object copy) except False:
+    cdef Pair* pair
+    if 2 * pairs.count > pairs.mask:
+        pairs_grow(pairs)
+    pair = pair_of(pairs, <PyObject*> original)
+    if pair.original == NULL:
+        pair.original = new_reference(<PyObject*> original)
+        pair.copy = new_reference(<PyObject*> copy)
+        pairs.count += 1
+    return True
+
+
+cdef void pairs_free(Pairs* pairs) noexcept:
+    # Let go of all. Runs Python code.
+    cdef size_t at
+    if pairs.count:
+        for at in range(pairs.mask + 1):
+            Py_XDECREF(pairs.slots[at].original)
+            Py_XDECREF(pairs.slots[at].copy)
+    if pairs.slots != pairs.few:
+        free(pairs.slots)
+
+
+cdef inline int go_deeper(int depth, const char* where) except -1:
     # What CPython returns on failure differs between its versions: anything but 0.
+    if depth > MOST_DEPTH:
+        raise RecursionError(f"a value is nested more than {MOST_DEPTH} deep")
     return -1 if Py_EnterRecursiveCall(where) else 0
 
 
-cdef inline bint is_container(object value) noexcept:
+cdef inline bint is_leaf(PyObject* value) noexcept:
+    # Whether it is what most values are made of; other leaves are found by `is_immutable`.
+    cdef PyObject* kind = Py_TYPE_of(value)
+    return (
+        kind == <PyObject*> str or kind == <PyObject*> int or kind == <PyObject*> float or kind == <PyObject*> bool
+        or value == <PyObject*> None or kind == <PyObject*> bytes
+    )
+
+
+cdef bint is_immutable(object value) except -1:
+    # Runs Python code, where the value's class is of a metaclass.
     cdef object kind = type(value)
-    return kind is list or kind is dict or kind is tuple or kind is set or kind is frozenset
-
-
-cdef class _Judge:
-    # One judgement of one value: the containers seen, and whether one was seen twice.
-    cdef PyObject* few[16]
-    cdef int count
-    cdef bint twice
-    cdef set more
-
-    cdef bint is_new(self, object container) except -1:
-        cdef int i
-        cdef PyObject* address = <PyObject*> container
-        for i in range(self.count):
-            if self.few[i] == address:
-                self.twice = True
-                return False
-        if self.count < 16:
-            self.few[self.count] = address
-            self.count += 1
-            return True
-        if self.more is None:
-            self.more = set()
-        number = <size_t> address
-        if number in self.more:
-            self.twice = True
-            return False
-        self.more.add(number)
+    if PySet_Contains(IMMUTABLE_TYPES, kind):
         return True
-
-    cdef uint32_t judge(self, object value) except 0xFF:
-        cdef object kind = type(value), item, key
-        cdef uint32_t most, found
-        if kind is str or kind is int or kind is float or kind is bool or value is None or kind is bytes:
-            return BY_REFERENCE
-        if not is_container(value):
-            if PySet_Contains(IMMUTABLE_TYPES, kind):
-                return BY_REFERENCE
-            if is_subtype(<PyTypeObject*> Py_TYPE_of(<PyObject*> kind), <PyTypeObject*> ENUM_META):
-                return BY_REFERENCE
-            return ENCODED
-        if (kind is tuple or kind is frozenset) and len(value) == 0:
-            return BY_REFERENCE  # CPython shares the empty ones
-        if not self.is_new(value):
-            return BY_REFERENCE  # where it was seen first, it is judged
-        go_deeper(" while judging whether a value may be shared")
-        try:
-            if kind is dict:
-                most = TREE
-                for key, item in (<dict> value).items():
-                    found = self.judge(key)
-                    if found != BY_REFERENCE:
-                        return ENCODED
-                    found = self.judge(item)
-                    if found == ENCODED:
-                        return ENCODED
-            elif kind is list:
-                most = TREE
-                for item in <list> value:
-                    if self.judge(item) == ENCODED:
-                        return ENCODED
-            elif kind is tuple:
-                most = BY_REFERENCE
-                for item in <tuple> value:
-                    found = self.judge(item)
-                    if found == ENCODED:
-                        return ENCODED
-                    if found > most:
-                        most = found
-            else:
-                most = TREE if kind is set else BY_REFERENCE
-                for item in value:
-                    if self.judge(item) != BY_REFERENCE:
-                        return ENCODED
-            return most
-        finally:
-            Py_LeaveRecursiveCall()
+    return is_subtype(<PyTypeObject*> Py_TYPE_of(<PyObject*> kind), <PyTypeObject*> ENUM_META)
 
 
-cdef uint32_t judged(object value) except 0xFF:
-    # How the value may be kept: BY_REFERENCE, TREE, SHARED_TREE or ENCODED.
-    cdef object kind = type(value)
+cdef inline list own_list(list value):
+    # Making an object may start a collection, which may run Python code: the list is there before its items are taken.
+    cdef Py_ssize_t at, size = PyList_GET_SIZE(value)
+    cdef list result = PyList_New(size)
+    if unlikely(PyList_GET_SIZE(value) != size):
+        result = []
+        PyList_SetSlice(result, 0, 0, value)
+        return result
+    for at in range(size):
+        PyList_SET_ITEM(result, at, new_reference(PyList_GET_ITEM(value, at)))
+    return result
+
+
+cdef inline dict own_dict(dict value):
+    # As above: PyDict_Copy is the quicker one, but makes the dict when it has looked at the other already.
+    cdef Py_ssize_t size = PyDict_Size(value)
+    cdef dict result
+    if likely(not shares_keys(<PyObject*> value)):
+        result = PyDict_Copy(value)
+        if likely(PyDict_Size(value) == size and PyDict_Size(result) == size):
+            return result
+    result = {}
+    PyDict_Update(result, value)
+    return result
+
+
+cdef inline int put_item(list into, Py_ssize_t at, object item) except -1:
+    Py_INCREF(item)  # which is stolen
+    return PyList_SetItem(into, at, item)
+
+
+cdef object taken(object value, uint32_t* kind):
+    # What is kept of a value that comes in: itself, or a copy. `kind` becomes how it is handed out: BY_REFERENCE, TREE,
+    # SHARED_TREE or ENCODED (then what is returned means nothing).
+    cdef Pairs pairs
+    cdef object kept
+    kind[0] = BY_REFERENCE
+    if is_leaf(<PyObject*> value):
+        return value
+    pairs_init(&pairs)
+    try:
+        kept = take(value, &pairs, kind, 0)
+        if kind[0] == TREE and pairs.again:
+            kind[0] = SHARED_TREE
+        return kept
+    finally:
+        pairs_free(&pairs)
+
+
+cdef object take(object value, Pairs* pairs, uint32_t* kind, int depth):
+    # As `taken`, for a part of the value; `value` is held by the caller, in what nobody else can change.
+    cdef object of = type(value), kept
+    cdef PyObject* known
+    kind[0] = BY_REFERENCE
+    if is_leaf(<PyObject*> value):
+        return value
+    if of is not dict and of is not list and of is not tuple and of is not set and of is not frozenset:
+        if not is_immutable(value):
+            kind[0] = ENCODED
+        return value
+    if (of is tuple or of is frozenset) and len(value) == 0:
+        return value  # CPython shares the empty ones
+    known = pair_of(pairs, <PyObject*> value).copy
+    if known != NULL:
+        pairs.again = True
+        kept = <object> known
+        kind[0] = BY_REFERENCE if kept is value else TREE
+        return kept
+    go_deeper(depth, " while taking in a value")
+    try:
+        if of is dict:
+            return take_dict(<dict> value, pairs, kind, depth + 1)
+        if of is list:
+            return take_list(<list> value, pairs, kind, depth + 1)
+        if of is tuple:
+            return take_tuple(<tuple> value, pairs, kind, depth + 1)
+        return take_set(value, pairs, kind, depth + 1)
+    finally:
+        Py_LeaveRecursiveCall()
+
+
+cdef dict take_dict(dict value, Pairs* pairs, uint32_t* kind, int depth):
+    cdef dict result = own_dict(value)
+    cdef Py_ssize_t at = 0, turn
+    cdef PyObject* k
+    cdef PyObject* v
+    cdef object key, item, kept
     cdef uint32_t found
-    cdef _Judge judge
-    if kind is str or kind is int or kind is float or kind is bool or value is None or kind is bytes:
-        return BY_REFERENCE
-    judge = _Judge.__new__(_Judge)
-    found = judge.judge(value)
-    return SHARED_TREE if found == TREE and judge.twice else found
+    pairs_add(pairs, value, result)
+    kind[0] = TREE
+    for turn in range(PyDict_Size(result)):  # no more often, whatever hashes and comparisons say
+        if not PyDict_Next(result, &at, &k, &v):
+            break
+        if is_leaf(k) and is_leaf(v):
+            continue
+        key = <object> k
+        item = <object> v
+        take(key, pairs, &found, depth)
+        if found != BY_REFERENCE:
+            kind[0] = ENCODED
+            break
+        kept = take(item, pairs, &found, depth)
+        if found == ENCODED:
+            kind[0] = ENCODED
+            break
+        if kept is not item:
+            PyDict_SetItem(result, key, kept)
+    return result
+
+
+cdef list take_list(list value, Pairs* pairs, uint32_t* kind, int depth):
+    cdef list result = own_list(value)
+    cdef Py_ssize_t at
+    cdef object item, kept
+    cdef uint32_t found
+    pairs_add(pairs, value, result)
+    kind[0] = TREE
+    for at in range(PyList_GET_SIZE(result)):
+        if at >= PyList_GET_SIZE(result):
+            break
+        if is_leaf(PyList_GET_ITEM(result, at)):
+            continue
+        item = <object> PyList_GET_ITEM(result, at)
+        kept = take(item, pairs, &found, depth)
+        if found == ENCODED:
+            kind[0] = ENCODED
+            break
+        if kept is not item:
+            put_item(result, at, kept)
+    return result
+
+
+cdef tuple take_tuple(tuple value, Pairs* pairs, uint32_t* kind, int depth):
+    cdef list items = None
+    cdef tuple result = value
+    cdef Py_ssize_t at
+    cdef object item, kept
+    cdef PyObject* known
+    cdef uint32_t found, most = BY_REFERENCE
+    for at in range(PyTuple_GET_SIZE(value)):
+        if is_leaf(PyTuple_GET_ITEM(value, at)):
+            continue
+        item = <object> PyTuple_GET_ITEM(value, at)
+        kept = take(item, pairs, &found, depth)
+        if found == ENCODED:
+            kind[0] = ENCODED
+            return value
+        if found != BY_REFERENCE:
+            most = TREE
+        if kept is not item:
+            if items is None:
+                items = list(value)
+            put_item(items, at, kept)
+    known = pair_of(pairs, <PyObject*> value).copy
+    if known != NULL:  # a cycle led back here and has made it
+        result = <tuple> known
+    elif items is not None:
+        result = tuple(items)
+    pairs_add(pairs, value, result)
+    kind[0] = most
+    return result
+
+
+cdef object take_set(object value, Pairs* pairs, uint32_t* kind, int depth):
+    cdef bint mutable = type(value) is set
+    cdef object result = set(<set> value) if mutable else value, item
+    cdef uint32_t found
+    pairs_add(pairs, value, result)
+    kind[0] = TREE if mutable else BY_REFERENCE
+    for item in result:
+        take(item, pairs, &found, depth)
+        if found != BY_REFERENCE:
+            kind[0] = ENCODED
+            break
+    return result
 
 
 cdef inline bint is_copied(PyObject* value) noexcept:
@@ -129,52 +321,96 @@ cdef inline bint is_copied(PyObject* value) noexcept:
     return kind == <PyObject*> dict or kind == <PyObject*> list or kind == <PyObject*> tuple or kind == <PyObject*> set
 
 
-cdef object copied(object value, dict memo):
-    # A copy of a tree: new containers, the same leaves. `memo` is None for a tree without sharing.
-    cdef object kind = type(value), result, number, item
-    cdef PyObject* k
-    cdef PyObject* v
-    cdef Py_ssize_t at = 0, i
-    cdef bint same
-    if memo is not None:
-        number = <size_t> <PyObject*> value
-        result = memo.get(number)
-        if result is not None:
-            return result
-    go_deeper(" while copying a value")
+cdef object copied(object tree, uint32_t kind):
+    # What is handed out for a tree that is kept: new containers, the same leaves.
+    cdef Pairs pairs
+    if kind == TREE:
+        return copy_of(tree, NULL, 0)
+    pairs_init(&pairs)
     try:
-        if kind is dict:
-            result = PyDict_Copy(value)
-            if memo is not None:
-                memo[number] = result
-            while PyDict_Next(value, &at, &k, &v):
-                if is_copied(v):
-                    PyDict_SetItem(result, <object> k, copied(<object> v, memo))
-        elif kind is list:
-            result = PyList_GetSlice(value, 0, PyList_GET_SIZE(value))
-            if memo is not None:
-                memo[number] = result
-            for i in range(PyList_GET_SIZE(value)):
-                v = PyList_GET_ITEM(value, i)
-                if is_copied(v):
-                    (<list> result)[i] = copied(<object> v, memo)
-        elif kind is tuple:
-            same = True
-            item = []
-            for i in range(PyTuple_GET_SIZE(value)):
-                v = PyTuple_GET_ITEM(value, i)
-                result = copied(<object> v, memo) if is_copied(v) else <object> v
-                same = same and <PyObject*> result == v
-                (<list> item).append(result)
-            if memo is not None and number in memo:
-                return memo[number]  # a cycle led back here and has made it
-            result = value if same else tuple(<list> item)
-            if memo is not None:
-                memo[number] = result
-        else:
-            result = set(<set> value)
-            if memo is not None:
-                memo[number] = result
+        return copy_of(tree, &pairs, 0)
+    finally:
+        pairs_free(&pairs)
+
+
+cdef object copy_of(object value, Pairs* pairs, int depth):
+    # `pairs` is NULL in a tree without sharing; `value` is held by the caller, in what nobody else can change.
+    cdef PyObject* of = Py_TYPE_of(<PyObject*> value)
+    cdef PyObject* known
+    cdef object result
+    if pairs != NULL:
+        known = pair_of(pairs, <PyObject*> value).copy
+        if known != NULL:
+            return <object> known
+    go_deeper(depth, " while copying a value")
+    try:
+        if of == <PyObject*> dict:
+            return copy_of_dict(<dict> value, pairs, depth + 1)
+        if of == <PyObject*> list:
+            return copy_of_list(<list> value, pairs, depth + 1)
+        if of == <PyObject*> tuple:
+            return copy_of_tuple(<tuple> value, pairs, depth + 1)
+        result = set(<set> value)
+        if pairs != NULL:
+            pairs_add(pairs, value, result)
         return result
     finally:
         Py_LeaveRecursiveCall()
+
+
+cdef inline dict copy_of_dict(dict value, Pairs* pairs, int depth):
+    cdef dict result = own_dict(value)
+    cdef Py_ssize_t at = 0, turn
+    cdef PyObject* k
+    cdef PyObject* v
+    cdef object key, item
+    if pairs != NULL:
+        pairs_add(pairs, value, result)
+    for turn in range(PyDict_Size(result)):
+        if not PyDict_Next(result, &at, &k, &v):
+            break
+        if is_copied(v):
+            key = <object> k
+            item = <object> v
+            PyDict_SetItem(result, key, copy_of(item, pairs, depth))
+    return result
+
+
+cdef inline list copy_of_list(list value, Pairs* pairs, int depth):
+    cdef list result = own_list(value)
+    cdef Py_ssize_t at
+    cdef object item
+    if pairs != NULL:
+        pairs_add(pairs, value, result)
+    for at in range(PyList_GET_SIZE(result)):
+        if at >= PyList_GET_SIZE(result):
+            break
+        if is_copied(PyList_GET_ITEM(result, at)):
+            item = <object> PyList_GET_ITEM(result, at)
+            put_item(result, at, copy_of(item, pairs, depth))
+    return result
+
+
+cdef inline tuple copy_of_tuple(tuple value, Pairs* pairs, int depth):
+    cdef list items = None
+    cdef tuple result = value
+    cdef Py_ssize_t at
+    cdef object item, copy
+    cdef PyObject* known
+    for at in range(PyTuple_GET_SIZE(value)):
+        if not is_copied(PyTuple_GET_ITEM(value, at)):
+            continue
+        item = <object> PyTuple_GET_ITEM(value, at)
+        copy = copy_of(item, pairs, depth)
+        if copy is not item:
+            if items is None:
+                items = list(value)
+            put_item(items, at, copy)
+    known = NULL if pairs == NULL else pair_of(pairs, <PyObject*> value).copy
+    if known != NULL:  # as in take_tuple
+        return <tuple> known
+    if items is not None:
+        result = tuple(items)
+    if pairs != NULL:
+        pairs_add(pairs, value, result)
+    return result

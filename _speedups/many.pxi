@@ -20,6 +20,8 @@ cdef void guess_batch(Table* t, PyObject** keys, Py_ssize_t count, uint32_t* gue
     cdef Chunk* chunk
     cdef uint32_t found
     cdef Py_ssize_t n
+    for n in range(count, BATCH):
+        guesses[n] = NONE
     for n in range(count):
         homes[n] = home_of(t, <uint64_t> str_hash(keys[n]) if is_str(keys[n]) else 0)
         prefetch(&t.chunks[homes[n] >> 32])
@@ -34,6 +36,7 @@ cdef void guess_batch(Table* t, PyObject** keys, Py_ssize_t count, uint32_t* gue
 
 
 cdef dict get_many(Store self, object keys):
+    # `keys` is a tuple, or a list of our own: code that runs meanwhile could change a caller's.
     cdef Table* t = &self.t
     cdef Py_ssize_t count = size_of(keys), at = 0, n
     cdef dict found = dict_for(count if count < PRESIZED else PRESIZED)
@@ -41,7 +44,7 @@ cdef dict get_many(Store self, object keys):
     cdef uint32_t i
     cdef uint64_t changes = 0
     cdef object key, value
-    while at < size_of(keys):  # foreign code may change a list
+    while at < size_of(keys):
         n = at % BATCH
         if n == 0:
             count = size_of(keys) - at

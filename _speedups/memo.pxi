@@ -69,20 +69,23 @@ cdef class Memo:
         self.vectorcall = <void*> memo_call
 
     def __init__(self, Store store not None, *, skipped=(), limit=16_384, awaited=False, direct=True):
-        if self.store is not None:
-            raise RuntimeError("a Memo is made with its store once; make another one")
+        cdef uint64_t mask = 0
+        cdef bint awaited_ = awaited, direct_ = direct
         if type(limit) is not int or limit < 1:
             raise ValueError(f"limit must be an int >= 1, got {limit!r}")
         for position in skipped:
-            if 0 <= position < MOST_SKIPPED:
-                self.skipped |= <uint64_t> 1 << <int> position
+            if type(position) is int and 0 <= position < MOST_SKIPPED:
+                mask |= <uint64_t> 1 << <int> position
+        if self.store is not None:
+            raise RuntimeError("a Memo is made with its store once; make another one")
+        self.skipped = mask
         self.limit = limit
-        self.awaited = awaited
-        self.direct = direct
+        self.awaited = awaited_
+        self.direct = direct_
         self.young = {}
         self.old = {}
         self.store = store
-        self.t = &store.t
+        self.t = &self.store.t
         call_by_vector(<PyTypeObject*> Py_TYPE_of(<PyObject*> self), <PyTypeObject*> Memo, memo_offset)
 
     def __dealloc__(self):
@@ -241,13 +244,15 @@ cdef object memo_key_of_plain(Memo self, uint64_t hash_, PyObject** args, Py_ssi
 cdef object memo_key(Memo self, PyObject** args, Py_ssize_t count, PyObject* names):
     # The key of any other call.
     cdef tuple call = None
+    cdef dict young
     cdef PyObject* found
     cdef object key
     if count <= MOST_SKIPPED:
         call = call_of(self, args, count, 0 if names == NULL else PyTuple_GET_SIZE(<object> names), names)
     if call is None:
         return memo_new_key(self, args, count, names)
-    found = PyDict_GetItemWithError(self.young, <PyObject*> call)
+    young = self.young  # held: comparing may let others run, who replace it
+    found = PyDict_GetItemWithError(young, <PyObject*> call)
     if likely(found != NULL):
         return <object> found
     key = self.old.get(call)
@@ -282,8 +287,8 @@ cdef int memo_age(Memo self) except -1:
 
 cdef object as_python(PyObject** args, Py_ssize_t count, PyObject* names):
     # The arguments as `*args, **kwargs` have them.
-    cdef tuple positional = PyTuple_New(count)
     cdef dict named = {}
+    cdef tuple positional = PyTuple_New(count)  # filled before anything else is made, which could show it to others
     cdef Py_ssize_t n
     for n in range(count):
         put_at(positional, n, args[n])

@@ -76,7 +76,7 @@ cdef class Store:
 
     def get_many(self, keys):
         """Return the fresh entries among `keys`; counts hits and misses."""
-        return get_many(self, keys if type(keys) is list or type(keys) is tuple else list(keys))
+        return get_many(self, keys if type(keys) is tuple else list(keys))
 
     def suspect(self, key, default=None):
         """Return the value if it is inside its stale window, fresh or not; counts nothing."""

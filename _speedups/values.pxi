@@ -18,7 +18,7 @@ cdef inline object make(Store self, object key, object value, bytes encoded, Mad
 cdef object make_kept(Store self, object key, object value, bytes encoded, Made* made):
     cdef object kept = value
     if self.copies:
-        made.kind = judged(value)
+        kept = taken(value, &made.kind)
         if made.kind != BY_REFERENCE and self.watch is not None:
             made.kind = ENCODED
             kept = self.watch(value)
@@ -26,8 +26,6 @@ cdef object make_kept(Store self, object key, object value, bytes encoded, Made*
             if encoded is None:
                 encoded = self.encode(value)
             kept = encoded
-        elif made.kind != BY_REFERENCE:
-            kept = copied(value, {} if made.kind == SHARED_TREE else None)
     if self.t.weights != NULL:
         if self.weigher is None:
             made.weight = len(<bytes?> self.encode(value) if encoded is None else encoded)
@@ -50,10 +48,8 @@ cdef object rebuilt(Store self, uint32_t i):
     cdef Leaving leaving
     if kind == BY_REFERENCE:
         return value
-    if kind == TREE:
-        return copied(value, None)
-    if kind == SHARED_TREE:
-        return copied(value, {})
+    if kind != ENCODED:
+        return copied(value, kind)
     key = <object> t.entries[i].key
     try:
         return self.decode(value)

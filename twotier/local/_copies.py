@@ -4,6 +4,10 @@
 - *Tree*: exact list, dict and set (and tuples that hold such), copied structurally on the way in and out. Sharing and
   cycles inside one value stay as they are. A subclass of a container is no tree: it may carry more than its items.
 - *Encoded*: anything else; its bytes are kept, and every hit rebuilds it.
+
+A value is judged and copied in one walk, when it comes in. No container of a caller's is walked, which another thread
+may change meanwhile: each is copied whole, by one call that runs no Python code half-way, and the walk goes through the
+copy.
 """
 
 import datetime as dt
@@ -15,6 +19,7 @@ import pathlib
 import re
 import uuid
 import zoneinfo
+from collections.abc import Callable
 from typing import Any, Final
 
 BY_REFERENCE: Final = 0
@@ -34,14 +39,17 @@ IMMUTABLE_TYPES: Final[frozenset[type]] = frozenset(
 )  # fmt: skip
 """Types whose instances can't change; members of enums are taken as well."""
 
+MOST_DEPTH: Final = 300
+"""Containers in containers; what is nested deeper is a RecursionError."""
 
-def kind_of(value: object) -> int:
-    """Return how `value` may be kept: BY_REFERENCE, TREE or ENCODED.
 
-    >>> kind_of((1, "a")), kind_of({"a": [1]}), kind_of(object())
-    (0, 1, 2)
+def taken(value: Any) -> tuple[int, Any]:
+    """Return how a value that comes in is kept, and what is kept of it: itself, or a copy (no matter for ENCODED).
+
+    >>> taken((1, "a")), taken({"a": [1]}), taken(object())[0]
+    ((0, (1, 'a')), (1, {'a': [1]}), 2)
     """
-    return _scan(value, set())
+    return _Walk().take(value, 0)
 
 
 def copied(tree: Any) -> Any:
@@ -52,47 +60,78 @@ def copied(tree: Any) -> Any:
     >>> copy, copy[0] is copy[1], copy[0] is inner
     ([[1], [1]], True, False)
     """
-    return _copy(tree, {})
+    return _Walk().take(tree, 0)[1]
 
 
-def _scan(value: Any, seen: set[int]) -> int:
-    kind = type(value)
-    if kind in IMMUTABLE_TYPES or issubclass(type(kind), enum.EnumMeta):
-        return BY_REFERENCE
-    if kind not in (tuple, frozenset, list, dict, set):
-        return ENCODED
-    if id(value) in seen:
-        return BY_REFERENCE  # where it was seen first, it was judged
-    seen.add(id(value))
-    most = BY_REFERENCE if kind in (tuple, frozenset) else TREE
-    items = [*value.keys(), *value.values()] if kind is dict else value
-    for item in items:
-        most = max(most, _scan(item, seen))
-        if most == ENCODED:
-            break
-    return most
+class _Walk:
+    """One walk through a value: how each part is kept, and what is kept of it."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, Any, Any]] = {}
+        """By address the containers seen: what was made of each, and itself, so that its address stays its own."""
+
+    def take(self, value: Any, depth: int) -> tuple[int, Any]:
+        kind = type(value)
+        if kind in IMMUTABLE_TYPES or issubclass(type(kind), enum.EnumMeta):
+            return BY_REFERENCE, value
+        step = _STEPS.get(kind)
+        if step is None:
+            return ENCODED, value
+        if id(value) in self._seen:
+            return self._seen[id(value)][:2]
+        if depth > MOST_DEPTH:
+            raise RecursionError(f"a value is nested more than {MOST_DEPTH} deep")
+        return step(self, value, depth + 1)
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> tuple[int, Any]:
+        own = dict(value)
+        self._seen[id(value)] = TREE, own, value
+        for key, item in list(own.items()):
+            found, kept = self.take(item, depth)
+            if found == ENCODED or self.take(key, depth)[0] != BY_REFERENCE:
+                return ENCODED, value
+            if kept is not item:
+                own[key] = kept
+        return TREE, own
+
+    def _list(self, value: list[Any], depth: int) -> tuple[int, Any]:
+        own = list(value)
+        self._seen[id(value)] = TREE, own, value
+        for at, item in enumerate(own):
+            found, own[at] = self.take(item, depth)
+            if found == ENCODED:
+                return ENCODED, value
+        return TREE, own
+
+    def _tuple(self, value: tuple[Any, ...], depth: int) -> tuple[int, Any]:
+        most, items = BY_REFERENCE, []
+        for item in value:
+            found, kept = self.take(item, depth)
+            if found == ENCODED:
+                return ENCODED, value
+            most = max(most, found)
+            items.append(kept)
+        if id(value) in self._seen:  # a cycle led back here and has made it
+            return self._seen[id(value)][:2]
+        own = value if all(kept is item for item, kept in zip(value, items, strict=True)) else tuple(items)
+        self._seen[id(value)] = most, own, value
+        return most, own
+
+    def _set(self, value: Any, depth: int) -> tuple[int, Any]:
+        most, own = (TREE, set(value)) if type(value) is set else (BY_REFERENCE, value)
+        self._seen[id(value)] = most, own, value
+        for item in list(own):
+            if self.take(item, depth)[0] != BY_REFERENCE:
+                return ENCODED, value
+        return most, own
 
 
-def _copy(value: Any, memo: dict[int, Any]) -> Any:
-    kind = type(value)
-    if kind not in (tuple, list, dict, set):
-        return value
-    if id(value) in memo:
-        return memo[id(value)]
-    result: Any
-    if kind is tuple:
-        items = [_copy(item, memo) for item in value]
-        if id(value) in memo:  # a cycle led back here and has made it
-            return memo[id(value)]
-        result = value if all(a is b for a, b in zip(items, value, strict=True)) else tuple(items)
-        memo[id(value)] = result
-    elif kind is list:
-        result = memo[id(value)] = []
-        result.extend(_copy(item, memo) for item in value)
-    elif kind is dict:
-        result = memo[id(value)] = {}
-        for key, item in value.items():
-            result[key] = _copy(item, memo)
-    else:
-        result = memo[id(value)] = set(value)
-    return result
+_STEPS: Final[dict[type, Callable[[_Walk, Any, int], tuple[int, Any]]]] = {
+    dict: _Walk._dict,  # noqa: SLF001 - the class's own steps
+    list: _Walk._list,  # noqa: SLF001
+    tuple: _Walk._tuple,  # noqa: SLF001
+    set: _Walk._set,  # noqa: SLF001
+    frozenset: _Walk._set,  # noqa: SLF001
+}

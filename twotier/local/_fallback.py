@@ -98,7 +98,7 @@ class Store:
     def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
         """Return the fresh entries among `keys`; counts hits and misses."""
         found = {}
-        for key in keys:
+        for key in list(keys):  # foreign code may change a list of the caller's
             value = self.get(key, _MISSING)
             if value is not _MISSING:
                 found[key] = value

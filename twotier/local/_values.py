@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twotier.errors import ConfigurationError
-from twotier.local._copies import BY_REFERENCE, ENCODED, TREE, copied, kind_of
+from twotier.local._copies import BY_REFERENCE, ENCODED, TREE, copied, taken
 from twotier.local._orders import Entry
 from twotier.local._watch import Watched
 
@@ -42,13 +42,10 @@ class Values:
 
     def fill(self, entry: Entry, value: Any, encoded: bytes | None) -> None:
         """Judge, copy, encode and weigh the value that `entry` is to hold. Runs Python code of others."""
-        entry.kind = BY_REFERENCE if self._copy == "never" else kind_of(value)
-        entry.value = value
+        entry.kind, entry.value = (BY_REFERENCE, value) if self._copy == "never" else taken(value)
         if entry.kind != BY_REFERENCE and self._copy == "check":
             entry.kind = ENCODED
             entry.value = Watched(value)
-        elif entry.kind == TREE:
-            entry.value = copied(value)
         elif entry.kind == ENCODED:
             entry.value = encoded = self._encode(value) if encoded is None else encoded
         if self._max_bytes is not None:

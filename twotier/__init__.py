@@ -18,6 +18,7 @@ from twotier.errors import (
     SerializationError,
     TooFewReplicas,
     TwoTierError,
+    WritesLost,
 )
 from twotier.load_policy import LoadPolicy
 from twotier.local.localcache import LocalCache
@@ -55,4 +56,5 @@ __all__ = [
     "WriteBehindOptions",
     "WriteBehindStats",
     "Writer",
+    "WritesLost",
 ]

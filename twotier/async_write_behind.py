@@ -49,7 +49,10 @@ class AsyncWriteBehind:
     ...         for key in keys:
     ...             self.rows.pop(key, None)
     >>> async def main():
-    ...     async with AsyncCache("embedded://") as cache, AsyncWriteBehind(cache, Table()) as behind:
+    ...     async with (
+    ...         AsyncCache("embedded://") as cache,
+    ...         AsyncWriteBehind(cache, Table(), trust_server=True) as behind,
+    ...     ):
     ...         await behind.set("answer", 42)
     ...         await behind.flush(10)
     ...         return await cache.get("answer"), Table.rows

@@ -37,6 +37,10 @@ class BacklogFull(TwoTierError):  # noqa: N818 - as queue.Full
     """A write-behind has `max_backlog` writes waiting, and none got through within `max_wait`; nothing was written."""
 
 
+class WritesLost(TwoTierError):  # noqa: N818 - as above
+    """The server has lost writes of a write-behind that it had acknowledged, and that haven't reached the source."""
+
+
 class LoadTimeout(TwoTierError, TimeoutError):  # noqa: N818 - the field's name, as above
     """A loader took longer than `hard_timeout`; it goes on, and what it returns is stored."""
 

@@ -44,9 +44,9 @@ class WriteBehind:
     long as the server keeps its data. When the draining process is killed, another takes over within `drain_lease`.
     In a cluster there are several streams, each drained by one process; docs/patterns.md says what else differs there.
 
-    `cache`: a `Cache` with a remote tier and without a writer of its own. `writer`: see `Writer`; its methods should
-    have deadlines of their own. `options`: a `WriteBehindOptions`, or its fields as keyword arguments. Close it before
-    the cache.
+    `cache`: a `Cache` with a remote tier, a `secret` (or `trust_server=True` here), and no writer of its own. `writer`:
+    see `Writer`; its methods should have deadlines of their own. `options`: a `WriteBehindOptions`, or its fields as
+    keyword arguments. Close it before the cache.
 
     >>> from twotier import Cache, WriteBehind
     >>> class Table:
@@ -58,7 +58,7 @@ class WriteBehind:
     ...         for key in keys:
     ...             self.rows.pop(key, None)
     >>> table = Table()
-    >>> with Cache("embedded://") as cache, WriteBehind(cache, table) as behind:
+    >>> with Cache("embedded://") as cache, WriteBehind(cache, table, trust_server=True) as behind:
     ...     behind.set("answer", 42)
     ...     behind.flush(10)
     ...     cache.get("answer"), table.rows
@@ -137,7 +137,8 @@ class WriteBehind:
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the source has all that was written before, by any process; dead letters are not waited for.
 
-        Raises TimeoutError after `timeout` seconds, RemoteError when the server doesn't answer.
+        Raises TimeoutError after `timeout` seconds, RemoteError when the server doesn't answer, and WritesLost, once,
+        when the server has lost what it had acknowledged to this process.
         """
         self._write(self._calls.flush(timeout))
 

@@ -39,5 +39,5 @@ def between_steps(monkeypatch, cache, happens, *, early=False):
 
 def slot_of_stream(cache, source, key):
     """Return the slot of the stream that `key` belongs to."""
-    streams = WriteBehindCalls(cache._calls, source, None, {})._streams
+    streams = WriteBehindCalls(cache._calls, source, None, {"trust_server": True})._streams
     return slot_of(streams.all[streams.of(key)].stream)

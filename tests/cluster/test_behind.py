@@ -31,7 +31,7 @@ def test_dead_letters_of_all_streams(cluster, make, source):
     """They are listed oldest first, each with an id of its own, and discarded one by one."""
     cache = make(cluster, **PATIENT)
     source.before = lambda: 1 / 0
-    with WriteBehind(cache, source, max_attempts=1, batch_size=1) as behind:
+    with WriteBehind(cache, source, trust_server=True, max_attempts=1, batch_size=1) as behind:
         for key in KEYS:
             behind.set(key, key)
             behind.flush(30)
@@ -50,9 +50,11 @@ def test_dead_letters_of_all_streams(cluster, make, source):
 
 def test_the_backlog_is_that_of_all_streams(cluster, make, source):
     """What others have appended, to whichever stream, counts for `max_backlog`."""
-    other = WriteBehind(make(cluster, **PATIENT), source, drain=False)
+    other = WriteBehind(make(cluster, **PATIENT), source, trust_server=True, drain=False)
     other.set_many(dict.fromkeys(KEYS, 1))
-    full = WriteBehind(make(cluster, **PATIENT), source, drain=False, max_backlog=len(KEYS), max_wait=0.05)
+    full = WriteBehind(
+        make(cluster, **PATIENT), source, trust_server=True, drain=False, max_backlog=len(KEYS), max_wait=0.05
+    )
     with pytest.raises(BacklogFull, match="60 writes and 0 dead letters wait"):
         full.set("one more", 1)
     assert full.stats().depth == len(KEYS)
@@ -65,9 +67,9 @@ def test_many_keys_of_one_stream(cluster, make, source, face, asyncio):
     cache = make(cluster, **PATIENT)
     values = {f"{{tag}}{number}": number for number in range(400)}
     if face == "WriteBehind":
-        behind = WriteBehind(cache, source, drain=False)
+        behind = WriteBehind(cache, source, trust_server=True, drain=False)
     else:
-        behind = Awaited(AsyncWriteBehind(cache.aio, source, drain=False), asyncio)
+        behind = Awaited(AsyncWriteBehind(cache.aio, source, trust_server=True, drain=False), asyncio)
     executor = cache._namespace.executor if face == "WriteBehind" else cache._namespace.async_executor
     steps = []
     run = executor.run
@@ -84,13 +86,13 @@ def test_many_keys_of_one_stream(cluster, make, source, face, asyncio):
 def test_it_waits_for_replicas(cluster, make, source):
     """With one replica a primary, one has each entry when the call returns, and two never do."""
     cache = make(cluster, wait_replicas=1, **PATIENT)
-    with WriteBehind(cache, source) as behind:
+    with WriteBehind(cache, source, trust_server=True) as behind:
         behind.set_many(dict.fromkeys(KEYS, 1))
         behind.delete_many(KEYS[:5])
         assert cache.stats().few_replicas == 0
         behind.flush(30)
     strict = make(cluster, wait_replicas=2, too_few_replicas="raise", **{**PATIENT, "timeout": 0.5})
-    with WriteBehind(strict, source) as behind:
+    with WriteBehind(strict, source, trust_server=True) as behind:
         with pytest.raises(TooFewReplicas, match="1 of 2"):
             behind.set(KEYS[0], 2)
         behind.flush(30)

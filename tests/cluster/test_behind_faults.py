@@ -36,7 +36,7 @@ class Nothing:
 
 
 with Cache(url, namespace=namespace, timeout=2.0, connect_timeout=2.0, max_staleness=8.0) as cache:
-    behind = WriteBehind(cache, Nothing(), drain=False)
+    behind = WriteBehind(cache, Nothing(), trust_server=True, drain=False)
     for number in range(80):
         time.sleep(0.01 - time.time() % 0.01)  # all at once
         behind.set(f"round{number}", [seed, number])
@@ -72,7 +72,7 @@ def test_the_last_write_appended_stands(cluster, make, source, namespace):
     assert set(last) == {*HOT, *ROUNDS}
     expected = {key: value for key, value in last.items() if value is not None}
     assert cache.get_many(last) == expected
-    with WriteBehind(cache, source) as drainer:
+    with WriteBehind(cache, source, trust_server=True) as drainer:
         drainer.flush(30)
     assert source.rows == expected
     assert cache.get_many(last) == expected
@@ -83,7 +83,7 @@ def test_cache_and_source_never_part_for_good(cluster, make, source, namespace):
     cache = make(cluster, load_lease=0.05, **PATIENT)
     dice = random.Random(7)
     source.before = lambda: time.sleep(dice.random() * 0.02)
-    with WriteBehind(cache, source, batch_size=3) as drainer:
+    with WriteBehind(cache, source, trust_server=True, batch_size=3) as drainer:
         writers = start_writers(cluster, namespace, 3, 150)
         while any(writer.poll() is None for writer in writers):
             key = dice.choice(HOT)
@@ -101,8 +101,8 @@ def test_slots_are_moved(own_cluster, make, source):
     """While slots of streams and of keys are moved, writes and drainers go on, and nothing is lost or undone."""
     cache, other = make(own_cluster), make(own_cluster)
     keys = [f"key{number}" for number in range(30)]
-    behind = WriteBehind(cache, source, drain=False)
-    drainer = WriteBehind(other, source, **SOON)
+    behind = WriteBehind(cache, source, trust_server=True, drain=False)
+    drainer = WriteBehind(other, source, trust_server=True, **SOON)
     stop, written, failed = threading.Event(), {}, []
 
     def write():
@@ -142,7 +142,7 @@ def test_slots_are_moved(own_cluster, make, source):
 def test_a_slot_that_is_being_moved(own_cluster, make, source, namespace):
     """At every stage of a stream's move, writes, drainers that take over, looks and dead letters find it whole."""
     cache = make(own_cluster, **PATIENT)
-    behind = WriteBehind(cache, source, drain=False)
+    behind = WriteBehind(cache, source, trust_server=True, drain=False)
     streams = Streams(namespace, cache._namespace.values, slotted=True)
     stream = streams.all[0]
     slot = slot_of(stream.stream)
@@ -163,7 +163,7 @@ def test_a_slot_that_is_being_moved(own_cluster, make, source, namespace):
 
     write("before")
     own_cluster.begin_move(slot, here, target)
-    with WriteBehind(cache, source, **SOON) as drainer:
+    with WriteBehind(cache, source, trust_server=True, **SOON) as drainer:
         drainer.flush(30)
         assert stream.stream.decode() not in names_at(target)
     assert source.rows == written
@@ -173,7 +173,7 @@ def test_a_slot_that_is_being_moved(own_cluster, make, source, namespace):
         write(value)
         assert stream.stream.decode() not in names_at(other)
         source.before = lambda: 1 / 0
-        with WriteBehind(cache, source, max_attempts=1, batch_size=1, **SOON) as drainer:
+        with WriteBehind(cache, source, trust_server=True, max_attempts=1, batch_size=1, **SOON) as drainer:
             drainer.flush(30)
             assert len(drainer.dead_letters()) == len(keys)
             source.before = lambda: None
@@ -184,7 +184,7 @@ def test_a_slot_that_is_being_moved(own_cluster, make, source, namespace):
     own_cluster.end_move(slot, here, target)
     assert own_cluster.owner(slot) is target
     write("after")
-    with WriteBehind(cache, source, **SOON) as drainer:
+    with WriteBehind(cache, source, trust_server=True, **SOON) as drainer:
         drainer.flush(30)
     assert source.rows == written
     wait_for(lambda: not cache.health().journal, "the journal is replayed")
@@ -194,7 +194,7 @@ def test_a_slot_that_is_being_moved(own_cluster, make, source, namespace):
 def test_a_mark_whose_entry_was_lost(cluster, make, source, namespace):
     """A mark of a write that its stream has lost, with an id that was never reached again, doesn't stand for long."""
     cache = make(cluster, **PATIENT)
-    behind = WriteBehind(cache, source, drain=False)
+    behind = WriteBehind(cache, source, trust_server=True, drain=False)
     behind.set("key", "lost")
     for server in cluster.primaries().values():
         client = cluster.client(server)
@@ -206,7 +206,7 @@ def test_a_mark_whose_entry_was_lost(cluster, make, source, namespace):
             mark = raw.get(name)
             raw.set(name, mark[:16] + b"\x7f" + mark[17:])
     behind.set("key", "kept")
-    with WriteBehind(cache, source) as drainer:
+    with WriteBehind(cache, source, trust_server=True) as drainer:
         drainer.flush(30)
         assert source.rows == {"key": "kept"}
         wait_for(lambda: cache.get("key") is None, "what was lost has left the cache")
@@ -221,7 +221,7 @@ def test_a_write_that_was_held_up_for_long(cluster, make, source, namespace, mon
     cache, other = make(cluster, **PATIENT), make(cluster, **PATIENT)
 
     def overtake():
-        with WriteBehind(other, source) as drainer:
+        with WriteBehind(other, source, trust_server=True) as drainer:
             drainer.set("key", "later")
             drainer.flush(30)
         for server in cluster.primaries().values():
@@ -231,7 +231,7 @@ def test_a_write_that_was_held_up_for_long(cluster, make, source, namespace, mon
         monkeypatch.setattr("twotier.core.behind.two_steps.IN_TIME", 0)
 
     happened = between_steps(monkeypatch, cache, overtake)
-    WriteBehind(cache, source, drain=False).set("key", "earlier")
+    WriteBehind(cache, source, trust_server=True, drain=False).set("key", "earlier")
     assert happened
     assert source.rows == {"key": "later"}
     assert other.get("key") == cache.get("key") == "later"

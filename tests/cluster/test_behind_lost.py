@@ -61,8 +61,8 @@ def test_a_node_is_lost(own_cluster, make, source, fault, lost):
     assert raising
     assert plain
     assert found["stream",] if lost == "stream" else journaled
-    drainer = WriteBehind(other, source, **SOON)
-    behind = WriteBehind(cache, source, drain=False)
+    drainer = WriteBehind(other, source, trust_server=True, **SOON)
+    behind = WriteBehind(cache, source, trust_server=True, drain=False)
     behind.set_many(dict.fromkeys(keys, "before"))
     drainer.flush(30)
     assert source.rows == dict.fromkeys(keys, "before")
@@ -113,7 +113,7 @@ def test_lost_keys_of_a_stream_hold_up_no_others(own_cluster, make, source):
     keys = lost + others
     own_cluster.let_others_serve()
     client = own_cluster.client(own_cluster.owner(slot_of(stream.encode())))
-    with WriteBehind(cache, source, **SOON) as behind:
+    with WriteBehind(cache, source, trust_server=True, **SOON) as behind:
         behind.set_many(dict.fromkeys(keys, "before"))
         behind.flush(30)
         own_cluster.stop(replica)
@@ -140,7 +140,7 @@ def test_streams_of_a_lost_node_hold_up_no_others(own_cluster, make):
     keys = [f"key{number}" for number in range(200)]
     victim = own_cluster.servers[0]
     own_cluster.let_others_serve()
-    with WriteBehind(cache, source, drain_lease=5.0) as behind:
+    with WriteBehind(cache, source, trust_server=True, drain_lease=5.0) as behind:
         behind.set_many(dict.fromkeys(keys, 0))
         behind.flush(30)
         mine = [key for key in keys if own_cluster.owner(slot_of_stream(cache, source, key)) is not victim]

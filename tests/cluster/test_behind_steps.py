@@ -24,7 +24,7 @@ def agree(source, *caches, key="key"):
 
 def flushed(cache, source, **settings):
     """Have everything drained by a write-behind of its own."""
-    with WriteBehind(cache, source, **settings) as drainer:
+    with WriteBehind(cache, source, trust_server=True, **settings) as drainer:
         drainer.flush(30)
 
 
@@ -41,7 +41,10 @@ def test_a_later_write_between_the_steps_stands(two, source, monkeypatch, first,
     """The value of a write that was appended earlier doesn't replace it, in either tier of either process."""
     slow, fast = two
     fast.set("key", "before")
-    behind, other = WriteBehind(slow, source, drain=False), WriteBehind(fast, source, drain=False)
+    behind, other = (
+        WriteBehind(slow, source, trust_server=True, drain=False),
+        WriteBehind(fast, source, trust_server=True, drain=False),
+    )
 
     def overtake():
         if later == "put":
@@ -67,7 +70,10 @@ def test_a_later_write_between_the_steps_stands(two, source, monkeypatch, first,
 def test_a_clear_between_the_steps_takes_no_later_write_back(two, source, monkeypatch):
     """With a clear go the marks that tell of later writes: the write is appended again, and is the last one then."""
     slow, fast = two
-    behind, other = WriteBehind(slow, source, drain=False), WriteBehind(fast, source, drain=False)
+    behind, other = (
+        WriteBehind(slow, source, trust_server=True, drain=False),
+        WriteBehind(fast, source, trust_server=True, drain=False),
+    )
 
     def overtake():
         other.set("key", "later")
@@ -87,7 +93,10 @@ def test_a_clear_between_the_steps_takes_no_later_write_back(two, source, monkey
 def test_a_clear_that_was_heard_of_between_the_steps(two, source, monkeypatch):
     """The second step is done under the generation that stood before the first, and not under one learned since."""
     slow, fast = two
-    behind, other = WriteBehind(slow, source, drain=False), WriteBehind(fast, source, drain=False)
+    behind, other = (
+        WriteBehind(slow, source, trust_server=True, drain=False),
+        WriteBehind(fast, source, trust_server=True, drain=False),
+    )
 
     def overtake():
         other.set("key", "later")
@@ -117,7 +126,7 @@ def test_a_clear_of_some_groups_between_the_steps(two, source, monkeypatch, how)
     cleared = generations.group_of(keys[0])
     others = [key for key in keys if generations.group_of(key) != cleared]
     slow.set_many(dict.fromkeys(keys, "before"))
-    behind = WriteBehind(slow, source, drain=False)
+    behind = WriteBehind(slow, source, trust_server=True, drain=False)
     behind.set_many(dict.fromkeys(keys, "before"))
 
     def overtake():
@@ -145,7 +154,7 @@ def test_a_clear_of_some_groups_between_the_steps(two, source, monkeypatch, how)
 def test_a_drainer_that_was_faster(two, source, monkeypatch, how):
     """What the source has before the second step is in the cache all the same, and no load waits for it."""
     slow, fast = two
-    behind = WriteBehind(slow, source, drain=False)
+    behind = WriteBehind(slow, source, trust_server=True, drain=False)
     source.rows["key"] = "old"
     fast.set("key", "old")
     happened = between_steps(monkeypatch, slow, lambda: flushed(fast, source))
@@ -164,7 +173,7 @@ def test_a_drainer_that_was_faster(two, source, monkeypatch, how):
 def test_a_write_that_was_given_up_between_the_steps(two, source, monkeypatch):
     """A value that the source never took doesn't get into the cache afterwards."""
     slow, fast = two
-    behind = WriteBehind(slow, source, drain=False)
+    behind = WriteBehind(slow, source, trust_server=True, drain=False)
     source.rows["key"] = "old"
     source.before = lambda: 1 / 0
     happened = between_steps(monkeypatch, slow, lambda: flushed(fast, source, max_attempts=1, batch_size=1))
@@ -180,7 +189,7 @@ def test_what_was_loaded_between_the_steps_is_overwritten(two, source, monkeypat
     """A load of the source that lags doesn't outlive the second step, whether it is stored before or after it."""
     slow, fast = two
     source.rows["key"] = source.rows["other"] = "old"
-    behind = WriteBehind(slow, source, drain=False)
+    behind = WriteBehind(slow, source, trust_server=True, drain=False)
     between_steps(monkeypatch, slow, lambda: fast.get_or_set("key", lambda: source.rows["key"]))
     behind.set("key", "new")
     wait_for(lambda: slow.get("key") == fast.get("key") == "new", "the load was overwritten")
@@ -225,7 +234,7 @@ class Nothing:
 
 
 with Cache(sys.argv[2], namespace=sys.argv[3], timeout=2.0, connect_timeout=2.0, max_staleness=8.0) as cache:
-    behind = WriteBehind(cache, Nothing(), drain=False)
+    behind = WriteBehind(cache, Nothing(), trust_server=True, drain=False)
     run = cache._namespace.executor.run
 
     def killed(command, **how):

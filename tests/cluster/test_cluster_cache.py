@@ -155,13 +155,13 @@ def test_the_documented_permissions_are_enough_for_a_write_behind(cluster, names
     url = url_of_user(cluster, "behind", "+cluster|slots", "+asking")
     with Cache(url, namespace=namespace, load_lease=0.05, **PATIENT) as cache:
         wait_for(lambda: live(cache), "the link is live")
-        first = WriteBehind(cache, source, drain=False)
+        first = WriteBehind(cache, source, trust_server=True, drain=False)
         first.set_many({key: [key] for key in KEYS})
         first.delete_many(KEYS[:5])
         source.rows[KEYS[0]] = "old"
         wait_for(lambda: cache.get_or_set(KEYS[0], lambda: "old") == "old", "it is loaded")
         source.before = lambda: 1 / 0
-        with WriteBehind(cache, source, max_attempts=1, batch_size=1) as drainer:
+        with WriteBehind(cache, source, trust_server=True, max_attempts=1, batch_size=1) as drainer:
             drainer.flush(30)
             letters = drainer.dead_letters()
             assert len(letters) >= len(KEYS)

@@ -64,7 +64,7 @@ def test_too_few_replicas(deployment, make, answer):
 def test_a_write_behind_waits_for_replicas(deployment, make):
     """What waits for the source is on the replicas, too, when the call returns; too few are told, as of any write."""
     cache, source = make(**{**WAITING, "timeout": 0.5}, too_few_replicas="raise"), Source()
-    with WriteBehind(cache, source, drain=False) as behind:
+    with WriteBehind(cache, source, trust_server=True, drain=False) as behind:
         behind.set_many({"a": 1, "b": 2})
         behind.delete("a")
         for replica in replicas_of(deployment):
@@ -80,7 +80,7 @@ def test_a_write_behind_waits_for_replicas(deployment, make):
             deployment.go_on(stopped)
         assert cache.stats().few_replicas == 1
         assert behind.stats().depth == 4  # it is there all the same
-    with WriteBehind(cache, source) as behind:
+    with WriteBehind(cache, source, trust_server=True) as behind:
         behind.flush(30)
         assert source.rows == {"b": 2, "c": 3}
 

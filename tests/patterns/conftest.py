@@ -65,7 +65,13 @@ def behind(request, source, face):
     made = []
 
     def make(cache, writer=source, **settings) -> WriteBehind | Awaited:
-        settings = {"first_backoff": 0.002, "max_backoff": 0.01, "max_attempts": 3, "drain_lease": 5.0} | settings
+        settings = {
+            "trust_server": True,
+            "first_backoff": 0.002,
+            "max_backoff": 0.01,
+            "max_attempts": 3,
+            "drain_lease": 5.0,
+        } | settings
         if face == "WriteBehind":
             one = WriteBehind(cache, writer, **settings)
         else:
@@ -89,8 +95,9 @@ def behind(request, source, face):
         {"coherence": "none", "local_ttl": 0.001},
         {"secret": "a key of 16 bytes"},
         {"cluster": True},
+        {"cluster": True, "secret": "a key of 16 bytes"},
     ],
-    ids=["pubsub", "RESP2", "tracking", "none", "signed", "cluster"],
+    ids=["pubsub", "RESP2", "tracking", "none", "signed", "cluster", "signed-cluster"],
 )
 def settings(request):
     """Settings of caches that write-behind must work with."""

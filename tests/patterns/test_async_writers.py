@@ -83,7 +83,7 @@ def test_a_loop_that_is_closed_in_mid_batch_loses_nothing(make, source):
     """What its writer was called with is written again in the next loop."""
     writer = Stoppable(source.rows)
     cache = make()
-    behind = AsyncWriteBehind(cache.aio, writer, drain_lease=0.5)
+    behind = AsyncWriteBehind(cache.aio, writer, trust_server=True, drain_lease=0.5)
 
     async def first():
         writer.going = asyncio.Event()
@@ -112,14 +112,14 @@ def test_close_cancels_a_writer_that_takes_too_long(make, source, monkeypatch):
 
     async def scene():
         writer.going = asyncio.Event()
-        async with AsyncWriteBehind(cache.aio, writer) as behind:
+        async with AsyncWriteBehind(cache.aio, writer, trust_server=True) as behind:
             await behind.set("key", 1)
             await until(lambda: writer.calls)
-        async with AsyncWriteBehind(cache.aio, writer, drain=False) as look:
+        async with AsyncWriteBehind(cache.aio, writer, trust_server=True, drain=False) as look:
             with pytest.raises(TimeoutError):
                 await look.flush(0)
         writer.going = None
-        async with AsyncWriteBehind(cache.aio, writer) as again:
+        async with AsyncWriteBehind(cache.aio, writer, trust_server=True) as again:
             await again.flush(20)
         assert writer.calls == 2
 
@@ -133,7 +133,7 @@ def test_a_cancelled_write_behind_is_in_both_or_in_neither(make, source):
     keys = [f"key:{turns}" for turns in range(30)]
 
     async def scene():
-        async with AsyncWriteBehind(cache.aio, writer) as behind:
+        async with AsyncWriteBehind(cache.aio, writer, trust_server=True) as behind:
             for turns, key in enumerate(keys):
                 task = asyncio.create_task(behind.set(key, turns))
                 for _ in range(turns // 3):
@@ -152,10 +152,10 @@ def test_what_an_asynchronous_write_behind_takes(make, source):
     """It is made on an AsyncCache, and used until it is closed."""
     cache = make()
     with pytest.raises(TypeError, match=r"cache must be a twotier\.AsyncCache, got Cache"):
-        AsyncWriteBehind(cache, source)
+        AsyncWriteBehind(cache, source, trust_server=True)
 
     async def scene():
-        behind = AsyncWriteBehind(cache.aio, source)
+        behind = AsyncWriteBehind(cache.aio, source, trust_server=True)
         await behind.close()
         with pytest.raises(TwoTierError, match="closed"):
             await behind.set("key", 1)

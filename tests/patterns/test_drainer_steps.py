@@ -2,6 +2,7 @@
 
 import pytest
 import redis
+from draining import exhaust
 from waiting import wait_for
 
 from twotier.core.behind.calls import WriteBehindCalls
@@ -59,7 +60,7 @@ def test_a_value_that_kills_its_process_is_given_up(make, source, behind):
     """Each process that hands it to the writer dies; then it is a dead letter, and the others arrive."""
     cache = make()
     behind(cache, drain=False).set_many({"good": 1, "deadly": 2, "fine": 3})
-    options = WriteBehindOptions(batch_size=4, max_attempts=2, first_backoff=0.001)
+    options = WriteBehindOptions(trust_server=True, batch_size=4, max_attempts=2, first_backoff=0.001)
     alive, deaths = None, 0
     for _ in range(20):
         calls = WriteBehindCalls(cache._calls, source, options, {})
@@ -81,7 +82,9 @@ def test_what_the_source_may_have_already_is_not_undone(make, behind, source):
     writes = behind(cache, drain=False)
     for number in range(8):
         writes.set("key", number)
-    calls = WriteBehindCalls(cache._calls, source, WriteBehindOptions(batch_size=2, first_backoff=0.05), {})
+    calls = WriteBehindCalls(
+        cache._calls, source, WriteBehindOptions(trust_server=True, batch_size=2, first_backoff=0.05), {}
+    )
     source.before = lambda: 1 / 0 if calls.drainers.all[0]._waiting.group(1 << 62)[0].change.value < 7 else None
     run, written = cache._namespace.executor.run, []
 
@@ -102,27 +105,6 @@ def test_what_the_source_may_have_already_is_not_undone(make, behind, source):
         client.delete(f"{cache.options.namespace}:wb!lease")
     behind(cache, batch_size=2).flush(20)
     assert written == [7]
-
-
-def exhaust(drainer, run):
-    """Step a drainer for ever."""
-    while True:
-        drive_with(drainer.step(), run)
-
-
-def drive_with(flow, run):
-    """Run a flow whose commands are answered by `run`."""
-    reply, error = None, None
-    try:
-        while True:
-            command = flow.send(reply) if error is None else flow.throw(error)
-            reply, error = None, None
-            try:
-                reply = command.loader() if isinstance(command, Load) else run(command)
-            except Exception as raised:  # noqa: BLE001 - the flow decides
-                error = raised
-    except StopIteration as done:
-        return done.value
 
 
 def dies(drainer, executor):

@@ -56,7 +56,7 @@ def test_attempts_are_the_calls_that_failed():
     for failures in (1, 2):
         group = waiting.group(10**18)
         waiting.failed(group, "bad", 0)
-        assert (group[0].attempts, waiting.hopeless(group)) == (failures, failures == 2)
+        assert (group[0].alone, waiting.hopeless(group)) == (failures, failures == 2)
 
 
 def test_a_later_change_takes_the_place_of_one_that_waits():

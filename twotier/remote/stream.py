@@ -5,6 +5,7 @@ what a drainer had read and not acknowledged when it was killed is simply what t
 removed when it is acknowledged: the stream's length is the backlog.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
@@ -18,6 +19,9 @@ GROUP: Final = b"drainers"
 CONSUMER: Final = b"drainer"
 NEW: Final = b">"
 """Read from here: what was never read."""
+_ID: Final = re.compile(rb"(\d{1,20})-(\d{1,20})")
+_MOST: Final = (1 << 64) - 1
+"""Largest half of an entry's id."""
 
 
 class Entry(NamedTuple):
@@ -84,7 +88,7 @@ class Append(Write[Appended]):
 class Settle(Write[list[bytes]]):
     """Remove entries from the stream and from its dead letters, and keys with them; `buried` become dead letters.
 
-    Returns the ids of those.
+    `record` (name, data) is put with that. Returns the ids of the new dead letters.
     """
 
     stream: bytes
@@ -93,23 +97,26 @@ class Settle(Write[list[bytes]]):
     revived: Sequence[bytes] = ()
     ended: Sequence[bytes] = ()
     buried: Sequence[Sequence[bytes]] = ()
+    record: tuple[bytes, bytes] | None = None
     publication: Publication | None = None
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """XADD, XACK, XDEL, UNLINK, as far as there is something to do."""
+        """XADD, XACK, XDEL, UNLINK and SET, as far as there is something to do."""
         return [
             *[pack(b"XADD", self.dead, b"*", *fields) for fields in self.buried],
             *([pack(b"XACK", self.stream, GROUP, *self.done)] if self.done else ()),
             *([pack(b"XDEL", self.stream, *self.done)] if self.done else ()),
             *([pack(b"XDEL", self.dead, *self.revived)] if self.revived else ()),
             *([pack(b"UNLINK", *self.ended)] if self.ended else ()),
+            *([pack(b"SET", *self.record)] if self.record is not None else ()),
         ]
 
     @property
     def count(self) -> int:
         """As many as `steps`."""
-        return len(self.buried) + 2 * bool(self.done) + bool(self.revived) + bool(self.ended)
+        changes = len(self.buried) + 2 * bool(self.done) + bool(self.revived) + bool(self.ended)
+        return changes + (self.record is not None)
 
     def outcome(self, results: list[Any]) -> list[bytes]:
         """Return what XADD gave."""
@@ -157,7 +164,7 @@ class TakeLease:
 
 @dataclass(frozen=True, slots=True)
 class MakeGroup:
-    """See to it that a stream has its group."""
+    """See to it that a stream has its group; tells whether it had none."""
 
     stream: bytes
     replies: ClassVar[int] = 1
@@ -167,16 +174,25 @@ class MakeGroup:
         """XGROUP CREATE."""
         return pack(b"XGROUP", b"CREATE", self.stream, GROUP, b"0", b"MKSTREAM")
 
-    def parse(self, replies: list[Any]) -> None:
-        """Return nothing; that the group is there already is no error."""
+    def parse(self, replies: list[Any]) -> bool:
+        """Return whether it was made; that the group is there already is no error."""
         made = replies[0]
-        if not (type(made) is ErrorReply and code(made) == "BUSYGROUP"):
-            check(made)
+        if type(made) is ErrorReply and code(made) == "BUSYGROUP":
+            return False
+        check(made)
+        return True
+
+
+class Drain(NamedTuple):
+    """Whether the lease on draining is ours now, and whether the stream had no group: it is new, or was lost."""
+
+    ours: bool
+    new: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TakeDrain:
-    """Take the lease on draining unless somebody has it, and see to it that there is a group; tells whose it is."""
+    """Take the lease on draining unless somebody has it, and see to it that there is a group."""
 
     lease: bytes
     token: bytes
@@ -189,12 +205,10 @@ class TakeDrain:
         """SET NX PX and GET of the lease, XGROUP CREATE."""
         return b"".join([step.wire for step in self.steps])
 
-    def parse(self, replies: list[Any]) -> bool:
-        """Tell whether the lease is ours now."""
+    def parse(self, replies: list[Any]) -> Drain:
+        """Return what came of both."""
         lease, group = self.steps
-        ours = lease.parse(replies[:2])
-        group.parse(replies[2:])
-        return ours
+        return Drain(lease.parse(replies[:2]), group.parse(replies[2:]))
 
     @property
     def steps(self) -> tuple[TakeLease, MakeGroup]:
@@ -254,7 +268,7 @@ class ReadGroup:
             return []
         if type(found) is dict:  # RESP3
             found = list(found.items())
-        if type(found) is not list or len(found) != 1 or len(found[0]) != 2:  # noqa: PLR2004 - a name and its entries
+        if type(found) is not list or len(found) != 1 or type(found[0]) not in (list, tuple) or len(found[0]) != 2:  # noqa: PLR2004 - a name and its entries
             raise OutOfStepError("XREADGROUP")
         return _entries(found[0][1], "XREADGROUP")
 
@@ -276,9 +290,12 @@ class Deliveries:
     def parse(self, replies: list[Any]) -> dict[bytes, int]:
         """Return the number by id."""
         try:
-            return {entry: times for entry, _, _, times in check(replies[0])}
+            found = {entry: times for entry, _, _, times in check(replies[0])}
         except (TypeError, ValueError):
             raise OutOfStepError("XPENDING") from None
+        if not all(type(entry) is bytes and type(times) is int for entry, times in found.items()):
+            raise OutOfStepError("XPENDING")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,11 +375,17 @@ class LookAtBacklog:
 
 
 def _entries(found: Any, command: str) -> list[Entry]:
+    """Return the entries of a reply: each an id that a stream can have, and fields of bytes."""
     if type(found) is not list:
         raise OutOfStepError(command)
     entries = []
     for entry in found:
         if type(entry) is not list or len(entry) != 2 or type(entry[0]) is not bytes:  # noqa: PLR2004 - id and fields
             raise OutOfStepError(command)
-        entries.append(Entry(entry[0], entry[1]))
+        match, fields = _ID.fullmatch(entry[0]), entry[1]
+        if match is None or int(match[1]) > _MOST or int(match[2]) > _MOST:
+            raise OutOfStepError(command)
+        if fields is not None and not (type(fields) is list and all(type(each) is bytes for each in fields)):
+            raise OutOfStepError(command)
+        entries.append(Entry(entry[0], fields))
     return entries

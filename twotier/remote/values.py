@@ -54,6 +54,8 @@ class Values:
 
     def __init__(self, options: Options) -> None:
         secrets = options.secrets
+        self.signs: Final = bool(secrets)
+        """Whether what is stored is signed."""
         self._codec: Codec = Pickle() if secrets else RestrictedPickle(options.allow)
         self._envelope = Envelope(secrets, options.namespace)
         self._namespace = options.namespace

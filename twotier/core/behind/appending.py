@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from twotier.core.behind.entries import Entries, marks_on
+from twotier.core.behind.high_water import Origin
+from twotier.core.behind.numbers import Numbers
 from twotier.core.drive import Flow
 from twotier.core.journal import Doubt
 from twotier.core.lifetimes import milliseconds
@@ -33,6 +35,7 @@ class Batch:
     """What one call writes to one stream: `items` are (key, value, payload), the payload None for a removal."""
 
     stream: Entries
+    numbers: Numbers
     op_id: bytes
     items: list[tuple[str, Any, bytes | None]]
     ttl: int = 0
@@ -44,13 +47,12 @@ class Batch:
         """The keys."""
         return [key for key, _, _ in self.items]
 
-    @property
-    def fields(self) -> list[list[bytes]]:
-        """The fields of the entries."""
+    def fields(self, origins: list[Origin]) -> list[list[bytes]]:
+        """Return the fields of the entries, which are numbered anew whenever they are appended."""
         stream, op_id = self.stream, self.op_id
         return [
-            stream.remove(key, op_id) if payload is None else stream.put(key, op_id, payload)
-            for key, _, payload in self.items
+            stream.remove(key, op_id, origin) if payload is None else stream.put(key, op_id, origin, payload)
+            for (key, _, payload), origin in zip(self.items, origins, strict=True)
         ]
 
     @property
@@ -84,7 +86,8 @@ class OneStep(Writes):
         Returns what came of it, and the tokens that were taken for the local tier.
         """
         namespace, names, op_id = self._namespace, batch.stream, batch.op_id
-        keys, entries = batch.keys, batch.fields
+        keys = batch.keys
+        origins: list[Origin] = []
         namespace.breaker.check()  # while it is known to be away, nothing is begun, and the local entries may stay
         noted = namespace.journal.noted(keys)
         namespace.store.demote(keys, NO_OP)  # not dropped: a write that raises changes nothing for an outage
@@ -94,6 +97,9 @@ class OneStep(Writes):
         life, stamps = milliseconds(batch.ttl), b""
 
         def make(keys: list[str], places: list[bytes]) -> Append:
+            batch.numbers.acknowledged(origins)  # done again: it was appended under a generation that is over
+            origins[:] = batch.numbers.take(len(keys))
+            entries = batch.fields(origins)
             items, removed = [], []
             for key, place in zip(keys, places, strict=True):
                 if key in payloads:
@@ -116,6 +122,7 @@ class OneStep(Writes):
                 # A step of the transaction may have been refused and the others not.
                 namespace.doubt(dict.fromkeys(keys, Doubt(op_id)))
             raise
+        batch.numbers.acknowledged(origins)
         namespace.journal.settle(noted)
         return appended, tokens
 

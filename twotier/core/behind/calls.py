@@ -44,6 +44,11 @@ class WriteBehindCalls:
         if calls.options.writer is not None:
             raise ConfigurationError("cache must have no writer of its own, got one that writes through to its source")
         self.options = options or WriteBehindOptions(**settings)
+        if not (calls.options.secrets or self.options.trust_server):
+            raise ConfigurationError(
+                "the cache of a write-behind needs a `secret`, which signs what waits on the server: without one, "
+                "whoever can write to the server can write to the source; where nobody else can, set trust_server=True"
+            )
         self.namespace = namespace
         self._calls = calls
         self._writer = writer
@@ -118,4 +123,7 @@ class WriteBehindCalls:
             coalesced=counters.coalesced,
             retried=counters.retried,
             dead_lettered=counters.dead_lettered,
+            replayed=counters.replayed,
+            lost=counters.lost,
+            streams_lost=counters.streams_lost,
         )

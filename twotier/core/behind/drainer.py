@@ -10,6 +10,10 @@ key.
 
 A retried dead letter is written in its turn of the stream, unless a later change of its key waits; and the letters of
 a key leave when a later change of it is written.
+
+What the source has had by the record (`high_water.py`) isn't written again: an entry like that is dropped, counted and
+logged, as somebody has appended it again, or the server was set back. One that was read before and not acknowledged is
+acknowledged, as what is taken to the source is recorded before that.
 """
 
 import logging
@@ -19,7 +23,10 @@ from typing import Final
 
 from twotier.clock import SECOND
 from twotier.coherence.occasional import OccasionalLog
+from twotier.core.behind.admission import Admission
 from twotier.core.behind.entries import Change, Entries, Retry
+from twotier.core.behind.high_water import Origin
+from twotier.core.behind.letters import Letter, Letters
 from twotier.core.behind.reports import DrainCounters
 from twotier.core.behind.righting import Righting, RightingApart
 from twotier.core.behind.settings import WriteBehindOptions
@@ -30,7 +37,7 @@ from twotier.core.generation import ATTEMPTS
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.conditional import IfStands, Removal
-from twotier.remote.stream import NEW, Deliveries, Entry, Range, ReadGroup, RenewLease, Settle, TakeDrain
+from twotier.remote.stream import NEW, Deliveries, Drain, Entry, Range, ReadGroup, RenewLease, Settle, TakeDrain
 from twotier.writer import Writer
 
 FIRST_LOOK: Final = 0.005
@@ -45,6 +52,8 @@ REFUSED: Final = 1.0
 _MARGIN: Final = 4
 """Share of the lease that must be left for a call of the writer to begin: one part in so many."""
 _START: Final = b"0"
+_FOREIGN: Final = "foreign, damaged, of a type that isn't allowed, or signed with another secret or by an older version"
+_OLD: Final = "older than what is remembered of what its writer has appended"
 
 
 class Drainer:
@@ -72,14 +81,17 @@ class Drainer:
         """Whether what was read so far was read under the lease that we have."""
         self._count = options.batch_size
         """Entries to read at once: halved when they take too long, as values may be large."""
+        self._admission = Admission(namespace, entries, counters)
+        self._excused: dict[bytes, int] = {}
+        """How often entries were read here and left for another reason than that their write failed."""
         self._begin()
 
     def _begin(self) -> None:
         """Forget what was read."""
         self._ours = False
         self._waiting = Waiting(self._options)
-        self._letters: dict[str, list[bytes]] = {}
-        """Ids of the dead letters, by key."""
+        self._admission.begin()
+        self._letters = Letters(self._entries, self._admission)
         self._pending: bytes | None = _START
         """Where to go on among what was read and not acknowledged; None: through with it."""
         self._pause = FIRST_LOOK
@@ -100,6 +112,7 @@ class Drainer:
             wrote = yield from self._write()
         except RemoteError as error:
             self._namespace.counters.remote_errors += 1
+            self._excuse()
             self._begin()
             self._held_until = 0  # the group may be gone: it is made where the lease is taken
             return AWAY if isinstance(error, RemoteTimeout | RemoteUnavailable) else REFUSED
@@ -151,24 +164,22 @@ class Drainer:
             asked = self._namespace.clock.now()
             names = self._entries
             self._held_until = 0
-            if not (yield TakeDrain(names.lease, self._token, self._lease_ms, names.stream)):
+            drain: Drain = yield TakeDrain(names.lease, self._token, self._lease_ms, names.stream)
+            yield from self._admission.learn(new=drain.new)
+            if not drain.ours:
                 return False
             self._took = True
             if not (yield RenewLease(names.lease, self._token, self._lease_ms)):  # it may have been ours for long
                 return False
             self._held_until = asked + self._options.lease_ns
-        yield from self._learn_letters()
+        yield from self._letters.learn(self._sized, lambda: self._count)
         self._ours = True
         return True
 
-    def _learn_letters(self) -> Flow[None]:
-        start = b"-"
-        while letters := (yield from self._sized(Range(self._entries.dead, start, self._count))):
-            for letter in letters:
-                change = self._entries.exhume(letter)
-                if change is not None:
-                    self._letters.setdefault(change.key, []).append(letter.id)
-            start = b"(" + letters[-1].id
+    def _excuse(self) -> None:
+        """Have what was read here and is read again count as no attempt of a process that was killed."""
+        for entry in self._waiting.ids():
+            self._excused[entry] = self._excused.get(entry, 0) + 1
 
     def _sized(self, read: Range | ReadGroup) -> Flow[list[Entry]]:
         """Read entries, fewer next time if these take too long."""
@@ -195,29 +206,54 @@ class Drainer:
                 self._pending = entries[-1].id
             else:
                 self._pending = None
+                self._excused = {entry: self._excused[entry] for entry in self._waiting.ids() if entry in self._excused}
+        dropped = []
         for entry in entries:
             # Its delivery to us is one that hasn't failed yet.
-            yield from self._take(entry, max(0, times.get(entry.id, 1) - 2) if times else 0)
+            failures = times.get(entry.id, 1) - 2 - self._excused.get(entry.id, 0) if times else 0
+            if (yield from self._take(entry, max(0, failures), again=bool(times))):
+                dropped.append(entry.id)
+        if dropped:
+            yield Settle(stream, self._entries.dead, dropped)
         return bool(entries)
 
-    def _take(self, entry: Entry, failures: int) -> Flow[None]:
-        """Let a change wait; do at once what else an entry may ask for."""
+    def _take(self, entry: Entry, failures: int, *, again: bool) -> Flow[bool]:
+        """Let a change wait; do at once what else an entry may ask for. Return True if it is to be dropped.
+
+        `again`: it was read before, and not acknowledged.
+        """
         if entry.fields is None:  # somebody has removed it
-            yield Settle(self._entries.stream, self._entries.dead, [entry.id])
-            return
+            return True
         found = self._entries.open(entry)
-        if isinstance(found, Change):
-            self._waiting.add(found, failures)
-        elif isinstance(found, Retry):
-            yield from self._retry_letters()
-            yield Settle(self._entries.stream, self._entries.dead, [entry.id])
+        if found is None:
+            yield from self._bury_unread(entry.id, entry.fields, _FOREIGN)
+            return False
+        verdict = self._admission.judge(found.origin)
+        if verdict == "old":
+            yield from self._bury_unread(entry.id, entry.fields, _OLD)
+        elif verdict == "new" or (verdict == "dead" and again):
+            if isinstance(found, Retry):
+                yield from self._retry_letters()
+                self._admission.had([found.origin])
+                yield from self._righting.bury(self._admission.settlement([entry.id]))
+            else:
+                self._admission.take(found.origin)
+                self._waiting.add(found, failures)
+        elif verdict == "had" and again:
+            if isinstance(found, Retry):
+                return True
+            self._waiting.add_taken(found, self._namespace.clock.now())
         else:
-            reason = "foreign, damaged, of a type that isn't allowed, or signed with another secret"
-            self._say_dead(reason, 0)
-            letter = self._entries.bury(entry.id, entry.fields, reason, 0)
-            self._counters.dead_lettered += 1
-            settle = Settle(self._entries.stream, self._entries.dead, [entry.id], buried=[letter])
-            yield from self._righting.bury(settle)
+            self._admission.refuse(verdict)
+            return True
+        return False
+
+    def _bury_unread(self, entry_id: bytes, fields: list[bytes], reason: str) -> Flow[None]:
+        self._say_dead(reason, 0)
+        letter = self._entries.bury(entry_id, fields, reason, 0)
+        self._counters.dead_lettered += 1
+        settle = Settle(self._entries.stream, self._entries.dead, [entry_id], buried=[letter])
+        yield from self._righting.bury(settle)
 
     def _write(self) -> Flow[bool]:
         """Hand the next group to the writer; tell whether there was one. What it has already is tried to settle."""
@@ -233,6 +269,7 @@ class Drainer:
             return True
         error = yield from self._ask([item.change for item in group])
         if not self._holds():
+            self._excuse()
             self._begin()  # another process may have gone on from there
             return True
         if error is None:
@@ -262,27 +299,28 @@ class Drainer:
 
     def _settle(self, group: list[Item]) -> Flow[None]:
         """Acknowledge what the source has; what can't be, as its key's node is lost, is tried again in a moment."""
-        left = yield from self._written([(item.change, item.ids) for item in group])
+        left = yield from self._written([(item.change, item.ids, item.origins) for item in group])
         waiting = [item for item in group if item.change.key in left]
         self._waiting.done([item for item in group if item.change.key not in left])
         self._waiting.taken(waiting, self._again())
 
-    def _written(self, changes: list[tuple[Change, list[bytes]]]) -> Flow[frozenset[str]]:
+    def _written(self, changes: list[tuple[Change, list[bytes], list[Origin]]]) -> Flow[frozenset[str]]:
         """Acknowledge changes that the source has, each with its entries; return the keys that have to wait for that.
 
         Before it is, what was loaded before the source had it is removed from the cache.
         """
-        names = self._entries
         for _ in range(ATTEMPTS):
-            right = yield from self._righting.put_right([change for change, _ in changes])
-            settled = [(change.key, ids) for change, ids in changes if change.key not in right.left]
-            letters = [letter for key, _ in settled for letter in self._letters.get(key, ())]
-            ids = [entry for _, each in settled for entry in each]
-            settle = Settle(names.stream, names.dead, ids, letters, right.ended)
+            right = yield from self._righting.put_right([change for change, _, _ in changes])
+            settled = [each for each in changes if each[0].key not in right.left]
+            letters = self._letters.of(change.key for change, _, _ in settled)
+            self._admission.had(letter.origin for letter in letters)
+            self._admission.had(origin for _, _, origins in settled for origin in origins)
+            ids = [entry for _, each, _ in settled for entry in each]
+            settle = self._admission.settlement(ids, [letter.id for letter in letters], right.ended)
             if (yield from self._righting.acknowledge(settle, right)):
                 break
-        for key, _ in settled:
-            self._letters.pop(key, None)
+        for change, _, _ in settled:
+            self._letters.pop(change.key, None)
         self._count = min(2 * self._count, self._options.batch_size)  # only where something was got out of the way
         return right.left
 
@@ -296,12 +334,13 @@ class Drainer:
         if right.left:
             item.due = self._again()
             return False
-        self._say_dead(item.error, item.attempts)
-        letter = names.bury(change.id, change.fields, item.error, item.attempts)
+        self._say_dead(item.error, item.alone)
+        letter = names.bury(change.id, change.fields, item.error, item.alone)
         self._counters.dead_lettered += 1  # first, for who waits for the stream to be empty
-        settle = Settle(names.stream, names.dead, item.ids, ended=right.ended, buried=[letter])
-        made = yield from self._righting.bury(settle)
-        self._letters.setdefault(change.key, []).extend(made)
+        self._admission.had(item.origins)
+        self._admission.died(change.origin)
+        made = yield from self._righting.bury(self._admission.settlement(item.ids, ended=right.ended, buried=[letter]))
+        self._letters.add(change.key, made, change.origin)
         self._waiting.done([item])
         return True
 
@@ -314,27 +353,34 @@ class Drainer:
 
     def _retry_letters(self) -> Flow[None]:
         """Try once more what was given up, key by key, as long as nothing later of the key waits."""
-        names = self._entries
         for key, letters in list(self._letters.items()):
             if key in self._waiting:
                 continue
-            found = yield Range(names.dead, letters[-1])
-            change = names.exhume(found[0]) if found and found[0].id == letters[-1] else None
-            if change is None:  # it was discarded
-                del self._letters[key]
-                continue
-            if not self._holds(self._options.lease_ns // _MARGIN):
-                raise RemoteUnavailable("the lease on draining has ended")
-            error = yield from self._ask([change])
-            if error is None:
-                if (yield from self._written([(change, [])])):
-                    raise RemoteUnavailable("the node of a dead letter's key is lost")
-                self._counters.written += 1
-            else:
-                self._counters.retried += 1
-                attempts = names.letter(found[0]).attempts + 1
-                letter = names.bury(change.id, change.fields, _said(error), attempts)
-                self._letters[key] = yield Settle(names.stream, names.dead, (), letters, buried=[letter])
+            if (yield from self._letters.prune(key)):
+                yield from self._retry(key, letters)
+
+    def _retry(self, key: str, letters: list[Letter]) -> Flow[None]:
+        names = self._entries
+        found = yield Range(names.dead, letters[-1].id)
+        change = names.exhume(found[0]) if found and found[0].id == letters[-1].id else None
+        if change is None:  # it was discarded
+            del self._letters[key]
+            return
+        if not self._holds(self._options.lease_ns // _MARGIN):
+            raise RemoteUnavailable("the lease on draining has ended")
+        error = yield from self._ask([change])
+        if error is None:
+            if (yield from self._written([(change, [], [])])):
+                raise RemoteUnavailable("the node of a dead letter's key is lost")
+            self._counters.written += 1
+            return
+        self._counters.retried += 1
+        attempts = names.letter(found[0]).attempts + 1
+        letter = names.bury(change.written.entry_id, change.fields, _said(error), attempts)
+        self._admission.had(each.origin for each in letters[:-1])
+        buried = yield Settle(names.stream, names.dead, (), [each.id for each in letters], buried=[letter])
+        del self._letters[key]
+        self._letters.add(key, buried, change.origin)
 
 
 def _said(error: Exception) -> str:

@@ -4,11 +4,14 @@ In a cluster there are several streams: a call that concerns more than one goes 
 of all of them is asked of all at once.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from twotier.clock import SECOND
 from twotier.core.behind.appending import Batch, OneStep
+from twotier.core.behind.high_water import HighWater
+from twotier.core.behind.numbers import Numbers
 from twotier.core.behind.reports import DeadLetter, DrainCounters
 from twotier.core.behind.settings import WriteBehindOptions
 from twotier.core.behind.streams import Streams
@@ -19,7 +22,8 @@ from twotier.core.keys import checked, checked_many
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.reads import CHUNK
 from twotier.core.severally import severally
-from twotier.errors import BacklogFull, RemoteError
+from twotier.errors import BacklogFull, RemoteError, WritesLost
+from twotier.remote.commands import Fetch, Fetched
 from twotier.remote.stream import Append, Backlog, Discard, Entry, LookAtBacklog, Range
 
 FIRST_LOOK: Final = 0.005
@@ -48,6 +52,7 @@ class WriteQueue:
         self._appended: Final = appended
         self._writes: Final = (TwoSteps if namespace.topology.slotted else OneStep)(namespace)
         self._chunk = min(CHUNK, options.max_backlog)
+        self._numbers = [Numbers() for _ in streams.all]
         self._depths = [0] * len(streams.all)
         """The backlog of each stream when it was last heard of."""
         self._look_again = 0
@@ -66,9 +71,13 @@ class WriteQueue:
         return (yield from self._write([(key, None, None) for key in checked_many(keys)]))
 
     def flush(self, timeout: float | None) -> Flow[None]:
-        """Wait until what was appended before is at the source, or a dead letter; TimeoutError past `timeout` (s)."""
+        """Wait until what was appended before is at the source, or a dead letter; TimeoutError past `timeout` (s).
+
+        WritesLost where the server has lost what it had acknowledged to this process.
+        """
         namespace = self._open()
         deadline = None if timeout is None else namespace.clock.now() + round(timeout * SECOND)
+        latest = [numbers.latest for numbers in self._numbers]
         asked = [Range(each.stream, newest=True) for each in self._streams.all]
         newest: list[list[Entry]] = yield from self._of_all(asked)
         lasts = {number: order(found[0].id) for number, found in enumerate(newest) if found}
@@ -80,12 +89,34 @@ class WriteQueue:
                 if oldest is None or order(oldest) > last:
                     del lasts[number]
             if not lasts:
-                return
+                break
             if deadline is not None and namespace.clock.now() >= deadline:
                 depth = sum(backlog.depth for backlog in backlogs)
                 raise TimeoutError(f"{depth} writes were not at the source within {timeout} s")
             yield Pause(pause)
             pause = min(2 * pause, LAST_LOOK)
+        yield from self._account_for(latest)
+
+    def _account_for(self, latest: list[int]) -> Flow[None]:
+        """Raise WritesLost unless the source has had what was acknowledged here, of streams that were drained."""
+        records: dict[int, HighWater | None] = {}
+        for number, last in enumerate(latest):
+            if last:
+                entries = self._streams.all[number]
+                fetched: Fetched = yield Fetch(entries.record)
+                records[number] = None if fetched.data is None else entries.open_record(fetched.data)
+        lost = sum(
+            self._numbers[number].settle(each or HighWater(), latest[number]) for number, each in records.items()
+        )
+        if lost:
+            self.counters.lost += lost
+            name = self._namespace.options.namespace
+            said = (
+                f"the server has lost {lost} writes of write-behind {name!r} that it had acknowledged to this process: "
+                "they are neither in the stream nor known to be at the source"
+            )
+            self._namespace.log.log(logging.ERROR, "write-behind lost", "%s", said)
+            raise WritesLost(said)
 
     def look(self) -> Flow[Backlog]:
         """Return how much is waiting."""
@@ -112,7 +143,9 @@ class WriteQueue:
         for number, each in enumerate(self._streams.all):
             op_id = namespace.op_ids.next()
             dead = None if slotted else each.dead
-            yield Append((), (), each.stream, dead, [each.retry(op_id)], op_id, (), None)
+            origins = self._numbers[number].take(1)
+            yield Append((), (), each.stream, dead, [each.retry(op_id, origins[0])], op_id, (), None)
+            self._numbers[number].acknowledged(origins)
             self._appended(number)
 
     def discard_dead_letters(self, letters: Iterable[DeadLetter]) -> Flow[int]:
@@ -145,7 +178,7 @@ class WriteQueue:
                 chunk = own[start : start + self._chunk]
                 yield from self._room(len(chunk))
                 op_id = self._namespace.op_ids.next()
-                batch = Batch(self._streams.all[number], op_id, chunk, ttl, tags)
+                batch = Batch(self._streams.all[number], self._numbers[number], op_id, chunk, ttl, tags)
                 appended = yield from self._writes.write(batch)
                 self._depths[number] = appended.depth
                 self.counters.appended += len(chunk)

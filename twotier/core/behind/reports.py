@@ -28,6 +28,12 @@ class WriteBehindStats:
     """Calls of the writer that failed."""
     dead_lettered: int
     """Entries that it has given up."""
+    replayed: int
+    """Entries that it dropped, as the source had had them: somebody appended them again, or the server was set back."""
+    lost: int
+    """Writes of this process that the server had acknowledged and has lost, as far as `flush` has noticed."""
+    streams_lost: int
+    """How often this process's drainer found a stream gone, with all that waited in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,7 @@ class DeadLetter:
     id: str
     """Its id among the dead letters."""
     key: str | None
-    """The key; None where the entry isn't ours, was damaged, or was signed with another secret."""
+    """The key; None where the entry isn't ours, was damaged, or signed with another secret or by an older version."""
     value: Any
     """What was to be written; None for a delete, and without a key."""
     deleted: bool
@@ -45,13 +51,14 @@ class DeadLetter:
     error: str
     """What the writer raised at last."""
     attempts: int
-    """How often it was tried."""
+    """How often it was tried by itself, apart from when it was part of a batch."""
 
 
 class DrainCounters:
     """The counters of one process. Plain attributes, as in `core/counters.py`."""
 
-    __slots__ = ("appended", "coalesced", "dead_lettered", "retried", "written")
+    __slots__ = ("appended", "coalesced", "dead_lettered", "lost", "replayed", "retried", "streams_lost", "written")
 
     def __init__(self) -> None:
         self.appended = self.coalesced = self.dead_lettered = self.retried = self.written = 0
+        self.lost = self.replayed = self.streams_lost = 0

@@ -6,7 +6,7 @@ was given up.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from twotier.core.behind.entries import Change, Entries, marks_on
@@ -21,6 +21,7 @@ from twotier.remote.envelope import op_id_of
 from twotier.remote.fenced import Fenced
 from twotier.remote.marked import EndLoad, Rectify, entry_id_in, is_later, mark_of, op_id_in
 from twotier.remote.marks import EndLoads, Found, RemoveOther
+from twotier.remote.refusals import NoMemoryError
 from twotier.remote.stream import Entry, Prolong, Range, Settle
 
 
@@ -65,7 +66,10 @@ class Righting:
     def acknowledge(self, settle: Settle, right: Right) -> Flow[bool]:
         """Acknowledge what was put right; False: under a generation that is over, so that it is to be done again."""
         generations = self._namespace.generations
-        done = yield Fenced(settle, generations.keys[0])
+        try:
+            done = yield Fenced(settle, generations.keys[0])
+        except NoMemoryError:  # acknowledging makes room, which a record may need: it is put with a later one
+            done = yield Fenced(replace(settle, record=None), generations.keys[0])
         if done.generation is not None and generations.prefix_of(done.generation) == right.prefix:
             return True
         self._namespace.store.bump_epoch()  # cleared meanwhile: what was loaded since is under another name
@@ -73,7 +77,12 @@ class Righting:
 
     def bury(self, settle: Settle) -> Flow[list[bytes]]:
         """Make dead letters, and acknowledge what they were; return their ids."""
-        made: list[bytes] = yield settle
+        try:
+            made: list[bytes] = yield settle
+        except NoMemoryError:
+            if settle.buried:
+                raise
+            made = yield replace(settle, record=None)
         return made
 
 
@@ -130,10 +139,20 @@ class RightingApart(Righting):
         return True
 
     def bury(self, settle: Settle) -> Flow[list[bytes]]:
-        """Change the dead letters first, then the stream: of a slot that is being moved, each may be elsewhere."""
+        """Put the record first, then change the dead letters, then the stream.
+
+        Of a slot that is being moved, each may be elsewhere. What is in the stream and, by the record, at the source is
+        acknowledged by whoever drains next.
+        """
         made: list[bytes] = []
+        if settle.record is not None:
+            try:
+                yield Settle(settle.stream, settle.dead, (), record=settle.record)
+            except NoMemoryError:
+                if settle.buried:
+                    raise
         if settle.buried or settle.revived:
-            made = yield Settle(settle.stream, settle.dead, (), settle.revived, (), settle.buried)
+            made = yield Settle(settle.stream, settle.dead, (), settle.revived, buried=settle.buried)
         if settle.done:
             yield Settle(settle.stream, settle.dead, settle.done)
         return made

@@ -19,6 +19,7 @@ class WriteBehindOptionsDict(TypedDict, total=False):
     max_wait: float
     drain_lease: float
     drain: bool
+    trust_server: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,9 @@ class WriteBehindOptions:
     drain: bool = True
     """Whether this process drains when no other does; False: it only writes."""
 
+    trust_server: bool = False
+    """Whether a cache without `secret` will do: whoever can write to its server can write to the source then."""
+
     def __post_init__(self) -> None:
         """Check every field."""
         for name in ("batch_size", "max_attempts", "max_backlog"):
@@ -66,8 +70,9 @@ class WriteBehindOptions:
             fits = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
             if not fits or given < least:
                 raise ConfigurationError(f"{name} must be seconds >= {least}, got {given!r}")
-        if not isinstance(self.drain, bool):
-            raise ConfigurationError(f"drain must be True or False, got {self.drain!r}")
+        for name in ("drain", "trust_server"):
+            if not isinstance(given := getattr(self, name), bool):
+                raise ConfigurationError(f"{name} must be True or False, got {given!r}")
 
     @property
     def lease_ns(self) -> int:

@@ -71,13 +71,15 @@ class TwoSteps(Writes):
         raise overtaken()
 
     def _append(self, batch: Batch) -> Flow[Appended]:
-        namespace = self._namespace
+        namespace, origins = self._namespace, batch.numbers.take(len(batch.items))
+        entries = batch.fields(origins)
         try:
-            appended: Appended = yield Append((), (), batch.stream.stream, None, batch.fields, batch.op_id, (), None)
+            appended: Appended = yield Append((), (), batch.stream.stream, None, entries, batch.op_id, (), None)
         except BaseException as error:
             namespace.counters.remote_errors += isinstance(error, RemoteError)
             namespace.store.demote(batch.keys, NO_OP)  # nothing has changed yet, but it may change at any time
             raise
+        batch.numbers.acknowledged(origins)
         return appended
 
 

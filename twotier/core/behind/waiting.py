@@ -13,6 +13,7 @@ from typing import Final
 
 from twotier.clock import SECOND
 from twotier.core.behind.entries import Change
+from twotier.core.behind.high_water import Origin
 from twotier.core.behind.settings import WriteBehindOptions
 
 ROUNDS_AT_HAND: Final = 4
@@ -28,14 +29,14 @@ class Item:
     change: Change
     ids: list[bytes] = field(default_factory=list)
     """Every entry that the change stands for."""
+    origins: list[Origin] = field(default_factory=list)
+    """Where they come from."""
     parted: int = 0
     """How often it failed in company: its groups are that often halved."""
     alone: int = 0
     """How often it failed by itself."""
     due: int = 0
     """Instant of the next attempt (ns)."""
-    attempts: int = 0
-    """How often it has failed; one that stood alone from the beginning has skipped the halvings."""
     error: str = KILLED
     taken: bool = False
     """Whether the source has it, and what it contradicts in the cache waits for a lost node."""
@@ -76,13 +77,24 @@ class Waiting:
         item = self._items.get(change.key)
         if item is None:
             parted = min(failures, self._rounds)
-            self._items[change.key] = item = Item(change, parted=parted, alone=failures - parted, attempts=failures)
+            self._items[change.key] = item = Item(change, parted=parted, alone=failures - parted)
         item.change = change
         item.ids.append(change.id)
+        if change.origin is not None:
+            item.origins.append(change.origin)
         if item.taken:
             item.taken = False
             item.due = 0
             self._taken -= 1
+
+    def add_taken(self, change: Change, now: int) -> None:
+        """Note a change that the source has, and that isn't acknowledged yet."""
+        self.add(change)
+        self.taken([self._items[change.key]], now)
+
+    def ids(self) -> list[bytes]:
+        """Return every entry that waits."""
+        return [entry for item in self._items.values() for entry in item.ids]
 
     def group(self, now: int) -> list[Item]:
         """Return what to hand to the writer next: keys that are due, all to be put or all to be deleted."""
@@ -117,7 +129,6 @@ class Waiting:
         options = self._options
         cut = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
         for item in group:
-            item.attempts += 1
             if len(group) > 1:
                 item.parted = min(item.parted + 1, self._rounds)
             else:

@@ -33,6 +33,7 @@ from twotier.remote.stream import (
     Append,
     Deliveries,
     Discard,
+    Drain,
     Length,
     LookAtBacklog,
     MakeGroup,
@@ -213,7 +214,7 @@ def _of_one_slot(command: Any) -> Plan:
 @plan.register
 def _take_drain(command: TakeDrain) -> Plan:
     """Split by key: of a slot that is being moved, each may be on another node."""
-    return Plan([part for step in command.steps for part in plan(step).parts], _first)
+    return Plan([part for step in command.steps for part in plan(step).parts], Drain._make)
 
 
 @plan.register

@@ -14,6 +14,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     buckets     which fill tokens still stand
     leaving     what left the table, released when it is consistent again
     table       making it, and taking everything out at once
+    pairs       the containers seen in one walk through a value
     copies      what may be handed out by reference, and what is copied
     audit       the check of the whole structure, for tests
     placing     the steps of an operation
@@ -48,6 +49,7 @@ include "buckets.pxi"
 include "leaving.pxi"
 include "policy.pxi"
 include "table.pxi"
+include "pairs.pxi"
 include "copies.pxi"
 include "audit.pxi"
 include "placing.pxi"

@@ -21,6 +21,8 @@ LAYERS = (
         "twotier.opid",
         "twotier.resp",
         "twotier.signing_keys",
+        "twotier.rounds",
+        "twotier.worker",
         "twotier.writer",
     },
     {"twotier.local", "twotier._speedups", "twotier.remote", "twotier.coherence.message"},

@@ -193,7 +193,7 @@ def test_a_coroutine_may_be_closed_anywhere(make, holder):
     cache, local = make(max_connections=1), Cache()
     namespace = cache._namespace
     pool = namespace.topology.pool()
-    locks = {"pool": pool, "journal": namespace.journal, "recovery": namespace.recovery}
+    locks = {"pool": pool, "journal": namespace.journal, "recovery": namespace.recovery._worker}
 
     async def scene():
         loading = local.aio.get_or_set("key", asyncio.Event().wait)

@@ -84,7 +84,7 @@ def test_it_stops_with_the_cache_and_rests_in_an_outage(own_server, make):
     wait_for(lambda: cache.stats().audited, "a round")
     own_server.kill()
     wait_for(lambda: cache.get("nothing") is None and cache.health().breaker != "closed", "away")
-    thread = cache._namespace._audit._thread
+    thread = cache._namespace._audit._worker.thread
     audited = cache.stats().audited
     own_server.start()
     wait_for(lambda: cache.get("key") is None and cache.health().link == "live", "back")

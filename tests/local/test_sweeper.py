@@ -30,7 +30,7 @@ def test_it_ends_with_the_last_store():
     for _ in range(2):
         store = Store(10)
         sweeper.watch(store)
-        thread = sweeper._thread
+        thread = sweeper._worker.thread
         assert thread.is_alive()
         del store
         gc.collect()

@@ -10,6 +10,7 @@ leases are renewed, and bounds them like any other answer. Once a new primary is
 Slots that move take their keys along: the old owner deletes them, and says so.
 """
 
+import contextlib
 import logging
 import random
 import threading
@@ -25,6 +26,7 @@ from twotier.options import Options
 from twotier.remote.cluster.members import Members
 from twotier.remote.cluster.slotmap import Node, SlotMap
 from twotier.remote.cluster.slots import slot_of, tag_of
+from twotier.worker import Worker
 
 SETTLE: Final = 0.02
 """Pause after a change before the map is looked at again (s): while slots are being moved, changes come in swarms."""
@@ -119,6 +121,7 @@ class ShardedListener:
         self._clock = clock
         self._options = options
         self._closing = False
+        self._worker = Worker(self._step, "twotier-shards")
         self._begin()
 
     def _begin(self) -> None:
@@ -132,8 +135,6 @@ class ShardedListener:
         """Only the thread changes it."""
         self._mapped_at = 0
         """Instant (ns) up to which those are known to be all the primaries."""
-        self._thread: threading.Thread | None = None
-        self._woken = threading.Event()
 
     # Called by anyone
 
@@ -141,14 +142,13 @@ class ShardedListener:
         """Serve `subscriber` from now on, and start listening if nobody did yet."""
         with self._lock:
             self._shards = {**self._shards, subscriber: _Shards(subscriber)}
-        self.ensure_started()
-        self._woken.set()
+        self.wake()
 
     def detach(self, subscriber: ShardedSubscriber) -> None:
         """Serve `subscriber` no more."""
         with self._lock:
             self._shards = {each: shards for each, shards in self._shards.items() if each is not subscriber}
-        self._woken.set()
+        self.wake()
 
     def state(self, subscriber: ShardedSubscriber) -> State:
         """Return "live" while all primaries are heard, "sync" while not all are, "down" while none is."""
@@ -162,37 +162,30 @@ class ShardedListener:
 
     def ensure_started(self) -> None:
         """Start the thread unless it runs; cheap if it does."""
-        if self._thread is not None:
-            return
-        with self._lock:
-            if self._closing or self._thread is not None:
-                return
-            thread = threading.Thread(target=self._run, name="twotier-shards", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # no more threads, or the interpreter is ending: there are no leases then
-                _log.warning("the cluster's link can't be started: %s", error)
-                return
-            self._thread = thread
+        if self._worker.thread is None:
+            self._worker.start()
 
     def wake(self) -> None:
         """Look at the cluster now: its primaries are others."""
-        self._woken.set()
+        self._worker.wake()
 
     def hurry(self) -> None:
         """Try to connect now: a node is known to be usable."""
         for listener in list(self._listeners.values()):
             listener.hurry()
-        self._woken.set()
+        self.wake()
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop listening for good; waits for the threads for up to `timeout` s."""
         with self._lock:
             self._closing = True
-            thread = self._thread
-        self._woken.set()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+        self._worker.close(timeout)
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
+        with contextlib.suppress(KeyError):
+            while True:
+                self._listeners.popitem()[1].close()
 
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's connections."""
@@ -203,20 +196,18 @@ class ShardedListener:
 
     # The thread
 
-    def _run(self) -> None:
-        pause = self._options.max_staleness / 5
-        while not self._closing:
-            self._woken.clear()
-            try:
-                asked_at = self._clock.now()
-                if self._members.survey():
-                    self._align(asked_at)
-            except Exception:  # noqa: BLE001 - whatever it is, the thread must go on
-                _log.exception("bringing the cluster's links in line failed; it will be tried again")
-            if self._woken.wait(pause):
-                time.sleep(SETTLE)
-        for node in list(self._listeners):
-            self._listeners.pop(node).close()
+    def _step(self, woken: bool) -> float:
+        if woken:
+            time.sleep(SETTLE)
+        try:
+            asked_at = self._clock.now()
+            if self._members.survey():
+                self._align(asked_at)
+        except Exception:  # noqa: BLE001 - whatever it is, the thread must go on
+            _log.exception("bringing the cluster's links in line failed; it will be tried again")
+        if self._closing:
+            self._close_listeners()
+        return self._options.max_staleness / 5
 
     def _align(self, mapped_at: int) -> None:
         """Have one listener for each primary, and one ear of each subscriber at it."""

@@ -21,6 +21,7 @@ from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Fetch, Fetched
 from twotier.remote.tagging import ReadVersions, Version
+from twotier.worker import Worker
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -33,28 +34,31 @@ _log = logging.getLogger("twotier")
 
 
 class Audit:
-    """The audit of one namespace in one process: a daemon thread, once it is started."""
+    """The audit of one namespace in one process: a worker."""
 
     def __init__(self, namespace: "TwoTierNamespace", interval: float) -> None:
         self._namespace = namespace
         self._interval = interval
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="twotier-audit", daemon=True)
-        self._thread.start()
+        self._begun = False
+        self._worker = Worker(self._step, "twotier-audit")
+        self._worker.start()
 
     def close(self) -> None:
         """Stop, and wait for the thread to end."""
         self._closing.set()
-        self._thread.join(2 * self._namespace.options.timeout)
+        self._worker.close(2 * self._namespace.options.timeout)
 
-    def _run(self) -> None:
-        while not self._closing.wait(self._interval):
+    def _step(self, woken: bool) -> float:  # noqa: ARG002 - nobody wakes it but `close`
+        if self._begun:
             try:
                 self._round()
             except RemoteError:
-                continue  # the breaker has heard of it
+                pass  # the breaker has heard of it
             except Exception:  # noqa: BLE001 - logged whole; the audit must not end the process's other work
                 _log.exception("a round of the audit failed")
+        self._begun = True
+        return self._interval
 
     def _round(self) -> None:
         namespace = self._namespace

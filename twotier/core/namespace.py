@@ -43,6 +43,7 @@ from twotier.remote.connect import Topology
 from twotier.remote.executors import AnyAsyncExecutor, AnyExecutor
 from twotier.remote.values import Values
 from twotier.stats import Health, Stats
+from twotier.worker import start_pending
 
 _AT_ONCE: Final = 1000
 """Entries that are expired in one call of the store, which other threads wait for."""
@@ -83,6 +84,7 @@ class Namespace:
         """Raise TwoTierError once the namespace is closed; see to it that expired entries leave the local tier."""
         if self.closed:
             raise TwoTierError("the cache is closed; make a new one")
+        start_pending()
         if not self._swept:
             self._swept = True
             for store in self._stores():

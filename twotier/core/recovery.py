@@ -1,7 +1,7 @@
 """Recovery: brings the remote tier back into use after an outage, and replays the journal (DESIGN steps 8 and 9).
 
-A thread that lives only while there is something to do: the circuit breaker isn't closed, keys are waiting in the
-journal, or leases that loads have left on the server are to be given back. It probes, so that no caller has to;
+A worker, whose thread lives only while there is something to do: the circuit breaker isn't closed, keys are waiting in
+the journal, or leases that loads have left on the server are to be given back. It probes, so that no caller has to;
 replays, since what the journal names may be stale on the server; and only then closes the breaker. A replayed key is
 unlinked and its invalidation published, which does no harm when repeated.
 
@@ -11,13 +11,13 @@ a pause when the other has had an answer.
 
 import logging
 import random
-import threading
 from typing import TYPE_CHECKING, Final
 
 from twotier.core.replay import BATCH, Replay
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.commands import Ping
 from twotier.remote.leasing import SettleLeases
+from twotier.worker import Worker
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
@@ -36,68 +36,54 @@ class Recovery:
 
     def __init__(self, namespace: "TwoTierNamespace") -> None:
         self._namespace = namespace
-        self._lock = threading.RLock()  # as the journal's
-        self._thread: threading.Thread | None = None
-        self._closing = False
-        self._woken = threading.Event()
-        """Ends a pause early."""
+        self._worker = Worker(self._step, "twotier-recovery")
+        self._under_way = False
+        self._pause = FIRST_PAUSE
 
     def wake(self) -> None:
-        """See to it that recovery is under way."""
-        with self._lock:
-            if self._thread is None and not self._closing:
-                self._woken.clear()
-                self._thread = threading.Thread(target=self._run, name="twotier-recovery", daemon=True)
-                self._thread.start()
+        """See to it that recovery is under way. Raises nothing."""
+        self._worker.start()
 
     def hurry(self) -> None:
         """Probe now if recovery is under way: the server is known to be usable."""
-        self._woken.set()
+        if self._under_way:
+            self._worker.wake()
 
     def close(self) -> None:
         """Stop, and wait for the thread to end."""
-        with self._lock:
-            self._closing = True
-            thread = self._thread
-        self._woken.set()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(2 * self._namespace.options.timeout + LONGEST_PAUSE)
+        self._worker.close(2 * self._namespace.options.timeout + LONGEST_PAUSE)
 
-    def _run(self) -> None:
-        pause, least = FIRST_PAUSE, 0.0
-        while True:
-            if self._woken.wait(max(least, pause * random.uniform(0.5, 1.0))):  # noqa: S311 - spreads load, guards nothing
-                self._woken.clear()
-                pause = FIRST_PAUSE
-            least = 0.0
-            if self._closing:
-                return
-            try:
-                self._attempt()
-            except (RemoteTimeout, RemoteUnavailable):
-                self._namespace.breaker.probe_failed()
-                pause = min(2 * pause, LONGEST_PAUSE)
-            except RemoteError:  # a refusal: the executor has logged it
-                self._namespace.breaker.probe_failed()
-                pause, least = FIRST_PAUSE, REFUSED_PAUSE * random.uniform(1.0, 1.25)  # noqa: S311 - as above
-            except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
-                # Whatever it was, giving up would leave the cache without its remote tier for good.
-                _log.exception("recovery failed; it will be tried again")
-                self._namespace.breaker.probe_failed()
-                pause = LONGEST_PAUSE
-            else:
-                pause = FIRST_PAUSE
-                if self._done():
-                    return
-
-    def _done(self) -> bool:
-        """Let the thread go if nothing is left to do; a `wake` after that starts another."""
-        with self._lock:
+    def _step(self, woken: bool) -> float | None:
+        """Attempt it, but for the first time after a pause; return the seconds until the next attempt."""
+        first, self._under_way = not self._under_way, True
+        if first or woken:
+            self._pause = FIRST_PAUSE
+        if first and not woken:
+            return self._next()
+        try:
+            self._attempt()
+        except (RemoteTimeout, RemoteUnavailable):
+            self._namespace.breaker.probe_failed()
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        except RemoteError:  # a refusal: the executor has logged it
+            self._namespace.breaker.probe_failed()
+            self._pause = FIRST_PAUSE
+            return REFUSED_PAUSE * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing
+        except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
+            # Whatever it was, giving up would leave the cache without its remote tier for good.
+            _log.exception("recovery failed; it will be tried again")
+            self._namespace.breaker.probe_failed()
+            self._pause = LONGEST_PAUSE
+        else:
+            self._pause = FIRST_PAUSE
             namespace = self._namespace
             if namespace.breaker.state == "closed" and not namespace.journal and not namespace.claims:
-                self._thread = None
-                return True
-        return False
+                self._under_way = False
+                return None
+        return self._next()
+
+    def _next(self) -> float:
+        return self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def _attempt(self) -> None:
         """Probe, replay, and close the breaker; raises RemoteError where the remote tier fails again."""

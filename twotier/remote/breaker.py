@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from twotier.clock import SECOND, Clock
 from twotier.errors import RemoteUnavailable
+from twotier.worker import start_pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ class Breaker:
     def check(self) -> None:
         """Raise RemoteUnavailable unless the breaker is closed."""
         if self.state != "closed":
+            start_pending()  # recovery may have had no thread to run on
             away = (self._clock.now() - self._since) / SECOND
             raise RemoteUnavailable(f"the remote tier is away (circuit breaker open for {away:.1f} s)")
 

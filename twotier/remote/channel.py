@@ -44,6 +44,7 @@ class Channel:
         "_timeout",
         "_trip",
         "_wanted",
+        "alive_at",
         "era",
         "socket",
     )
@@ -51,6 +52,8 @@ class Channel:
     def __init__(self, connection: Any, timeout: float, era: int = 0) -> None:
         self._connection = connection
         self.era = era
+        self.alive_at = time.monotonic()
+        """Instant of `time.monotonic` at which the server last answered on it."""
         self.socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public name for it
         self._timeout = self._patience = timeout
         self.socket.settimeout(timeout)

@@ -134,7 +134,7 @@ class Call:
     ) -> None:
         edge = self._edge
         if error is None:
-            edge.answered_at = time.monotonic()
+            self.loan[0].alive_at = edge.answered_at = time.monotonic()
             edge.pool.give(self.loan)
             if not self._probing:
                 edge.breaker.succeeded()
@@ -152,9 +152,12 @@ class Call:
         plain = isinstance(meaning, RemoteError) and not isinstance(meaning, (*_OUTAGE, StaleConnectionError))
         # Between its two steps a connection watches a key: that must not reach another command.
         if plain and not self._watching:
+            self.loan[0].alive_at = time.monotonic()
             self._edge.pool.give(self.loan)
         else:
             self._edge.pool.drop(self.loan)
+        if isinstance(meaning, _OUTAGE):  # what was idle meanwhile may be as dead
+            self._edge.pool.distrust(self.deadline - self._edge.timeout)
         if isinstance(meaning, StaleConnectionError):
             self._edge.distrust()
         if isinstance(meaning, RemoteError):
@@ -168,5 +171,7 @@ class Call:
             return  # it has answered others since we began: of many calls at once, not all are answered in time
         if isinstance(meaning, _OUTAGE):
             edge.breaker.failed()
+            if edge.breaker.state != "closed":
+                edge.pool.distrust()  # so that the probe is made on a fresh connection
         elif isinstance(meaning, RemoteError):
             edge.breaker.succeeded()

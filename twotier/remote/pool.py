@@ -5,6 +5,10 @@ own, while its caller waits no longer than its deadline: name lookups, TLS and h
 a connection that comes too late for one caller serves the next. Refused credentials are remembered for a second, so
 that callers in a hurry don't hammer the server with them.
 
+An idle connection may be dead without a sign of it. So none is used after `MAX_IDLE`; what has been idle since before a
+failed call began isn't used after it (`distrust`); and a worker closes what is too old, or closed by the server, which
+would keep its descriptor else (CLOSE_WAIT) until it came to be used.
+
 An exception may arrive between any two lines (a signal, a greenlet's timeout), so nothing is lent that isn't owned: a
 channel moves between the idle ones and a caller's `Loan` in one call of C code, which no exception divides. And the
 pool counts channels, callers who wait, and attempts to connect by weak references: one that was lost in spite of all
@@ -14,6 +18,8 @@ that is gone from the count with its last owner, without any code of ours that c
 import collections
 import contextlib
 import logging
+import math
+import select
 import threading
 import time
 import weakref
@@ -27,9 +33,15 @@ from twotier.options import Options
 from twotier.remote.channel import Channel
 from twotier.remote.connecting import connect_failure
 from twotier.remote.refusals import StaleConnectionError
+from twotier.rounds import Rounds
 
 REFUSAL_MEMORY: Final = 1.0
 """Seconds for which refused credentials aren't tried again."""
+MAX_IDLE: Final = 60.0
+"""Seconds after which an idle connection isn't used any more: routers between us and the server may have forgotten it
+(some after a few minutes), and then what is sent on it is lost without an answer."""
+TENDED_EVERY: Final = 5.0
+"""Seconds between two looks for idle connections that are too old, or that the server has closed."""
 _LOG_EVERY: Final = 60.0
 
 Loan: TypeAlias = list[Channel]
@@ -92,11 +104,13 @@ class Pool:
                 loan.extend(islice(self._latest, 1))
             except IndexError:  # another thread was faster
                 return False
-            channel = loan[0]
-            if channel.era == self._era and channel.quiet():
+            if self._usable(loan[0]):
                 return True
             self.drop(loan)
         return False
+
+    def _usable(self, channel: Channel) -> bool:
+        return channel.era == self._era and channel.alive_at > time.monotonic() - MAX_IDLE and channel.quiet()
 
     @contextlib.contextmanager
     def queue(self, wake: Callable[[], object], deadline: float) -> Iterator["Turn"]:
@@ -161,6 +175,38 @@ class Pool:
         with self._lock:
             return [channel for each in list(self._channels) if (channel := each()) is not None]
 
+    def distrust(self, since: float = math.inf) -> None:
+        """Close what has been idle since before `since` (of `time.monotonic`): a call that began then has failed."""
+        self._drop_idle([channel for channel in list(self._idle) if channel.alive_at < since])
+
+    def tend(self) -> bool:
+        """Close idle channels that are of no use any more; return whether there are others.
+
+        Good ones stay where they are: a caller who comes meanwhile finds them.
+        """
+        idle, poll = list(self._idle), select.poll()
+        by_descriptor = {descriptor: each for each in idle if (descriptor := each.socket.fileno()) >= 0}
+        for descriptor in by_descriptor:
+            poll.register(descriptor, select.POLLIN)
+        readable = [by_descriptor[descriptor] for descriptor, _ in poll.poll(0)]
+        oldest = time.monotonic() - MAX_IDLE
+        self._drop_idle([each for each in idle if each.alive_at <= oldest])
+        self._drop_idle([each for each in readable if each.alive_at > oldest], but=self._usable)
+        return bool(self._channels)
+
+    def _drop_idle(self, channels: list[Channel], but: Callable[[Channel], bool] = lambda _: False) -> None:
+        """Close those of `channels` that nobody has taken meanwhile, but for those that prove good."""
+        for channel in channels:
+            with contextlib.suppress(ValueError):  # taken
+                self._idle.remove(channel)
+                loan = [channel]
+                try:
+                    if but(channel):
+                        self.give(loan)
+                finally:
+                    if loan:
+                        self.drop(loan)
+
     def renew(self) -> None:
         """Use nothing any more that was connected to so far: it leads to a server that isn't the one now."""
         with self._lock:
@@ -174,6 +220,7 @@ class Pool:
         with self._lock:
             self._wake_all()
         self._drain()
+        _tended.forget(self)
 
     def after_fork(self) -> None:
         """In a forked child: close the inherited sockets, which leaves the parent's connections be, and begin anew."""
@@ -297,6 +344,8 @@ class Pool:
             if failure is not None and (sleeper := attempt.turn) in self._asleep:
                 self._woken(sleeper)
             self._wake_one()  # for what was opened, or to open another
+        if not self._closed:
+            _tended.watch(self)
 
     def _log_refusal(self, failure: RemoteError) -> None:
         now = time.monotonic()
@@ -334,3 +383,7 @@ class Turn:
         """Be out of time, and look once more: a timer may go off a moment before the deadline."""
         self.deadline = 0.0
         self.wake()
+
+
+_tended: Final = Rounds(Pool.tend, TENDED_EVERY, "twotier-idle")
+"""Looks after the idle connections of all pools of this process."""

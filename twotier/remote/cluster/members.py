@@ -1,8 +1,8 @@
 """A cluster's nodes as this process knows them: the map of slots, and a pool and a circuit breaker for each node.
 
-A thread keeps the map, which lives only while there is something to find out: at the start, when a node has sent us on,
-when one doesn't answer. It asks one node after the other until one tells, and probes those whose breaker is open. A
-node that serves no slot any more is let go.
+A worker keeps the map, whose thread lives only while there is something to find out: at the start, when a node has sent
+us on, when one doesn't answer. It asks one node after the other until one tells, and probes those whose breaker is
+open. A node that serves no slot any more is let go.
 """
 
 import logging
@@ -23,6 +23,7 @@ from twotier.remote.commands import Ping
 from twotier.remote.edge import Edge
 from twotier.remote.executor import Executor
 from twotier.remote.topology import SingleServer
+from twotier.worker import Worker
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
@@ -60,6 +61,7 @@ class Members:
         self._make = make
         self._options = options
         self._closed = False
+        self._worker = Worker(self._step, "twotier-cluster")
         self._concerned: list[Callable[[], None]] = []
         self._begin()
 
@@ -69,10 +71,9 @@ class Members:
         self._map: SlotMap | None = None
         self._owners: list[Node | None] = []
         self._members: dict[Node, Member] = {}
-        self._thread: threading.Thread | None = None
-        self._woken = threading.Event()
-        self._asked_for = 0
-        """How often somebody wanted a look."""
+        self._pause = FIRST_PAUSE
+        self._looked_at = -LONGEST_PAUSE
+        """Instant of `time.monotonic` at which the last look ended."""
         self.known: Future[None] = Future()
         """Done once there is a map."""
         self.silent = False
@@ -142,48 +143,36 @@ class Members:
         with self._lock:
             self._closed = True
             members = list(self._members.values())
-            thread = self._thread
             if not self.known.done():
                 self.known.set_exception(RemoteUnavailable("the connections to the cluster are closed"))
-        self._woken.set()
         for member in members:
             member.server.close()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(2 * self._options.timeout)
+        self._worker.close(2 * self._options.timeout)
 
     # The looks
 
     def look(self) -> None:
-        """Have the map looked at soon."""
-        with self._lock:
-            self._asked_for += 1
-            if self._closed:
-                return
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="twotier-cluster", daemon=True)
-                self._thread.start()
-            self._woken.set()
+        """Have the map looked at soon. Raises nothing; while no thread can be had, nobody is asked."""
+        self._worker.wake()
+        if self._worker.thread is None and not self.known.done():
+            self.silent = True
 
-    def _run(self) -> None:
-        pause = FIRST_PAUSE
-        while not self._closed:
-            self._woken.clear()
-            asked_for = self._asked_for
-            try:
-                well = self.survey() and self._probe()
-            except Exception:  # noqa: BLE001 - logged whole; without the map the cluster would be lost for good
-                _log.exception("looking at the cluster failed; it will be tried again")
-                well = False
-            if well:
-                pause = FIRST_PAUSE
-                with self._lock:
-                    if self._asked_for == asked_for:
-                        self._thread = None
-                        return
-            # Also after a look that went well: redirections come by the hundred while slots are being moved.
-            time.sleep(FIRST_PAUSE)
-            self._woken.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
-            pause = min(2 * pause, LONGEST_PAUSE)
+    def _step(self, woken: bool) -> float | None:
+        # Also after a look that went well: redirections come by the hundred while slots are being moved.
+        early = self._looked_at + FIRST_PAUSE - time.monotonic()
+        if woken and early > 0:
+            time.sleep(early)
+        try:
+            well = self.survey() and self._probe()
+        except Exception:  # noqa: BLE001 - logged whole; without the map the cluster would be lost for good
+            _log.exception("looking at the cluster failed; it will be tried again")
+            well = False
+        self._looked_at = time.monotonic()
+        if well:
+            self._pause = FIRST_PAUSE
+            return None
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        return FIRST_PAUSE + pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def survey(self) -> bool:
         """Ask one node after the other for the map, those that should answer first; tell whether one did."""

@@ -1,0 +1,178 @@
+"""Background services: daemon threads that live only while there is something to do, and start again when needed.
+
+A thread can't always be started: the process or the system is at its limit, or the interpreter is ending (from Python
+3.12 on it refuses then). That is nobody's error: the caller who wanted the service goes on, and the service starts with
+the next call of any cache, or with the next round of any other service, at which a thread can be had.
+
+Invariants: a worker has at most one thread. What was changed before `start` or `wake` is seen by a step that begins
+after it. Nothing is waited for while the lock is held but the start of the thread. Any method may be called from a
+signal handler, or by the garbage collector in the middle of another: the lock is re-entrant, and `SimpleQueue` is, too.
+"""
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from twotier.fork import reset_first_on_fork
+
+AFTER_A_FAULT: Final = 1.0
+"""Seconds until a step that raised is made again."""
+RETRY: Final = 0.05
+"""Least seconds between two attempts to start a thread that couldn't be started."""
+LOG_EVERY: Final = 60.0
+"""Seconds between log lines about threads that can't be started."""
+
+_log = logging.getLogger("twotier")
+
+
+class Worker:
+    """Calls `step` on a thread named `name`, again and again, while there is something to do.
+
+    `step(woken)` returns the seconds until the next one, or None: nothing is left to do, and the thread ends. `woken`
+    tells whether `wake` has ended the pause, or begun the work. An exception is logged, and the step made again.
+    """
+
+    def __init__(self, step: Callable[[bool], float | None], name: str) -> None:
+        self._step = step
+        self._name = name
+        self._closing = False
+        self._begin()
+        reset_first_on_fork(self, Worker.after_fork)
+
+    def _begin(self) -> None:
+        """Make what belongs to one process."""
+        self._lock = threading.RLock()
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._wanted = False
+        """Whether somebody has asked for a step since the last one began."""
+        self._retry_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._latest: threading.Thread | None = None
+        """The thread, or the one before, which may still be ending."""
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The thread, while there is one."""
+        return self._thread
+
+    def start(self) -> None:
+        """Have a step made, at the end of the pause if one is under way. Raises nothing."""
+        if self._wanted and self._runs():
+            return
+        with self._lock:
+            self._wanted = True
+            if self._closing or self._runs() or time.monotonic() < self._retry_at:
+                return
+            thread = start_thread(self._run, self._name)
+            if thread is None:
+                self._retry_at = time.monotonic() + RETRY
+                _unstarted.add(weakref.ref(self, _unstarted.discard))
+            else:
+                self._thread = self._latest = thread
+                _unstarted.discard(weakref.ref(self))
+
+    def wake(self) -> None:
+        """Have a step made now. Raises nothing."""
+        if self._wakes.empty():
+            self._wakes.put(None)
+        self.start()
+
+    def close(self, timeout: float) -> None:
+        """End for good, and wait for the thread for up to `timeout` seconds, unless it is the caller."""
+        with self._lock:
+            self._closing = True
+        _unstarted.discard(weakref.ref(self))
+        self._wakes.put(None)
+        self.join(timeout)
+
+    def join(self, timeout: float) -> None:
+        """Wait until the thread has ended, for up to `timeout` seconds."""
+        thread = self._latest
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def after_fork(self) -> None:
+        """In a forked child: there is no thread here, and the parent's may have held the lock."""
+        self._begin()
+
+    def _runs(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        with self._lock:
+            if self._thread is not me and self._runs():
+                return  # there is another: a `start` was interrupted, or called in the middle of another
+            self._thread = self._latest = me
+        try:
+            self._work()
+        finally:
+            if self._thread is me:
+                self._thread = None
+
+    def _work(self) -> None:
+        woken = self._take_wake(0.0)
+        while not self._closing:
+            self._wanted = False  # before the step: what is asked for from now on may come too late for it
+            try:
+                pause = self._step(woken)
+            except BaseException:  # noqa: BLE001 - logged whole, on a thread that must go on
+                _log.exception("%s failed; it will be tried again", self._name)
+                pause = AFTER_A_FAULT
+            start_pending()
+            if pause is None:
+                with self._lock:
+                    if not self._wanted:
+                        self._thread = None
+                        return
+                pause = 0.0
+            woken = self._take_wake(pause)
+
+    def _take_wake(self, pause: float) -> bool:
+        """Wait for a wake-up for up to `pause` seconds; tell whether there was one."""
+        woken = False
+        try:
+            self._wakes.get(timeout=max(0.0, pause))
+            woken = True
+            while True:
+                self._wakes.get_nowait()
+        except Empty:
+            return woken
+
+
+def start_thread(run: Callable[..., Any], name: str, *arguments: Any) -> threading.Thread | None:
+    """Start a daemon thread that calls `run(*arguments)`; return None where no thread can be started."""
+    try:
+        thread = threading.Thread(target=run, name=name, args=arguments, daemon=True)
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        _log_failure(name, error)
+        return None
+    return thread
+
+
+def start_pending() -> None:
+    """Start the services whose threads couldn't be started when they were wanted; cheap where there are none."""
+    if _unstarted:
+        for each in list(_unstarted):
+            worker = each()
+            if worker is not None:
+                worker.start()
+
+
+_unstarted: Final[set[weakref.ref[Worker]]] = set()
+_logged_at = -LOG_EVERY
+
+
+def _log_failure(name: str, error: BaseException) -> None:
+    """Say once a minute that a thread can't be started, unless that is because the interpreter is ending."""
+    global _logged_at  # noqa: PLW0603 - one a process
+    now = time.monotonic()
+    if now - _logged_at >= LOG_EVERY and threading.main_thread().is_alive():
+        _logged_at = now
+        _log.warning("no thread can be started for %s (%s); it will be tried again (said once a minute)", name, error)

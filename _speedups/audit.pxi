@@ -150,7 +150,7 @@ cdef int audit_wheel(Table* t) except -1:
             prev = IN_SLOT | (level * 64 + slot)
             while i != NONE:
                 expect(t.entries[i].key != NULL and t.details[i].wheel_prev == prev, "a broken list in the wheel")
-                tick = <uint64_t> deadline_of(t, i) >> TICK_BITS
+                tick = tick_of(deadline_of(t, i))
                 expect(tick >= begins or begins == w.tick, "an entry is scheduled after its time")
                 scheduled += 1
                 expect(scheduled <= t.count, "a list in the wheel is a circle")

@@ -5,6 +5,9 @@ from libc.math cimport llrint
 
 from twotier.options import DEFAULT_TTL, ttl_ns
 
+cdef enum:
+    MOST_SECONDS = 3_155_760_000  # as checking.MOST_SECONDS
+
 
 @cython.no_gc_clear
 cdef class Front:
@@ -91,9 +94,9 @@ cdef int64_t span_of(object ttl, int64_t default) except -1:
         return NEVER
     if type(ttl) is float:
         seconds = ttl
-        if 0 <= seconds < 9e9:
+        if 0 <= seconds < MOST_SECONDS:
             return llrint(seconds * 1e9)
-    elif type(ttl) is int and 0 <= ttl < 9_000_000_000:
+    elif type(ttl) is int and 0 <= ttl < MOST_SECONDS:
         return <int64_t> ttl * 1_000_000_000
     return ttl_ns(ttl)
 

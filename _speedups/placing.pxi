@@ -99,7 +99,10 @@ cdef inline bint is_live(Table* t, int64_t now_) noexcept nogil:
 
 
 cdef inline int64_t later(int64_t instant_, int64_t span) noexcept nogil:
-    return instant_ + span if span < NEVER - instant_ else NEVER
+    # Instants may be below 0, and a sum that is out of reach stays within it.
+    if likely(span >= 0):
+        return instant_ + span if instant_ <= NEVER - span else NEVER
+    return instant_ + span if instant_ >= INT64_MIN - span else INT64_MIN
 
 
 cdef inline Made made_for(uint64_t op, int64_t expires, int64_t stale) noexcept nogil:
@@ -121,7 +124,7 @@ cdef int64_t checked_stale(int64_t stale) except -1:
 
 cdef uint32_t reclaim(Table* t, int64_t now_, uint32_t budget, Leaving* leaving) noexcept nogil:
     # Let go of entries that are past their stale window; at most `budget` are looked at.
-    cdef uint64_t tick = <uint64_t> now_ >> TICK_BITS
+    cdef uint64_t tick = tick_of(now_)
     cdef uint32_t i, count = 0
     if t.wheel == NULL or (t.wheel.tick >= tick and not t.wheel.draining):
         return 0
@@ -137,7 +140,7 @@ cdef uint32_t reclaim(Table* t, int64_t now_, uint32_t budget, Leaving* leaving)
 
 cdef inline bint reserve(Table* t, Made* made, int64_t now_) except False:
     # See to it that placing can't fail. Runs no Python code.
-    if likely(made.deadline == NEVER and t.count >= t.maxsize):
+    if likely(made.deadline == NEVER and t.count >= t.maxsize and (made.stale == 0 or t.stales != NULL)):
         return True  # one will leave
     return reserve_more(t, made, now_)
 

@@ -27,8 +27,8 @@ cdef class Store:
             raise ConfigurationError(f"copy must be 'auto', 'never' or 'check', got {copy!r}")
         if policy not in ("lru", "lfu", "adaptive"):
             raise ConfigurationError(f"policy must be 'lru', 'lfu' or 'adaptive', got {policy!r}")
-        if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
-            raise ConfigurationError(f"max_bytes must be None or an int >= 1, got {max_bytes!r}")
+        if max_bytes is not None and (type(max_bytes) is not int or not 1 <= max_bytes <= 1 << 62):
+            raise ConfigurationError(f"max_bytes must be None or an int from 1 to 2**62, got {max_bytes!r}")
         t.maxsize = t.fits = checked_size(maxsize)
         t.policy = LRU if policy == "lru" else LFU if policy == "lfu" else ADAPTIVE
         t.heads = policy_heads(t.policy)
@@ -52,6 +52,7 @@ cdef class Store:
         seed = (process_seed if seed is None else seed) & 0xFFFFFFFFFFFFFFFF
         t.salt = mix64(seed)
         t.multiplier = t.salt | 1
+        t.lease_until = INT64_MIN
         adaptive_init(t)
         table_init(t, max_bytes is not None)
         self.epochs = 1
@@ -96,13 +97,14 @@ cdef class Store:
     def lapsed(self, key, int64_t window, default=None):
         """Return the value that expired less than `window` ns ago, if nothing has put it in doubt."""
         cdef Table* t = &self.t
-        cdef int64_t now_ = instant(t), expires
+        cdef int64_t now_ = instant(t), expires, over
         cdef uint32_t i = find(t, <PyObject*> key, hash_of(<PyObject*> key))
         cdef object value
         if i == NONE or (t.entries[i].meta ^ t.epoch) >> EPOCH_SHIFT or not is_live(t, now_):
             return default
         expires = t.entries[i].expires
-        if now_ < expires or now_ >= later(expires, window) or now_ >= deadline_of(t, i) or t.entries[i].meta & DEMOTED:
+        over = later(expires, window if window > 0 else 0)
+        if now_ < expires or now_ >= over or now_ >= deadline_of(t, i) or t.entries[i].meta & DEMOTED:
             return default
         policy_hit(t, i)
         value = rebuilt(self, i)
@@ -268,7 +270,7 @@ cdef class Store:
 
     def lose(self):
         """End the lease and bump the epoch: the link is gone."""
-        self.t.lease_until = 0
+        self.t.lease_until = INT64_MIN
         self.bump_epoch()
 
     @property

@@ -21,11 +21,16 @@ cdef inline int digit(uint64_t tick, int level) noexcept nogil:
     return <int> (tick >> (6 * level)) & 63
 
 
+cdef inline uint64_t tick_of(int64_t instant_) noexcept nogil:
+    # Instants below 0 come before the others.
+    return (<uint64_t> instant_ ^ <uint64_t> 1 << 63) >> TICK_BITS
+
+
 cdef bint wheel_make(Table* t, int64_t now_) except False:
     t.wheel = <Wheel*> calloc(1, sizeof(Wheel))
     if t.wheel == NULL:
         raise MemoryError
-    t.wheel.tick = <uint64_t> now_ >> TICK_BITS
+    t.wheel.tick = tick_of(now_)
     return True
 
 
@@ -47,7 +52,7 @@ cdef void wheel_remove(Table* t, uint32_t i) noexcept nogil:
 cdef void wheel_add(Table* t, uint32_t i, int64_t deadline) noexcept nogil:
     # Schedule the entry, which isn't.
     cdef Wheel* w = t.wheel
-    cdef uint64_t tick = <uint64_t> deadline >> TICK_BITS
+    cdef uint64_t tick = tick_of(deadline)
     cdef uint32_t level, slot, first
     if tick < w.tick:
         tick = w.tick
@@ -78,7 +83,7 @@ cdef uint32_t wheel_next_due(Table* t, uint64_t tick, uint32_t* budget) noexcept
     cdef Wheel* w = t.wheel
     cdef uint32_t slot, i
     cdef int level
-    cdef uint64_t later, deadline
+    cdef uint64_t later
     cdef int64_t at
     if w == NULL:
         return NONE
@@ -125,8 +130,7 @@ cdef uint32_t wheel_next_due(Table* t, uint64_t tick, uint32_t* budget) noexcept
                 return NONE
         budget[0] -= 1
         at = deadline_of(t, i)
-        deadline = <uint64_t> at >> TICK_BITS
-        if at != NEVER and deadline < tick:
+        if at != NEVER and tick_of(at) < tick:
             return i
         wheel_remove(t, i)
         if at != NEVER:

@@ -1,9 +1,11 @@
 """The checks that settings share: each names the field, what was given and what is expected."""
 
-import math
-from typing import Any
+from typing import Any, Final
 
 from twotier.errors import ConfigurationError
+
+MOST_SECONDS: Final = 3_155_760_000
+"""The longest span that can be asked for, a hundred years (s): the sum of two fits into 64 bits (ns)."""
 
 
 def expect(holds: bool, name: str, given: object, expected: str) -> None:
@@ -23,5 +25,5 @@ def is_int(given: Any, least: int) -> bool:
 
 
 def is_seconds(given: Any, least: float) -> bool:
-    """Tell whether `given` is a finite number, and at least `least`."""
-    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= least
+    """Return True if `given` is a number of at least `least`, and at most a hundred years."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= MOST_SECONDS

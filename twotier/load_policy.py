@@ -70,7 +70,12 @@ class LoadPolicy:
         )  # fmt: skip
         for name in ("stale_while_revalidate", "soft_timeout", "hard_timeout", "negative_ttl"):
             given = getattr(self, name)
-            expect(given is None or is_seconds(given, LEAST), name, given, f"None or seconds >= {LEAST}")
+            expect(
+                given is None or is_seconds(given, LEAST),
+                name,
+                given,
+                f"None or seconds >= {LEAST}, up to 100 years",
+            )
         soft, hard = self.soft_timeout, self.hard_timeout
         expect(
             soft is None or hard is None or soft < hard, "soft_timeout", soft, f"less than hard_timeout ({hard})"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Protocol
 
-from twotier.checking import expect, is_int, is_seconds
+from twotier.checking import MOST_SECONDS, expect, is_int, is_seconds
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.load_policy import LoadPolicy, LoadPolicyDict
 from twotier.signing_keys import signing_keys
@@ -240,7 +240,10 @@ class Options(LoadPolicy):
         )  # fmt: skip
         for name in ("maxsize", "max_value_bytes", "max_connections", "max_journal", "max_concurrent_loads"):
             expect(is_int(getattr(self, name), 1), name, getattr(self, name), "an int >= 1")
-        expect(self.max_bytes is None or is_int(self.max_bytes, 1), "max_bytes", self.max_bytes, "None or an int >= 1")
+        expect(
+            self.max_bytes is None or (is_int(self.max_bytes, 1) and self.max_bytes <= 1 << 62),
+            "max_bytes", self.max_bytes, "None or an int from 1 to 2**62",
+        )  # fmt: skip
         for name, choices in (
             ("policy", ("lru", "lfu", "adaptive")),
             ("copy", ("auto", "never", "check")),
@@ -264,11 +267,13 @@ class Options(LoadPolicy):
             "protocol", self.protocol, 'with coherence="tracking" 3',
         )  # fmt: skip
         for name in ("max_staleness", "timeout", "connect_timeout", "load_lease"):
-            expect(is_seconds(getattr(self, name), 0.001), name, getattr(self, name), "seconds >= 0.001")
+            given = getattr(self, name)
+            expect(is_seconds(given, 0.001), name, given, "seconds >= 0.001, up to 100 years")
         for name in ("ttl", "local_ttl", "audit_interval"):
             given = getattr(self, name)
-            expect(given is None or is_seconds(given, 0.001), name, given, "None or seconds >= 0.001")
-        expect(is_seconds(self.stale_ttl, 0), "stale_ttl", self.stale_ttl, "seconds >= 0")
+            fits = given is None or is_seconds(given, 0.001)
+            expect(fits, name, given, "None or seconds >= 0.001, up to 100 years")
+        expect(is_seconds(self.stale_ttl, 0), "stale_ttl", self.stale_ttl, "seconds >= 0, up to 100 years")
         self.check_held(self)
         expect(is_seconds(self.jitter, 0) and self.jitter < 1, "jitter", self.jitter, "a share >= 0 and < 1")
         expect(
@@ -342,7 +347,7 @@ Ttl = float | None | DefaultTtl
 
 
 def ttl_ns(ttl: float | None, name: str = "ttl") -> int:
-    """Turn a caller's ttl (s) into nanoseconds; None gives NEVER.
+    """Turn a caller's ttl (s) into nanoseconds; None, and more than a hundred years, gives NEVER.
 
     >>> ttl_ns(1.5), ttl_ns(None) == NEVER
     (1500000000, True)
@@ -353,7 +358,7 @@ def ttl_ns(ttl: float | None, name: str = "ttl") -> int:
         raise TypeError(f"{name} must be seconds (int or float) or None, got {ttl!r}")
     if math.isnan(ttl) or ttl < 0:
         raise ValueError(f"{name} must be >= 0 seconds, got {ttl!r}")
-    return min(round(ttl * SECOND), NEVER) if ttl < NEVER / SECOND else NEVER
+    return round(ttl * SECOND) if ttl <= MOST_SECONDS else NEVER
 
 
 def _kind(given: object) -> str:

@@ -15,13 +15,19 @@ from twotier.load_policy import LoadPolicyDict
     [
         ({"early_refresh": 0}, "early_refresh must be None or a number > 0, got 0"),
         ({"early_refresh": True}, "early_refresh must be None or a number > 0, got True"),
-        ({"stale_while_revalidate": -1}, "stale_while_revalidate must be None or seconds >= 0.001, got -1"),
+        (
+            {"stale_while_revalidate": -1},
+            "stale_while_revalidate must be None or seconds >= 0.001, up to 100 years, got -1",
+        ),
         ({"stale_while_revalidate": 9999}, r"at most stale_ttl \(3600.0\), for which stale copies are held, got 9999"),
-        ({"soft_timeout": "1"}, "soft_timeout must be None or seconds >= 0.001, got '1'"),
-        ({"hard_timeout": float("nan")}, "hard_timeout must be None or seconds >= 0.001, got nan"),
+        ({"soft_timeout": "1"}, "soft_timeout must be None or seconds >= 0.001, up to 100 years, got '1'"),
+        (
+            {"hard_timeout": float("nan")},
+            "hard_timeout must be None or seconds >= 0.001, up to 100 years, got nan",
+        ),
         ({"soft_timeout": 2, "hard_timeout": 1}, r"soft_timeout must be less than hard_timeout \(1\), got 2"),
         ({"stale_on_error": 1}, "stale_on_error must be True or False, got 1"),
-        ({"negative_ttl": 0}, "negative_ttl must be None or seconds >= 0.001, got 0"),
+        ({"negative_ttl": 0}, "negative_ttl must be None or seconds >= 0.001, up to 100 years, got 0"),
         ({"load_jitter": 1}, "load_jitter must be a share >= 0 and < 1, got 1"),
         ({"when_busy": "fail"}, r"when_busy must be one of \('wait', 'stale', 'shed'\), got 'fail'"),
         ({"when_busy": ["wait"]}, r"when_busy must be one of .*, got \['wait'\]"),

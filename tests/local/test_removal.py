@@ -131,7 +131,7 @@ def test_a_bad_weight_is_refused(make_store, bad):
 @pytest.mark.parametrize("bad", [0, -5, 2.5, True, "1"])
 def test_a_bad_bound_is_named(twin, bad):
     """max_bytes is a whole number of bytes."""
-    with pytest.raises(ConfigurationError, match="max_bytes must be None or an int >= 1"):
+    with pytest.raises(ConfigurationError, match="max_bytes must be None or an int from 1 to 2"):
         twin.Store(10, max_bytes=bad)
 
 

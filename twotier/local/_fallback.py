@@ -30,6 +30,8 @@ __all__ = ["AsyncFront", "Front", "LocalFront", "Memo", "Store", "now"]
 _PER_WRITE: Final = 8
 _PER_EXPIRE: Final = 1024
 _MISSING: Final = object()
+_LONG_AGO: Final = -NEVER - 1
+"""The earliest instant: the end of a lease that nobody has."""
 _PROCESS_SEED: Final = int.from_bytes(os.urandom(8), "little")
 
 
@@ -63,7 +65,7 @@ class Store:
         self._listener = Listener(on_removal, self._values)
         self._tokens = Tokens(seed)
         self._now = (SystemClock() if clock is None else clock).now
-        self._lease_until = 0
+        self._lease_until = _LONG_AGO
         self._lock = threading.RLock()
         self._table = Table()
         self._deadlines = Deadlines()
@@ -123,7 +125,7 @@ class Store:
             now = self._now()
             if entry is None or entry.demoted or entry.epoch != self._tokens.epoch or not now < self._lease_until:
                 return default
-            if not entry.expires <= now < min(entry.deadline, entry.expires + window):
+            if not entry.expires <= now < min(entry.deadline, entry.expires + max(0, window)):
                 return default
             value = self._handed_out(entry, leaving)
             return default if value is _MISSING else value
@@ -220,6 +222,7 @@ class Store:
 
     def touch(self, key: Hashable, *, expires: int, stale: int = 0) -> bool:
         """Give the fresh entry under `key` a new expiry; tell whether there was one."""
+        _check_times(expires, stale)
         spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             entry = self._fresh(key)
@@ -318,7 +321,7 @@ class Store:
     def lose(self) -> None:
         """End the lease and bump the epoch: the link is gone."""
         with self._lock:
-            self._lease_until = 0
+            self._lease_until = _LONG_AGO
             self._tokens.epoch += 1
 
     @property
@@ -352,7 +355,7 @@ class Store:
 
     def after(self, span: int) -> int:
         """Return the instant `span` ns from now; NEVER stays NEVER."""
-        return NEVER if span == NEVER else min(NEVER, self._now() + span)
+        return NEVER if span == NEVER else min(NEVER, max(_LONG_AGO, self._now() + span))
 
     def counters(self) -> dict[str, int]:
         """Return hits, misses, evictions, expirations, removal_errors, bytes and entries."""
@@ -401,8 +404,7 @@ class Store:
 
     def _made(self, key: Hashable, value: Any, op: int, expires: int, stale: int, encoded: bytes | None) -> Entry:
         """Return a new entry, not yet placed. Runs the codec and the weigher."""
-        if stale < 0:
-            raise ValueError(f"stale must be >= 0 ns, got {stale}")
+        _check_times(expires, stale)
         entry = Entry(key, hash(key))
         entry.op, entry.expires, entry.stale, entry.deadline = op, expires, stale, deadline_of(expires, stale)
         self._values.fill(entry, value, encoded)
@@ -497,6 +499,13 @@ def _order(policy: str, maxsize: int, seed: int) -> Order:
     if policy == "adaptive":
         return Adaptive(maxsize, seed)
     raise ConfigurationError(f"policy must be 'lru', 'lfu' or 'adaptive', got {policy!r}")
+
+
+def _check_times(expires: int, stale: int) -> None:
+    if stale < 0:
+        raise ValueError(f"stale must be >= 0 ns, got {stale}")
+    if not (_LONG_AGO <= expires <= NEVER and stale <= NEVER):
+        raise OverflowError(f"expires and stale must be of 64 bits (ns), got {expires} and {stale}")
 
 
 def _checked_size(maxsize: int) -> int:

@@ -32,8 +32,8 @@ class Values:
     ) -> None:
         if copy not in ("auto", "never", "check"):
             raise ConfigurationError(f"copy must be 'auto', 'never' or 'check', got {copy!r}")
-        if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
-            raise ConfigurationError(f"max_bytes must be None or an int >= 1, got {max_bytes!r}")
+        if max_bytes is not None and (type(max_bytes) is not int or not 1 <= max_bytes <= 1 << 62):
+            raise ConfigurationError(f"max_bytes must be None or an int from 1 to 2**62, got {max_bytes!r}")
         self._copy = copy
         self._encode = pickled if encode is None else encode
         self._decode = pickle.loads if decode is None else decode

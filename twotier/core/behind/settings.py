@@ -1,9 +1,9 @@
 """The settings of a write-behind, checked once."""
 
-import math
 from dataclasses import dataclass
 from typing import TypedDict
 
+from twotier.checking import is_seconds
 from twotier.clock import SECOND
 from twotier.errors import ConfigurationError
 
@@ -67,9 +67,8 @@ class WriteBehindOptions:
                 raise ConfigurationError(f"{name} must be an int >= 1, got {given!r}")
         for name, least in (("first_backoff", 0.001), ("max_backoff", 0.001), ("max_wait", 0), ("drain_lease", 0.1)):
             given = getattr(self, name)
-            fits = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
-            if not fits or given < least:
-                raise ConfigurationError(f"{name} must be seconds >= {least}, got {given!r}")
+            if not is_seconds(given, least):
+                raise ConfigurationError(f"{name} must be seconds >= {least}, up to 100 years, got {given!r}")
         for name in ("drain", "trust_server"):
             if not isinstance(given := getattr(self, name), bool):
                 raise ConfigurationError(f"{name} must be True or False, got {given!r}")

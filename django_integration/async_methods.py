@@ -10,13 +10,14 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from twotier.errors import SerializationError
 
 from .errors import UncacheableError
-from .naming import MISSING, Naming, counting, loader_of, storing
+from .loaders import async_loader_of, own_errors
+from .naming import MISSING, Naming, counting, storing
 from .overriding import Overriding
 
 
@@ -100,14 +101,12 @@ class AsyncMethods(Naming, Overriding):
         self, key: Any, default: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
     ) -> Any:
         """As `get_or_set`; a function that isn't a coroutine function runs in Django's thread for such calls."""
-        loader = loader_of(default)
-        if loader is default and not iscoroutinefunction(loader):
-            loader = sync_to_async(loader)
+        loader = async_loader_of(default)
         if self.overrides("aget", "aadd", "get", "add"):
             return await self._got_or_added(key, loader, timeout, version)
         made = self.make_and_validate_key(key, version)
         with storing():
-            return await self.cache.aio.get_or_set(made, loader, self.get_backend_timeout(timeout))
+            return await self.cache.aio.get_or_set(made, own_errors(loader), self.get_backend_timeout(timeout))
 
     async def _got_or_added(
         self, key: Any, loader: Callable[[], Any], timeout: float | None, version: int | None

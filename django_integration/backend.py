@@ -11,7 +11,8 @@ from twotier.errors import ConfigurationError, SerializationError
 from .async_methods import AsyncMethods
 from .configuration import options_of, target_of
 from .errors import UncacheableError
-from .naming import MAKE_AND_VALIDATE_KEY, MAKE_KEY, MISSING, VALIDATE_KEY, counting, loader_of, storing
+from .loaders import loader_of, own_errors
+from .naming import MAKE_AND_VALIDATE_KEY, MAKE_KEY, MISSING, VALIDATE_KEY, counting, storing
 from .overriding import own_methods
 from .shared import shared_caches
 
@@ -120,7 +121,7 @@ class TwoTierCache(AsyncMethods):
             return super().get_or_set(key, default, timeout, version)
         made = self.make_and_validate_key(key, version)
         with storing():
-            return self.cache.get_or_set(made, loader_of(default), self.get_backend_timeout(timeout))
+            return self.cache.get_or_set(made, own_errors(loader_of(default)), self.get_backend_timeout(timeout))
 
     def touch(self, key: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Give `key` a new timeout; False if it isn't there, or the remote tier is away."""

@@ -9,7 +9,7 @@ isn't looked at again, unless keys are made in another way than Django's own.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from django.core.cache.backends import base
@@ -18,6 +18,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from twotier.errors import SerializationError
 
 from .errors import UncacheableError
+from .loaders import is_loaders
 from .overriding import is_replaced
 from .shared import SharedCache
 
@@ -116,17 +117,14 @@ class Naming(BaseCache):
         return None if timeout is None else max(0, timeout)
 
 
-def loader_of(default: Any) -> Callable[[], Any]:
-    """Return what makes the value that `get_or_set` stores: `default` if it can be called, else what returns it."""
-    return default if callable(default) else lambda: default
-
-
 @contextlib.contextmanager
 def storing() -> Iterator[None]:
-    """Raise UncacheableError for a value that can't be pickled or is too large."""
+    """Raise UncacheableError for a value that can't be pickled or is too large; what a loader raises stays as it is."""
     try:
         yield
     except SerializationError as error:
+        if is_loaders(error):
+            raise
         raise UncacheableError(str(error)) from error
 
 

@@ -232,7 +232,8 @@ class Cache(Front):
         """Make a decorator that keeps a function's results, each for `ttl` seconds, as `get_or_set` does.
 
         `key`: a template such as "user:{user_id}", whose fields are parameters of the function or attributes of them
-        ("{user.id}"). Without one, keys are made of the function's module and name and of all its arguments, but those
+        ("{user.id}"); one without fields draws a UserWarning where parameters don't count, unless `ignore` names them.
+        Without a template, keys are made of the function's module and name and of all its arguments, but those
         that `ignore` names. An argument that counts must have a stable text: None, bool, int, float, str, bytes,
         Decimal, UUID, dates and times, members of enums, classes, and tuples, lists, sets and dicts of these; for any
         other the call raises a TypeError that names it. A coroutine function goes through `aio`, and stays one.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from twotier.core.carrying import Carrier, carried
 from twotier.core.commands import Load, Pause, Spawn, Wait
 from twotier.core.drive import Flow
 from twotier.errors import TwoTierError
@@ -79,11 +80,14 @@ async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: T
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = await executor.run(command)
             except BaseException as error:  # noqa: BLE001 - the flow decides
-                command = flow.throw(error)
+                command = flow.throw(carried(error))
             else:
                 command = flow.send(result)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
+    except Carrier as carrier:
+        raised = carrier.error
+    raise raised  # which Python makes a RuntimeError, as of any coroutine
 
 
 async def _called(function: Callable[[], Any]) -> Any:

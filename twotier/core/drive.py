@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from twotier.core.background import Background
 from twotier.core.blocking import hold_up
+from twotier.core.carrying import Carrier, carried
 from twotier.core.commands import Load, Pause, Spawn, Wait
 from twotier.remote.executors import AnyExecutor
 
@@ -46,11 +47,14 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = executor.run(command)
             except BaseException as error:  # noqa: BLE001 - the flow decides
-                command = flow.throw(error)
+                command = flow.throw(carried(error))
             else:
                 command = flow.send(result)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
+    except Carrier as carrier:
+        raised = carrier.error
+    raise raised
 
 
 def _waited(command: Wait) -> Any:

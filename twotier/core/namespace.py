@@ -14,6 +14,7 @@ from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
 from twotier.core.background import Background
+from twotier.core.carrying import carrying
 from twotier.core.claims import Claims
 from twotier.core.counters import Counters
 from twotier.core.fallback import ReplicaFallback
@@ -71,7 +72,7 @@ class Namespace:
             encode=self.values.encode,
             decode=self.values.decode,
             max_bytes=options.max_bytes,
-            weigher=options.weigher,
+            weigher=None if options.weigher is None else carrying(options.weigher),
             on_removal=options.on_removal,
         )
         self.tags = TagIndex(self.store)

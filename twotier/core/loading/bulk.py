@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from twotier.core.carrying import uncarried
 from twotier.core.drive import Flow
 from twotier.core.keys import checked_many
 from twotier.core.loading.following import Rounds, is_in_vain
@@ -172,6 +173,7 @@ def _joined(errors: list[Exception]) -> Exception:
     distinct = list({id(error): error for error in errors}.values())
     if len(distinct) == 1 or all(isinstance(error, LoadTimeout) for error in distinct):
         return distinct[0]
-    joined = LoaderError(f"{len(distinct)} loaders failed: {', '.join(type(error).__name__ for error in distinct)}")
-    joined.__cause__ = ExceptionGroup("what the loaders raised", distinct)
+    raised = [uncarried(error) for error in distinct]
+    joined = LoaderError(f"{len(raised)} loaders failed: {', '.join(type(error).__name__ for error in raised)}")
+    joined.__cause__ = ExceptionGroup("what the loaders raised", raised)
     return joined

@@ -136,7 +136,7 @@ def test_template_and_other_arguments(local):
         ({"key": 7}, TypeError, "key must be a str"),
         ({"ignore": "user_id"}, TypeError, "ignore must be several str, as ('user_id',), got one"),
         ({"ignore": ["id"]}, ValueError, "ignore names 'id', which is no parameter of"),
-        ({"ignore": ["user_id"], "key": "a"}, TypeError, "ignore goes with keys made of all arguments"),
+        ({"ignore": ["user_id"], "key": "a:{user_id}"}, ValueError, "ignore names 'user_id', which is a field of key"),
         ({"tags": "users"}, TypeError, "tags must be several str, as ('users',), got one"),
         ({"tags": 5}, TypeError, "tags must be an iterable of str, got int: 5"),
         ({"ignore": None}, TypeError, "ignore must be an iterable of str, got NoneType: None"),

@@ -2,6 +2,7 @@
 
 import enum
 import itertools
+import sys
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -196,3 +197,25 @@ def test_classes_made_in_functions_have_none():
 def test_plain_texts(value, text):
     """In templates values are written as people write them."""
     assert plain_text(value) == text
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_large_integers_have_a_text_however_the_process_is_set(sign):
+    """An int of more digits than Python tells is written by another base; equal ones alone have equal texts."""
+    values = [sign * number for number in (2**2048 - 1, 2**2048, 10**5000, 10**5000 + 1)]
+    before = sys.get_int_max_str_digits()
+    try:
+        texts = []
+        for limit in (640, 4300, 0):
+            sys.set_int_max_str_digits(limit)
+            texts.append([text(value) for value in values for text in (stable_text, plain_text)])
+            assert stable_text([values[2]]) == f"[{hex(values[2])}]"
+    finally:
+        sys.set_int_max_str_digits(before)
+    assert texts[0] == texts[1] == texts[2]
+    assert len(set(texts[0])) == len(values)
+
+
+def test_large_flags_have_a_text():
+    """Flags may be as large as ints."""
+    assert stable_text(enum.Flag("Wide", {"FAR": 1 << 20_000}, module="shop").FAR).endswith(hex(1 << 20_000))

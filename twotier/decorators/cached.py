@@ -80,6 +80,7 @@ class Cached(Memo, Generic[P, R]):
         limit = min(store.maxsize, MOST_CALLS)
         super().__init__(store, skipped=keeping.write_key.skipped, limit=limit, awaited=awaited, direct=keeping.direct)
         functools.update_wrapper(self, function)
+        self.__dict__["__call__"] = _call(self, function)
         self._function = function
         self._keeping = keeping
         self._write_key = keeping.write_key
@@ -123,6 +124,19 @@ class Cached(Memo, Generic[P, R]):
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
+
+
+def _call(cached: Callable[P, R], function: Callable[P, R]) -> Callable[P, R]:
+    """Return what `cached.__call__` is for those who ask for it by name, as Celery does: a function like any other.
+
+    Calls don't come here. A compiled type's own `__call__` has neither module nor signature.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return cached(*args, **kwargs)
+
+    return call
 
 
 class Bound(Generic[P, R]):

@@ -80,8 +80,15 @@ class BoundCoroutine(Bound[P, Coroutine[Any, Any, R]]):
 
 
 def _mark_as_coroutine_function(function: Any) -> None:
-    """Have inspect and asyncio take it for a coroutine function; up to Python 3.11 only asyncio can be told."""
+    """Have inspect and asyncio take it for a coroutine function."""
     if hasattr(inspect, "markcoroutinefunction"):
         inspect.markcoroutinefunction(function)
     else:
+        # Up to Python 3.11 inspect takes the word of whatever has all that a function has, its code's flags included.
+        function.__code__ = _coroutine.__code__
+        function.__defaults__ = function.__kwdefaults__ = None
         function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - what asgiref does, too
+
+
+async def _coroutine(*args: Any, **kwargs: Any) -> None:
+    """Lend its code."""

@@ -1,17 +1,18 @@
 """`cached(...)` of a cache: checks everything that can be known before the first call, and makes the callable."""
 
 import inspect
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, ref
 
-from twotier.decorators.arguments import name_of
+from twotier.decorators.arguments import name_of, parameters_of
 from twotier.decorators.cached import Keeping
 from twotier.decorators.coroutines import CachedCoroutine
 from twotier.decorators.functions import CachedFunction
-from twotier.decorators.keys import by_arguments, by_template
+from twotier.decorators.keys import Writer, by_arguments, by_template
 from twotier.decorators.tagging import by_templates, own_tag
 from twotier.load_policy import LoadPolicyDict
 from twotier.options import DEFAULT_TTL, Ttl, ttl_ns
@@ -49,8 +50,6 @@ class Asked:
             if not isinstance(given, Iterable):
                 raise TypeError(f"{name} must be an iterable of str, got {type(given).__name__}: {given!r:.100}")
             object.__setattr__(self, name, tuple(given))  # may be asked for again
-        if self.key is not None and self.ignore:
-            raise TypeError("ignore goes with keys made of all arguments: a template, key=, names those that count")
 
 
 class Decorator:
@@ -91,10 +90,25 @@ class Decorator:
             _claim_name(self._cache, function)
             write_key = by_arguments(function, asked.ignore)
         else:
-            write_key = by_template(function, asked.key, "key")
+            write_key = by_template(function, asked.key, "key", asked.ignore)
+            self._warn_of_one_key(function, write_key)
         own = own_tag(name_of(function) if asked.key is None else asked.key) if asked.clearable else None
         tags = by_templates(function, asked.tags, own)
         return Keeping(name_of(function), write_key, tags, own, asked.ttl, asked.policy, self._direct)
+
+    def _warn_of_one_key(self, function: Any, write_key: Writer) -> None:
+        """Warn of arguments none of which counts, unless they are said not to."""
+        counted = list(parameters_of(function))
+        if counted[:1] in (["self"], ["cls"]):
+            del counted[0]
+        uncounted = [name for name in counted if name not in self._asked.ignore]
+        if write_key.constant is not None and uncounted:
+            warnings.warn(
+                f"{name_of(function)} is cached under the one key {write_key.constant!r}, whatever its arguments: name "
+                f"those that count in the template, as {{{uncounted[0]}}}, or say that none does, "
+                f"ignore={tuple(counted)!r}",
+                stacklevel=4,
+            )
 
 
 class AsyncDecorator(Decorator):

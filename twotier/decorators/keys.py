@@ -65,14 +65,16 @@ class Writer:
             raise TypeError(f"{name_of(self._function)}: argument {field!r} is or holds {found}; {advice}") from None
 
 
-def by_template(function: Function, text: str, what: str) -> Writer:
-    """Return what writes the template `text` for calls of `function`; `what` names it in errors.
+def by_template(function: Function, text: str, what: str, ignore: Iterable[str] = ()) -> Writer:
+    """Return what writes the template `text` for calls of `function`; `what` names it in errors, `ignore` no field.
 
     >>> def load(user_id, full=False): ...
     >>> by_template(load, "user:{user_id}", "key")((7,), {})
     'user:7'
     """
     template = parse(text, what, parameters_of(function))
+    if contradicted := _checked(function, ignore) & template.names:
+        raise ValueError(f"ignore names {min(contradicted)!r}, which is a field of {what} {text!r}")
     return Writer(function, template.fields, plain_text, template.filler())
 
 

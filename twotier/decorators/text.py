@@ -17,6 +17,9 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+_MOST_BITS: Final = 2048
+"""Of an int that is written in decimal: 617 digits, which `sys.set_int_max_str_digits` can't forbid."""
+
 
 class UnstableError(TypeError):
     """A value has no stable text; the argument is what it is, for the message of whoever knows its name."""
@@ -50,12 +53,17 @@ def plain_text(value: Any) -> str:
     if kind is str:
         return value  # type: ignore[no-any-return]
     if kind is int:
-        return int.__repr__(value)
+        return _integer(value)
     if kind in _PLAIN:
         return _PLAIN[kind](value)
     if isinstance(value, enum.Enum):
         return _member(value)
     return stable_text(value)
+
+
+def _integer(value: int) -> str:
+    # Of more digits Python may refuse to tell, as the process is set.
+    return int.__repr__(value) if value.bit_length() <= _MOST_BITS else hex(value)
 
 
 def _quoted(value: str) -> str:
@@ -92,7 +100,7 @@ def _time(value: time) -> str:
 
 def _member(member: enum.Enum) -> str:
     # A combination of flags may have no name.
-    return str(int(member.value)) if isinstance(member, enum.Flag) else member.name
+    return _integer(int(member.value)) if isinstance(member, enum.Flag) else member.name
 
 
 def _qualified(kind: type) -> str:
@@ -120,7 +128,7 @@ _PLAIN: Final[dict[type, Callable[[Any], str]]] = {
 _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     type(None): repr,
     bool: repr,
-    int: repr,
+    int: _integer,
     float: repr,
     str: _quoted,
     bytes: lambda value: f"b'{value.hex()}'",

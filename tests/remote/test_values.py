@@ -33,9 +33,9 @@ class Anything:
     number=st.integers(-(2**70), 2**70) | st.integers(-(2**63) - 2, -(2**63) + 2) | st.integers(2**63 - 2, 2**63 + 2)
 )
 def test_integers(values, number):
-    """Integers of 64 bits are stored raw, without op id; larger ones in an envelope; all come back as they were."""
+    """Unsigned integers of 64 bits are stored raw, without op id; others in an envelope; all come back as they were."""
     data = values.dump(KEY, OP_ID, number)
-    raw = -(2**63) <= number < 2**63
+    raw = -(2**63) <= number < 2**63 and values is not SIGNED
     assert (data == b"%d" % number) is raw
     loaded = values.load(KEY, data)
     assert (loaded.value, type(loaded.value), loaded.op_id) == (number, int, None if raw else OP_ID)
@@ -146,3 +146,15 @@ def test_complaints_are_logged_once_a_minute(caplog):
         values.load(b"ns:hunter2", b"hunter2")
         assert len(caplog.records) == 2
     assert "hunter2" not in caplog.text
+
+
+def test_a_raw_number_is_no_signed_value():
+    """Where values are signed, a number counts only for who has seen that it is a counter's."""
+    for data in (b"1", b"-7", b"0"):
+        assert SIGNED.is_bare_number(data)
+        assert not RESTRICTED.is_bare_number(data)
+        assert SIGNED.load(KEY, data) is None
+        assert SIGNED.load(KEY, data, counted=True).value == int(data)
+    assert SIGNED.signed_number(KEY, SIGNED.dump(KEY, OP_ID, 7)) == 7
+    assert SIGNED.signed_number(KEY, SIGNED.dump(KEY, OP_ID, "7")) is None
+    assert SIGNED.signed_number(KEY, b"7") is None

@@ -94,7 +94,7 @@ class Audit:
             return None
         if fetched.data is None:
             return b""
-        loaded = namespace.values.load(place, fetched.data)
+        loaded = namespace.values.load(place, fetched.data, counted=True)
         if loaded is None or not (yield from self._is_current(loaded.stamps)):
             return fetched.data
         theirs = op_tag(loaded.op_id)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from twotier.core.drive import Flow
 from twotier.core.severally import severally
 from twotier.errors import RemoteError
-from twotier.remote.commands import Fetched, FetchMany
+from twotier.remote.commands import Fetch, Fetched, FetchMany
 from twotier.remote.replicas import ReadGeneration
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
+    from twotier.remote.values import Values
 
 
 class ReplicaFallback:
@@ -29,10 +30,12 @@ class ReplicaFallback:
         """Return what replicas have of `keys`, which were counted as misses."""
         counters, values = self._namespace.counters, self._namespace.values
         found: dict[str, Any] = {}
-        for key, place, fetched in (yield from self._fetched(keys)):
+        fetches = yield from self._fetched(keys)
+        warranted = yield from self._warranted([place for _, place, each in fetches if _is_bare(values, each)])
+        for key, place, fetched in fetches:
             if fetched.data is None:
                 continue
-            loaded = values.load(place, fetched.data)
+            loaded = values.load(place, fetched.data, counted=place in warranted)
             if loaded is None:
                 counters.corrupt += 1
                 continue
@@ -41,6 +44,17 @@ class ReplicaFallback:
             counters.replica_reads += 1
             self._namespace.served_stale()
         return found
+
+    def _warranted(self, places: list[bytes]) -> Flow[set[bytes]]:
+        """Return the places whose raw numbers have a counter's warrant there."""
+        names = self._namespace.generations.warrants(places)
+        outcomes = yield from severally([Fetch(name) for name in names], replicas=True)
+        is_warrant = self._namespace.values.is_warrant
+        return {
+            place
+            for place, name, each in zip(places, names, outcomes, strict=True)
+            if not isinstance(each, RemoteError) and is_warrant(name, each.data)
+        }
 
     def _fetched(self, keys: Iterable[str]) -> Flow[list[tuple[str, bytes, Fetched]]]:
         """Return what stands under keys, and their names there, as far as replicas tell; each group for itself."""
@@ -60,3 +74,7 @@ class ReplicaFallback:
             if not isinstance(outcome, RemoteError)
             for each in zip(members, places, outcome, strict=True)
         ]
+
+
+def _is_bare(values: "Values", fetched: Fetched) -> bool:
+    return fetched.data is not None and values.is_bare_number(fetched.data)

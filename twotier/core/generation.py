@@ -109,6 +109,10 @@ class Generations:
         """Return the names of the leases on the keys at `places`; no key's own name is like that."""
         return [beside(place, b"!") for place in places]
 
+    def warrants(self, places: Iterable[bytes]) -> list[bytes]:
+        """Return the names of the warrants of counters at `places`; no generation's own name is like that."""
+        return [beside(place, b"#") for place in places]
+
     def is_under(self, place: bytes, name: bytes | None) -> bool:
         """Tell whether the key at `place` is of generation `name`."""
         return name is not None and place.startswith(self.prefix_of(name))
@@ -249,6 +253,20 @@ class Generations:
         except RemoteError as error:
             outcome = error
         return [Part(keys, outcome)]
+
+    def write_if(self, key: str, make: Callable[[bytes, bytes], Conditional[Done[R]]]) -> Flow[R]:
+        """Do the conditional write of `key` that `make` makes for its name and its generation's; again as `write`."""
+        group = self.group_of(key)
+        for _ in range(ATTEMPTS):
+            prefix = (yield from self.prefixes((group,)))[group]
+            if isinstance(prefix, RemoteError):
+                raise prefix
+            (place,) = self.places_under(prefix, (key,))
+            done: Done[R] = yield make(place, self.keys[group])
+            if self.is_under(place, done.generation):
+                return done.result
+            self._store.bump_epoch()
+        raise overtaken()
 
     def write_each(self, keys: list[str], make: MakeWrites[R]) -> Flow[list[Part[R]]]:
         """Write as `write` does, what `make` makes for keys; return what came of each part of them."""

@@ -285,7 +285,9 @@ class TwoTier(Settling):
 
         def held(key: str) -> Any:
             stood = looks.stood.get(key)
-            loaded = None if stood is None else namespace.values.load(ours[key].place, stood)
+            if stood is None or namespace.values.is_bare_number(stood):
+                return self.held(key)
+            loaded = namespace.values.load(ours[key].place, stood)
             return self.held(key) if loaded is None else loaded.value
 
         with namespace.tags.holding(keys, looks.terms.noted) as hold:

@@ -8,12 +8,12 @@ count, they replace it, unless it has changed since: then somebody else has writ
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from twotier.core.drive import Flow
 from twotier.core.reads import Reads
 from twotier.errors import RemoteError
-from twotier.remote.commands import Fetch, Fetched, Increment, IntegerOverflow, NotAnInteger, OtherTypeError, Put
+from twotier.remote.commands import Fetch, Fetched, Put, Write
 from twotier.remote.conditional import Replace
 from twotier.remote.looking import Add, ExpireLooking, Looked
 from twotier.remote.values import Loaded
@@ -23,9 +23,11 @@ ATTEMPTS: Final = 8
 
 PutAt = Callable[[bytes], Put]
 """Makes the write of a value under a name."""
+WriteAt = Callable[[bytes], Write[Any]]
+"""Makes a write under a name."""
 
 
-class _Standing(NamedTuple):
+class Standing(NamedTuple):
     """What stands under a key (None: nothing, or what is no string), and what of it counts."""
 
     data: bytes | None
@@ -53,7 +55,7 @@ class Looking(Reads):
                 return False
             if (yield from self._replace(key, looked.stood, put_at)):
                 return True
-        raise _contended(key)
+        raise contended(key)
 
     def _touch(self, key: str, ttl: int, make: Callable[[bytes], ExpireLooking]) -> Flow[bool]:
         """Give what stands under `key` a new life; tell whether it counts. Its tags live as long."""
@@ -72,38 +74,15 @@ class Looking(Reads):
             yield from self._namespace.versions.stamps(loaded.stamps, ttl)
         return True
 
-    def _increment(
-        self, key: str, delta: int, make: Callable[[bytes], Increment], begin: PutAt, *, create: bool
-    ) -> Flow[int | None]:
-        """Add to the integer under `key`; where nothing counts, `begin` one, or (not `create`) return None."""
-        for _ in range(ATTEMPTS):
-            try:
-                value: int | None = yield from self._namespace.generations.write(key, make)
-            except (NotAnInteger, OtherTypeError):
-                standing = yield from self._standing(key)
-                if standing.valid is None:
-                    if not create:
-                        return None
-                    if (yield from self._replace(key, standing.data, begin)):
-                        return delta
-                elif standing.valid.op_id is not None:  # else an integer has come there meanwhile
-                    raise TypeError(f"the value of {key!r} is no integer of 64 bits, or has tags") from None
-            except IntegerOverflow:
-                raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits") from None
-            else:
-                if value is not None or not create:
-                    return value
-        raise _contended(key)
-
-    def _standing(self, key: str) -> Flow[_Standing]:
+    def _standing(self, key: str) -> Flow[Standing]:
         """Return what stands under `key`."""
         place = yield from self._namespace.generations.place(key)
         fetched: Fetched = yield Fetch(place)
         if fetched.data is None:
-            return _Standing(None, None)
-        return _Standing(fetched.data, (yield from self._valid(place, fetched.data)))
+            return Standing(None, None)
+        return Standing(fetched.data, (yield from self._valid(place, fetched.data)))
 
-    def _replace(self, key: str, seen: bytes | None, put_at: PutAt) -> Flow[bool]:
+    def _replace(self, key: str, seen: bytes | None, put_at: WriteAt) -> Flow[bool]:
         """Put in place of what was `seen`; tell whether it was put: not if something else stands there by now.
 
         Nor if the namespace was cleared meanwhile, so that nobody will find it.
@@ -126,5 +105,6 @@ class Looking(Reads):
         return generations.places_under(prefix, [key]) == [place]
 
 
-def _contended(key: str) -> RemoteError:
+def contended(key: str) -> RemoteError:
+    """Return the error of a write that writes of others have overtaken."""
     return RemoteError(f"{key!r} was written by others {ATTEMPTS} times during one write")

@@ -343,6 +343,13 @@ class TwoTierNamespace(Namespace):
         self.counters.invalidations_sent += len(message.keys)
         return Publication(self.channel, self.messages.encode(message))
 
+    def voids(self, places: Sequence[bytes]) -> list[bytes]:
+        """Return what a write of the keys at `places` ends: the leases on them, and the warrants of counters there."""
+        leases = self.generations.leases(places)
+        if not self.values.signs:
+            return leases
+        return [name for pair in zip(leases, self.generations.warrants(places), strict=True) for name in pair]
+
     def _clear_message(self) -> Publication | None:
         return self.publication("clear", self.op_ids.next())
 

@@ -36,6 +36,17 @@ class Unproven(NamedTuple):
     left: int
 
 
+class Bare(NamedTuple):
+    """A raw number that was read where values are signed: it counts if it has a counter's warrant."""
+
+    key: str
+    place: bytes
+    data: bytes
+    token: int
+    now: int
+    left: int
+
+
 class Reads:
     """The reading flows of a namespace with a remote tier. Keys are checked by the caller."""
 
@@ -206,15 +217,14 @@ class Reads:
         values: dict[str, Any] = {}
         if asked:
             try:
-                unproven = []
+                pending: list[Unproven | Bare] = []
                 for key, place, fetched in (yield from self._fetched(asked)):
                     value = self._received(key, place, fetched, taken[key], now, keep=keep)
-                    if type(value) is Unproven:
-                        unproven.append(value)
+                    if isinstance(value, Unproven | Bare):
+                        pending.append(value)
                     else:
                         values[key] = value
-                if unproven:
-                    values |= yield from self._proven(unproven)
+                values |= yield from self._decided(pending)
             except RemoteError:
                 namespace.counters.remote_errors += 1
         unanswered = []
@@ -249,12 +259,52 @@ class Reads:
     ) -> Flow[Any]:
         """Install what the remote tier gave, if `token` still stands, and return it; MISSING where it had nothing."""
         value = self._received(key, place, fetched, token, now, keep=keep)
-        if type(value) is Unproven:
-            value = (yield from self._proven([value]))[key]
+        if isinstance(value, Unproven | Bare):
+            found = yield from self._decided([value])
+            value = found[key] if key in found else (yield from self._unanswered(key))
         return value
 
+    def _decided(self, pending: list[Unproven | Bare]) -> Flow[dict[str, Any]]:
+        """Do as `_proven` and `_warranted`."""
+        unproven = [each for each in pending if isinstance(each, Unproven)]
+        bare = [each for each in pending if isinstance(each, Bare)]
+        values = (yield from self._proven(unproven)) if unproven else {}
+        return values | (yield from self._warranted(bare)) if bare else values
+
+    def _warranted(self, bare: list[Bare]) -> Flow[dict[str, Any]]:
+        """Install and return those numbers that have a counter's warrant, MISSING for those that haven't.
+
+        Those are left out of which the server doesn't tell it.
+        """
+        namespace, values = self._namespace, self._namespace.values
+        names: dict[str, bytes] = {}
+
+        def make(members: list[str], places: list[bytes]) -> FetchMany:
+            warrants = namespace.generations.warrants(places)
+            names.update(zip(members, warrants, strict=True))
+            return FetchMany(warrants)
+
+        found: dict[str, Any] = {}
+        numbers = {each.key: each for each in bare}
+        for members, outcome in (yield from namespace.generations.each(list(numbers), make, reads=True)):
+            if isinstance(outcome, RemoteError):
+                namespace.counters.remote_errors += 1
+                continue
+            for key, fetched in zip(members, outcome, strict=True):
+                number = numbers[key]
+                counted = values.is_warrant(names[key], fetched.data)
+                loaded = values.load(number.place, number.data, counted=counted)
+                if loaded is None:
+                    namespace.counters.corrupt += 1
+                    namespace.counters.misses += 1
+                    found[key] = MISSING
+                else:
+                    self._fill(key, loaded, number.token, number.now, number.left)
+                    found[key] = loaded.value
+        return found
+
     def _received(self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False) -> Any:
-        """Do as `_let_in`, but for an entry with tags, which is `Unproven` so far."""
+        """Do as `_let_in`, but for an entry with tags, which is `Unproven` so far, and a number that is `Bare`."""
         namespace = self._namespace
         store = namespace.store
         if fetched.data is None:
@@ -262,12 +312,14 @@ class Reads:
                 store.discard(key)  # gone there, nobody knows why: an outage must not bring it back here
             namespace.counters.misses += 1
             return MISSING
+        left = NEVER if fetched.pttl == -1 else max(0, fetched.pttl) * MILLISECOND
+        if namespace.values.is_bare_number(fetched.data):
+            return Bare(key, place, fetched.data, token, now, left)
         loaded = namespace.values.load(place, fetched.data)
         if loaded is None:
             namespace.counters.corrupt += 1
             namespace.counters.misses += 1
             return MISSING
-        left = NEVER if fetched.pttl == -1 else max(0, fetched.pttl) * MILLISECOND
         if loaded.stamps:
             return Unproven(key, loaded, token, now, left)
         self._fill(key, loaded, token, now, left)
@@ -297,8 +349,12 @@ class Reads:
 
     def _valid(self, place: bytes, data: bytes) -> Flow[Loaded | None]:
         """Return the value in `data`, as read at `place`; None if it can't be used, or one of its tags has ended."""
-        namespace = self._namespace
-        loaded = namespace.values.load(place, data)
+        namespace, counted = self._namespace, False
+        if namespace.values.is_bare_number(data):
+            (name,) = namespace.generations.warrants((place,))
+            warrant: Fetched = yield Fetch(name)
+            counted = namespace.values.is_warrant(name, warrant.data)
+        loaded = namespace.values.load(place, data, counted=counted)
         if loaded is None:
             namespace.counters.corrupt += 1
         elif loaded.stamps:

@@ -103,7 +103,7 @@ class Replay:
         removals = []
         for group, keys in parts:
             places = generations.places_under(prefixes[group], keys)
-            removals.append(self._removal(kind, keys, places, generations.leases(places)))
+            removals.append(self._removal(kind, keys, places, self._namespace.voids(places)))
         for (group, _), outcome in zip(parts, self._unlink(removals), strict=True):
             if isinstance(outcome, RemoteError):
                 self._failed[group] = outcome
@@ -162,7 +162,7 @@ class Replay:
         (place,) = namespace.generations.places_under(prefix, (key,))
         data = namespace.values.seal(place, doubt.op_id, namespace.values.encode(value))
         publication = namespace.publication("set", doubt.op_id, (key,))
-        voids = namespace.generations.leases((place,))
+        voids = namespace.voids((place,))
         put = Put(place, data, milliseconds(left), absent=False, publication=publication, voids=voids)
         return bool(self._executor.run(PutUnchanged(place, doubt.seen, put)))
 

@@ -14,32 +14,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twotier.clock import NEVER
+from twotier.core.counting import Counting
 from twotier.core.drive import Flow
 from twotier.core.journal import Doubt
 from twotier.core.keys import checked, checked_many
 from twotier.core.lifetimes import after, milliseconds
-from twotier.core.looking import Looking
 from twotier.core.missing import MISSING
-from twotier.core.namespace import TwoTierNamespace
 from twotier.core.reads import CHUNK, holds
 from twotier.core.severally import failed_keys
 from twotier.core.tags import ANY_TAG, Tag
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
-from twotier.remote.commands import (
-    KEY_MISSING,
-    Expire,
-    Increment,
-    Put,
-    PutMany,
-    Remove,
-    TimeLeft,
-)
+from twotier.remote.commands import Expire, Put, PutMany, Remove
 from twotier.remote.looking import ExpireLooking
 from twotier.remote.stamps import pack_stamps
 
 
-class Writes(Looking):
+class Writes(Counting):
     """The writing flows beside the reading ones. Keys are checked by the caller; ttl in ns, NEVER for none."""
 
     def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> Flow[bool]:
@@ -59,7 +50,8 @@ class Writes(Looking):
 
             def make(place: bytes) -> Put:
                 data = namespace.values.seal(place, op_id, payload, stamps)
-                voids = namespace.generations.leases((place,))
+                # What isn't put ends no counter's warrant.
+                voids = namespace.generations.leases((place,)) if absent else namespace.voids((place,))
                 return Put(place, data, milliseconds(ttl), absent=False, publication=publication, voids=voids)
 
             try:
@@ -112,43 +104,25 @@ class Writes(Looking):
         op_id = namespace.op_ids.next()
         publication = namespace.publication("set", op_id, (key,))
         life = milliseconds(ttl)
+
+        def along(place: bytes) -> list[bytes]:
+            return namespace.generations.warrants((place,)) if namespace.values.signs else []
+
         try:
             # What is fresh here, without tags, counts on the server as well: then its value needn't come along.
             if holds(namespace.store, key) and not namespace.tags.tags_of(key):
                 touched: bool = yield from namespace.generations.write(
-                    key, lambda place: Expire(place, life, publication)
+                    key, lambda place: Expire(place, life, publication, along=along(place))
                 )
             else:
-                touched = yield from self._touch(key, ttl, lambda place: ExpireLooking(place, life, publication))
+                touched = yield from self._touch(
+                    key, ttl, lambda place: ExpireLooking(place, life, publication, along=along(place))
+                )
         except RemoteError:
             namespace.counters.remote_errors += 1
             return False
         namespace.store.apply((key,), op_tag(op_id))
         return touched
-
-    def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> Flow[int | None]:
-        """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None.
-
-        Raises RemoteError while the remote tier doesn't answer, as a counter can't be guessed; TypeError where
-        something else than an integer of 64 bits stands, or one with tags, OverflowError where the sum isn't one.
-        """
-        namespace = self._open()
-        op_id = namespace.op_ids.next()
-        publication = namespace.publication("set", op_id, (key,))
-        if not create and (yield TimeLeft((yield from namespace.generations.place(key)))) == KEY_MISSING:
-            return None
-        life = milliseconds(ttl)
-
-        def make(place: bytes) -> Increment:
-            return Increment(place, delta, life, create, publication, namespace.generations.leases((place,)))
-
-        def begin(place: bytes) -> Put:
-            leases = namespace.generations.leases((place,))
-            return Put(place, b"%d" % delta, life, absent=False, publication=publication, voids=leases)
-
-        value = yield from self._increment(key, delta, make, begin, create=create)
-        namespace.store.apply((key,), op_tag(op_id))
-        return value
 
     def clear(self) -> Flow[None]:
         """Make every key of the namespace unreachable, in every process."""
@@ -166,12 +140,6 @@ class Writes(Looking):
             namespace.doubt_clear(failed)
             namespace.counters.remote_errors += 1
         namespace.store.clear()  # again: what was filled meanwhile is of the old generation
-
-    def _open(self) -> TwoTierNamespace:
-        namespace = self._namespace
-        namespace.check_open()
-        namespace.ensure_listening()
-        return namespace
 
     def _set_nothing(self, key: str, *, absent: bool) -> Flow[bool]:
         """Do what a ttl of 0 asks for: store nothing, and leave nothing there."""
@@ -200,7 +168,7 @@ class Writes(Looking):
                     (place, namespace.values.seal(place, op_id, payloads[key], stamps), life)
                     for key, place in zip(members, places, strict=True)
                 ]
-                return PutMany(items, publication, namespace.generations.leases(places))
+                return PutMany(items, publication, namespace.voids(places))
 
             failed: Mapping[str, BaseException]
             try:
@@ -236,7 +204,7 @@ class Writes(Looking):
         publication = namespace.publication("expire" if kept else "delete", op_id, keys)
 
         def make(_: list[str], places: list[bytes]) -> Remove:
-            return Remove(places, publication, namespace.generations.leases(places))
+            return Remove(places, publication, namespace.voids(places))
 
         failed: Mapping[str, BaseException]
         removed = 0

@@ -50,7 +50,7 @@ _MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 KEY_MISSING: Final = -2
 """The time left of a key that isn't there."""
-_LAST_MOMENT: Final = 1
+LAST_MOMENT: Final = 1
 """Milliseconds left at which a key counts as gone already; see `Increment`."""
 
 
@@ -184,6 +184,10 @@ def put(key: bytes, data: bytes, ttl_ms: int | None, *flags: bytes) -> bytes:
     return pack(b"SET", key, data, *life, *flags)
 
 
+def live(key: bytes, ttl_ms: int | None) -> bytes:
+    return pack(b"PERSIST", key) if ttl_ms is None else pack(b"PEXPIRE", key, b"%d" % ttl_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class Put(Write[bool]):
     """Write a value; with `absent`, only where there is none. Tells whether it was written."""
@@ -250,16 +254,17 @@ class Expire(Write[bool]):
     ttl_ms: int | None
     publication: Publication | None
     voids: Sequence[bytes] = ()
+    along: Sequence[bytes] = ()
+    """What stands beside the key, and is to live as long."""
 
     def steps(self) -> list[bytes]:
         """EXISTS, since PERSIST says 0 of a key that had no expiry; then the change."""
-        change = pack(b"PERSIST", self.key) if self.ttl_ms is None else pack(b"PEXPIRE", self.key, b"%d" % self.ttl_ms)
-        return [pack(b"EXISTS", self.key), change]
+        return [pack(b"EXISTS", self.key), *[live(key, self.ttl_ms) for key in (self.key, *self.along)]]
 
     @property
     def count(self) -> int:
-        """Two."""
-        return 2
+        """Two, and one more for each key beside."""
+        return 2 + len(self.along)
 
     def outcome(self, results: list[Any]) -> bool:
         """Tell what EXISTS said."""
@@ -287,7 +292,7 @@ class Increment(Write[int | None]):
 
     def steps(self) -> list[bytes]:
         """SET NX and INCRBY."""
-        life = self.ttl_ms if self.create else _LAST_MOMENT
+        life = self.ttl_ms if self.create else LAST_MOMENT
         return [put(self.key, b"0", life, b"NX"), pack(b"INCRBY", self.key, b"%d" % self.delta)]
 
     @property
@@ -317,7 +322,7 @@ class TimeLeft:
     def parse(self, replies: list[Any]) -> int:
         """Return the time."""
         left = integer(replies[0])
-        return KEY_MISSING if 0 <= left <= _LAST_MOMENT else left
+        return KEY_MISSING if 0 <= left <= LAST_MOMENT else left
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +387,7 @@ def fetched(data: Any, pttl: Any) -> Fetched:
     if type(pttl) is int:
         if type(data) is bytes:
             # A key that expired between GET and PTTL is gone, like one in its last millisecond (see Increment).
-            return Fetched(data, pttl) if pttl > _LAST_MOMENT or pttl == -1 else _NOTHING
+            return Fetched(data, pttl) if pttl > LAST_MOMENT or pttl == -1 else _NOTHING
         if data is None or (type(data) is ErrorReply and code(data) == "WRONGTYPE"):
             return _NOTHING
     for reply in (data, pttl):

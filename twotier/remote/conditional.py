@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from twotier.opid import op_tag
-from twotier.remote.commands import Command, Publication, Put, Write
+from twotier.remote.commands import Command, Publication, Write
 from twotier.remote.envelope import op_id_of
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
@@ -24,7 +24,10 @@ class Conditional(Generic[R]):
 
     __slots__ = ()
 
-    replies: ClassVar[int] = 2
+    @property
+    def replies(self) -> int:
+        """Two to the first step, as a rule."""
+        return 2
 
     @property
     def wire(self) -> bytes:
@@ -170,7 +173,7 @@ class PutUnchanged(OnOneKey[bool]):
 
     watched: bytes
     seen: int
-    put: Put
+    put: Write[Any]
 
     def second(self, stands: bytes | None) -> Command[bool]:
         """Write, if the op id in the envelope is the one that was seen."""
@@ -184,7 +187,7 @@ class Replace(OnOneKey[bool]):
 
     watched: bytes
     seen: bytes | None
-    put: Put
+    put: Write[Any]
 
     def second(self, stands: bytes | None) -> Command[bool]:
         """Write, if nothing else came there."""

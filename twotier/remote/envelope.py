@@ -48,6 +48,8 @@ VALUE: Final = Kind(1, b":")
 ABSENCE: Final = Kind(2, b"!")
 ENTRY: Final = Kind(3, b"\0")
 """An entry of a write-behind's stream; the stream is in the generation's place."""
+WARRANT: Final = Kind(4, b"#")
+"""The warrant of a counter, whose number stands raw beside it."""
 
 _FIELDS: Final = struct.Struct(">BHI")
 """Before generation and key in a MAC: kind, and the length of each. In a cluster, hash tags belong to generations."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from twotier.remote.commands import Expire, Publication, Put, Write
+from twotier.remote.commands import Publication, Put, Write, live
 from twotier.remote.conditional import only
 from twotier.resp import pack
 
@@ -52,15 +52,17 @@ class ExpireLooking(Write[Looked]):
     ttl_ms: int | None
     publication: Publication | None
     voids: Sequence[bytes] = ()
+    along: Sequence[bytes] = ()
+    """What stands beside the key, and is to live as long."""
 
     def steps(self) -> list[bytes]:
         """MGET, and the change."""
-        return [pack(b"MGET", self.key), Expire(self.key, self.ttl_ms, None).steps()[1]]
+        return [pack(b"MGET", self.key), *[live(key, self.ttl_ms) for key in (self.key, *self.along)]]
 
     @property
     def count(self) -> int:
-        """Two."""
-        return 2
+        """Two, and one more for each key beside."""
+        return 2 + len(self.along)
 
     def outcome(self, results: list[Any]) -> Looked:
         """Tell what MGET found."""

@@ -2,6 +2,7 @@
 
 With a secret, values are signed and any picklable type is taken; without one, the restricted codec guards the door.
 A raw integer is exactly what `str` gives of an int of 64 bits; it carries no op id and no mac, as the server makes it.
+With a secret integers are signed too, and a raw one counts only beside the warrant of a counter (`counting.py`).
 """
 
 import logging
@@ -13,7 +14,7 @@ from twotier.errors import SerializationError
 from twotier.notfound import NOT_FOUND
 from twotier.options import Options
 from twotier.remote.codecs import Codec, Pickle, RestrictedPickle
-from twotier.remote.envelope import ABSENCE, ENTRY, ENVELOPE_BYTES, Envelope, Sealed, flags_of
+from twotier.remote.envelope import ABSENCE, ENTRY, ENVELOPE_BYTES, WARRANT, Envelope, Sealed, flags_of
 from twotier.remote.stamps import MOST_STAMPS_BYTES, NO_STAMPS, unpack_stamps
 
 _LOWEST: Final = -(1 << 63)
@@ -25,6 +26,8 @@ _TAGGED: Final = 0x40
 """Flag of an envelope whose payload has stamps before it."""
 _ABSENT: Final = 0x20
 """The flag of an envelope that says that there is no value; no codec has it."""
+_WARRANT: Final = 0x10
+"""The flag of an envelope that is a counter's warrant; no codec has it."""
 
 _log = logging.getLogger("twotier")
 
@@ -93,9 +96,31 @@ class Values:
         """
         if stamps:
             return self._envelope.seal(key, op_id, stamps + payload, self._codec.flag | _TAGGED)
-        if payload[:1] in _FIRST:
+        if payload[:1] in _FIRST and not self.signs:
             return payload
         return self._envelope.seal(key, op_id, payload, self._codec.flag)
+
+    def is_number(self, data: bytes) -> bool:
+        """Return True if `data` is a raw integer."""
+        return data[:1] in _FIRST and _raw(data) is not None
+
+    def is_bare_number(self, data: bytes) -> bool:
+        """Return True if `data` is a raw integer where values are signed: then its warrant says whether it counts."""
+        return self.signs and self.is_number(data)
+
+    def signed_number(self, key: bytes, data: bytes) -> int | None:
+        """Return the integer in what `set` has stored under `key` as `data`; None if it holds none, or has tags."""
+        sealed = self._envelope.open(key, data) if self.signs else None
+        return None if sealed is None or sealed.flags != self._codec.flag else _raw(sealed.payload)
+
+    def warrant(self, key: bytes, op_id: bytes) -> bytes:
+        """Return the warrant of a counter, which stands at `key`, beside its number."""
+        return self._envelope.seal(key, op_id, b"", _WARRANT, WARRANT)
+
+    def is_warrant(self, key: bytes, data: bytes | None) -> bool:
+        """Return True if `data`, which stands at `key`, is the warrant of a counter."""
+        sealed = None if data is None else self._envelope.open(key, data, WARRANT)
+        return sealed is not None and sealed.flags == _WARRANT
 
     def absence(self, key: bytes, op_id: bytes) -> bytes:
         """Return what says, under `key`, that write `op_id` found nothing to store."""
@@ -110,14 +135,15 @@ class Values:
         """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""
         return self.seal(key, op_id, self.encode(value))
 
-    def load(self, key: bytes, data: bytes) -> Loaded | None:
+    def load(self, key: bytes, data: bytes, *, counted: bool = False) -> Loaded | None:
         """Return the value that stands under `key` as `data`; None if that is foreign or damaged.
 
-        That is logged, without the key and once a minute at most.
+        That is logged, without the key and once a minute at most. Where values are signed, a raw integer is taken only
+        if `counted` says that its warrant was seen.
         """
         if data[:1] in _FIRST:
             number = _raw(data)
-            if number is not None:
+            if number is not None and (counted or not self.signs):
                 return Loaded(number, None, data)
         elif len(data) <= self._most + ENVELOPE_BYTES + (MOST_STAMPS_BYTES if is_tagged(data) else 0):
             sealed = self._envelope.open(key, data)
@@ -141,7 +167,7 @@ class Values:
 
     def _opened(self, sealed: Sealed) -> Loaded:
         if not sealed.flags & _TAGGED:
-            return Loaded(self._codec.decode(sealed.payload), sealed.op_id, sealed.payload)
+            return Loaded(self.decode(sealed.payload), sealed.op_id, sealed.payload)
         unpacked = unpack_stamps(sealed.payload)
         if unpacked is None:
             raise SerializationError("the tags of a value are damaged")

@@ -68,7 +68,7 @@ def _disagreement(namespace: TwoTierNamespace, key: str) -> str | None:
         data = namespace.executor.run(Fetch(place)).data
     except RemoteError as error:
         return f"the server can't be asked: {error}"
-    loaded = None if data is None else namespace.values.load(place, data)
+    loaded = None if data is None else namespace.values.load(place, data, counted=True)
     if loaded is not None and (op_tag(loaded.op_id) == tag or loaded.value == local):
         return None
     if store.get(key, MISSING) is MISSING:  # it expired meanwhile

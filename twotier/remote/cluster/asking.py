@@ -5,7 +5,7 @@ Before MULTI it holds for the whole transaction; inside of one it would be queue
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
@@ -45,7 +45,10 @@ class AskingConditional(Conditional[R]):
     def __init__(self, command: Conditional[R]) -> None:
         self._command = command
 
-    replies: ClassVar[int] = 2 * Conditional.replies
+    @property
+    def replies(self) -> int:
+        """Those of the command, each after one to ASKING."""
+        return 2 * self._command.replies
 
     @property
     def wire(self) -> bytes:

@@ -20,6 +20,7 @@ from twotier.remote.cluster.plan import Part, plan
 from twotier.remote.cluster.slotmap import Node
 from twotier.remote.cluster.slots import slot_of
 from twotier.remote.conditional import Conditional
+from twotier.remote.counting import CountFrom
 from twotier.remote.fenced import Done, Fenced, generation_in
 from twotier.remote.held import PutHeld
 from twotier.remote.refusals import MovingError, RedirectionError
@@ -60,7 +61,7 @@ class Sent(NamedTuple):
 
 _LOOK: Final = -1
 """In place of a part's number."""
-_LOOKING: Final = (Fenced, PutHeld)
+_LOOKING: Final = (CountFrom, Fenced, PutHeld)
 
 
 class Job:

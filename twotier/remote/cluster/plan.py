@@ -5,6 +5,7 @@ key is read or written by a part of its own, together with the lease that its wr
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from twotier.remote.commands import (
     TimeLeft,
 )
 from twotier.remote.conditional import OnOneKey
+from twotier.remote.counting import CountFrom, WarrantedIncrement
 from twotier.remote.fenced import Fenced
 from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases
@@ -95,6 +97,7 @@ def _remove(command: Remove) -> Plan:
 @plan.register(Put)
 @plan.register(Expire)
 @plan.register(Increment)
+@plan.register(WarrantedIncrement)
 @plan.register(TimeLeft)
 @plan.register(Generation)
 @plan.register(ReadGeneration)
@@ -126,6 +129,13 @@ def _replicated(command: Replicated[Any]) -> Plan:
         return Acknowledged(join([each.result for each in results]), min(each.replicas for each in results))
 
     return Plan(waiting, joined)
+
+
+@plan.register
+def _count_from(command: CountFrom) -> Plan:
+    """Split as `_fenced` does."""
+    part = Part(slot_of(command.watched), replace(command, generation_key=None))
+    return Plan([part], lambda results: results[0].result)
 
 
 @plan.register
@@ -231,7 +241,9 @@ def _look_at_backlog(command: LookAtBacklog) -> Plan:
 
 
 def _one_each(voids: Sequence[bytes], count: int) -> list[Sequence[bytes]]:
-    return [(lease,) for lease in voids] if voids else [()] * count
+    """Return what each of `count` keys voids: as many names a key as any other, in the keys' order."""
+    each = len(voids) // count if count else 0
+    return [voids[at * each : (at + 1) * each] for at in range(count)]
 
 
 def _first(results: list[Any]) -> Any:

@@ -65,9 +65,9 @@ async def _take(pool: Pool, loan: Loan, deadline: float) -> None:
 
 async def _exchange(channel: Channel, wire: bytes, count: int, deadline: float) -> list[Any]:
     """Send `wire` and return its `count` replies, as `Channel.exchange` does for threads."""
-    trip = _Trip(channel, wire, count)
+    trip = _Trip(channel, wire, count, deadline)
     try:
-        trip.begin(deadline)
+        trip.begin()
         return await trip.replies
     finally:
         trip.stop()
@@ -76,20 +76,21 @@ async def _exchange(channel: Channel, wire: bytes, count: int, deadline: float) 
 class _Trip:
     """One trip on the running loop: sends and reads whenever the socket is ready, until the replies are here."""
 
-    __slots__ = ("_channel", "_descriptor", "_loop", "_timer", "_unsent", "_watched", "replies")
+    __slots__ = ("_channel", "_deadline", "_descriptor", "_loop", "_timer", "_unsent", "_watched", "replies")
 
-    def __init__(self, channel: Channel, wire: bytes, count: int) -> None:
+    def __init__(self, channel: Channel, wire: bytes, count: int, deadline: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel = channel
-        self._unsent = [memoryview(part) for part in channel.begin(wire, count)]
+        self._unsent = [memoryview(part) for part in channel.begin(wire, count, deadline)]
         self._descriptor = channel.unblock()
         self._watched: Event | None = None
+        self._deadline = deadline
         self._timer: asyncio.TimerHandle | None = None
         self.replies: asyncio.Future[list[Any]] = self._loop.create_future()
 
-    def begin(self, deadline: float) -> None:
+    def begin(self) -> None:
         """Do what can be done now, and have the loop do the rest; `stop` at the end, whatever it is."""
-        self._timer = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._late)
+        self._timer = self._loop.call_later(max(0.0, self._deadline - time.monotonic()), self._late)
         self._go_on()
 
     def stop(self) -> None:
@@ -113,12 +114,16 @@ class _Trip:
         try:
             if unsent:
                 while unsent:
-                    unsent[0] = unsent[0][channel.socket.send(unsent[0]) :]
-                    if not unsent[0]:
+                    sent = channel.socket.send(unsent[0])
+                    channel.sent += sent
+                    if sent < len(unsent[0]):
+                        unsent[0] = unsent[0][sent:]
+                        channel.note_progress()
+                    else:
                         del unsent[0]
                 return "read"
             while (replies := channel.receive()) is None:
-                pass
+                channel.note_progress()
         except ssl.SSLWantReadError:
             return "read"
         except ssl.SSLWantWriteError:
@@ -140,5 +145,9 @@ class _Trip:
             (loop.add_reader if event == "read" else loop.add_writer)(descriptor, self._go_on)
 
     def _late(self) -> None:
-        if not self.replies.done():
-            self.replies.set_exception(TimeoutError())
+        if self.replies.done():
+            return
+        try:
+            self._timer = self._loop.call_later(self._channel.patience(), self._late)
+        except TimeoutError as error:
+            self.replies.set_exception(error)

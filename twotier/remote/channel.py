@@ -1,5 +1,11 @@
 """One connection of the data path: sends a trip, reads its replies, all within a deadline.
 
+Large values take time that isn't the server's fault, so a trip has two bounds. Silence: it ends after `timeout` seconds
+in which no byte has moved. And the whole: its deadline moves by a second for each `SLOWEST` bytes that are sent or
+received, so a reply that drips in gains nothing, and one that arrives at a fair rate has the time that it takes. What
+was sent may wait in buffers on the way: after more than 64 KiB silence counts only if the kernel has some of it left,
+and gets rid of nothing.
+
 redis-py connects and shakes hands; from then on the socket is read and written here, since a deadline must hold over
 the whole exchange (a reply that drips in renews redis-py's timeout with each byte), and since its own path costs more
 than the server's.
@@ -9,9 +15,13 @@ command to another unseen: a reply that was left on the connection, by whatever 
 answer to a later command.
 """
 
+import fcntl
+import math
 import os
 import select
 import ssl
+import sys
+import termios
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +32,8 @@ from twotier.resp import ErrorReply
 if TYPE_CHECKING:
     import socket
 
+SLOWEST: Final = 2 << 20
+"""Bytes a second at which a trip must move at least, beside the seconds of its deadline."""
 _CHUNK: Final = 1 << 16
 """Most bytes read at once; a trip up to this size is sent together with its PING."""
 _SLACK: Final = 0.98
@@ -35,9 +47,13 @@ class Channel:
         "__weakref__",
         "_buffer",
         "_connection",
+        "_deadline",
         "_echo",
+        "_moved_at",
+        "_noted",
         "_patience",
         "_poll",
+        "_queued",
         "_reader",
         "_replies",
         "_series",
@@ -46,6 +62,9 @@ class Channel:
         "_wanted",
         "alive_at",
         "era",
+        "progress_at",
+        "received",
+        "sent",
         "socket",
     )
 
@@ -54,6 +73,8 @@ class Channel:
         self.era = era
         self.alive_at = time.monotonic()
         """Instant of `time.monotonic` at which the server last answered on it."""
+        self.progress_at = -math.inf
+        """Instant of `time.monotonic` at which the server last sent a part of a large answer."""
         self.socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public name for it
         self._timeout = self._patience = timeout
         self.socket.settimeout(timeout)
@@ -64,6 +85,12 @@ class Channel:
         self._echo = b""
         self._replies: list[Any] = []
         self._wanted = 0
+        self._deadline = self._moved_at = 0.0
+        self._queued: int | None = None
+        """Bytes that were waiting to be sent when that was looked at last."""
+        self._noted = 0
+        self.sent = self.received = 0
+        """Bytes of this trip so far."""
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         self._poll = poll.poll
@@ -75,25 +102,36 @@ class Channel:
     def exchange(self, wire: bytes, count: int, deadline: float) -> list[Any]:
         """Send `wire` and return its `count` replies; `deadline` is an instant of `time.monotonic`.
 
-        Raises OSError (TimeoutError past the deadline), and what `receive` does; the channel is of no use then.
+        Raises OSError (TimeoutError past the deadline, which moves with the bytes), and what `receive` does; the
+        channel is of no use then.
         """
-        if deadline - time.monotonic() < self._timeout * _SLACK:
-            self._be_exact(deadline)
-        else:
-            self._wait_for(self._timeout)
-        for part in self.begin(wire, count):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._wait_for(left if left < self._timeout * _SLACK else self._timeout)
+        for part in self.begin(wire, count, deadline):
             sent = self.socket.send(part)
+            self.sent += sent
             if sent < len(part):
-                self._send_rest(part, sent, deadline)
-        while (replies := self.receive()) is None:
-            self._be_exact(deadline)
-        return replies
+                self._send_rest(part, sent)
+        while True:
+            try:
+                replies = self.receive()
+            except TimeoutError:
+                self._wait_for(self.patience())
+                continue
+            if replies is not None:
+                return replies
+            self.note_progress()
+            self._wait_for(self.patience())
 
     # What a trip is, whoever waits for the socket: `begin` it, send what that returns, and `receive` while it is None.
 
-    def begin(self, wire: bytes, count: int) -> tuple[bytes, ...]:
+    def begin(self, wire: bytes, count: int, deadline: float) -> tuple[bytes, ...]:
         """Begin the trip of a command with `count` replies; return what is to be sent, in parts."""
         self._trip += 1
+        self._deadline = deadline
+        self._queued, self._moved_at, self._noted, self.sent, self.received = None, 0.0, 0, 0, 0
         self._echo = echo = b"%b%08x" % (self._series, self._trip)
         self._wanted = count + 1
         self._replies = []
@@ -108,6 +146,7 @@ class Channel:
         size = self.socket.recv_into(self._buffer)
         if not size:
             raise ConnectionResetError("closed by the server")
+        self.received += size
         reader, replies = self._reader, self._replies
         reader.feed(self._buffer, 0, size)
         while (reply := reader.gets()) is not NOTHING:
@@ -122,6 +161,45 @@ class Channel:
         self._wait_for(0.0)
         return self.socket.fileno()
 
+    def note_progress(self) -> None:
+        """Take note that bytes have moved, and the trip isn't over."""
+        self._moved_at = time.monotonic()
+        if self.received - self._noted >= _CHUNK:
+            self._noted, self.progress_at = self.received, self._moved_at
+
+    def patience(self) -> float:
+        """Return for how many seconds to wait on; TimeoutError if the trip's time is over.
+
+        SlowTripError where a large one is under way all the same.
+        """
+        now = time.monotonic()
+        moved = self.sent + self.received
+        whole = self._deadline + moved / SLOWEST - now
+        silence = self._moved_at + self._timeout - now
+        if whole <= 0:
+            if silence > 0 and moved >= _CHUNK:
+                raise SlowTripError(f"{moved} bytes were moved, and there are more")
+            raise TimeoutError
+        if silence <= 0:
+            if self.sent <= _CHUNK or not self._is_being_sent():
+                raise TimeoutError
+            silence = self._timeout
+        return min(whole, silence)
+
+    def _is_being_sent(self) -> bool:
+        """Tell whether what was sent may still be on its way: the kernel has less of it left than before, or none."""
+        before, self._queued = self._queued, self._unsent()
+        return self._queued is not None and (before is None or not self._queued or self._queued < before)
+
+    def _unsent(self) -> int | None:
+        """Return how many bytes the kernel has still to send; None where it doesn't tell."""
+        left = bytearray(4)
+        try:
+            fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, left)
+        except OSError:
+            return None
+        return int.from_bytes(left, sys.byteorder)
+
     def _checked(self, replies: list[Any]) -> list[Any]:
         self._replies = []  # the caller's from here on
         echoed = replies.pop()
@@ -131,17 +209,20 @@ class Channel:
             raise EchoError
         return replies
 
-    def _send_rest(self, wire: bytes, sent: int, deadline: float) -> None:
+    def _send_rest(self, wire: bytes, sent: int) -> None:
         with memoryview(wire) as view:
             while sent < len(wire):
-                self._be_exact(deadline)
-                sent += self.socket.send(view[sent:])
-
-    def _be_exact(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._wait_for(left)
+                self.note_progress()
+                self._queued = self._unsent()
+                self._wait_for(self.patience())
+                try:
+                    count = self.socket.send(view[sent:])
+                except TimeoutError:
+                    self._wait_for(self.patience())
+                    continue
+                sent += count
+                self.sent += count
+        self.note_progress()
 
     def _wait_for(self, seconds: float) -> None:
         """Have the socket wait that long for each operation; 0.0: not at all."""
@@ -166,6 +247,10 @@ class Channel:
     def close(self) -> None:
         """Close the connection; in a forked child without a word to the server, whose connection is the parent's."""
         self._connection.disconnect()
+
+
+class SlowTripError(TimeoutError):
+    """A trip took longer than its size allows, although bytes were moving."""
 
 
 class EchoError(Exception):

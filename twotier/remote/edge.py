@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
-from twotier.remote.channel import EchoError
+from twotier.remote.channel import SLOWEST, EchoError, SlowTripError
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.pool import Loan, Pool, PoolTimeout
@@ -66,6 +66,8 @@ class Edge:
     def meaning(self, error: BaseException) -> BaseException:
         """Return what a failure means to callers: a RemoteError, or `error` itself if it isn't the remote tier's."""
         where = self._label
+        if isinstance(error, SlowTripError):
+            return SlowTrip(f"{where} is answering, but slower than {SLOWEST >> 20} MiB a second: {error}")
         if isinstance(error, TimeoutError):
             return RemoteTimeout(f"{where} didn't answer within {self.timeout} s")
         if isinstance(error, OSError):
@@ -74,6 +76,10 @@ class Edge:
         if isinstance(error, (ProtocolError, EchoError)):
             return RemoteUnavailable(f"{where} sent what isn't a reply to us ({type(error).__name__})")
         return error
+
+    def heard_since(self, instant: float) -> bool:
+        """Tell whether the server has answered a call, or sent a large part of an answer, after `instant`."""
+        return self.answered_at > instant or any(channel.progress_at > instant for channel in self.pool.lent())
 
     def of_replicas(self) -> "Edge":
         """Return the edge of the replicas."""
@@ -86,13 +92,17 @@ class Edge:
         self._topology.distrust()
 
     def log_refusal(self, error: RemoteError) -> None:
-        """Say once a minute what the server refuses."""
-        if isinstance(error, (*_OUTAGE, *_NO_NEWS)):
+        """Say once a minute what the server refuses, or what is too slow."""
+        if isinstance(error, (*_OUTAGE, *_NO_NEWS)) and not isinstance(error, SlowTrip):
             return
         now = time.monotonic()
         if now >= self._next_log:
             self._next_log = now + _LOG_EVERY
             _log.error("%s: %s (said once a minute)", self._label, error)
+
+
+class SlowTrip(RemoteTimeout):
+    """A large trip wasn't over in time, although bytes were moving: that says nothing of the server."""
 
 
 class Call:
@@ -104,15 +114,16 @@ class Call:
     state, and tell it nothing.
     """
 
-    __slots__ = ("_edge", "_probing", "_watching", "deadline", "loan")
+    __slots__ = ("_edge", "_probing", "_watching", "began", "deadline", "loan")
 
     def __init__(self, edge: Edge, probing: bool) -> None:
         self._edge = edge
         self._probing = probing
         self._watching = False
         self.loan: Loan = []
-        self.deadline = time.monotonic() + edge.timeout
-        """Instant of `time.monotonic` at which the call is over."""
+        self.began = time.monotonic()
+        self.deadline = self.began + edge.timeout
+        """Instant of `time.monotonic` at which the call is over, but for the time that the size of its trip allows."""
 
     def __enter__(self) -> Self:
         if not self._probing:
@@ -126,6 +137,8 @@ class Call:
     def decide(self, command: Conditional[R], replies: list[Any]) -> Command[R]:
         """Return the second step of a command of two, which ends the watching."""
         second = command.decide(replies)
+        channel = self.loan[0]
+        self.deadline += (channel.sent + channel.received) / SLOWEST
         self._watching = False
         return second
 
@@ -157,7 +170,7 @@ class Call:
         else:
             self._edge.pool.drop(self.loan)
         if isinstance(meaning, _OUTAGE):  # what was idle meanwhile may be as dead
-            self._edge.pool.distrust(self.deadline - self._edge.timeout)
+            self._edge.pool.distrust(self.began)
         if isinstance(meaning, StaleConnectionError):
             self._edge.distrust()
         if isinstance(meaning, RemoteError):
@@ -165,9 +178,9 @@ class Call:
 
     def _tell_breaker(self, meaning: BaseException) -> None:
         edge = self._edge
-        if isinstance(meaning, PoolTimeout):
-            return  # we are busy; the server may be well
-        if isinstance(meaning, RemoteTimeout) and edge.answered_at > self.deadline - edge.timeout:
+        if isinstance(meaning, (PoolTimeout, SlowTrip)):
+            return  # we are busy, or the network is; the server may be well
+        if isinstance(meaning, RemoteTimeout) and edge.heard_since(self.began):
             return  # it has answered others since we began: of many calls at once, not all are answered in time
         if isinstance(meaning, _OUTAGE):
             edge.breaker.failed()

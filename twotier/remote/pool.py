@@ -170,6 +170,11 @@ class Pool:
         finally:
             loan.clear()
 
+    def lent(self) -> list[Channel]:
+        """Return the channels that calls have."""
+        idle = set(self._idle)
+        return [channel for channel in self.channels() if channel not in idle]
+
     def channels(self) -> list[Channel]:
         """Return the channels that are open, idle or lent."""
         with self._lock:

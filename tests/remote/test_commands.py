@@ -14,7 +14,6 @@ from twotier.remote.commands import (
     Fetched,
     FetchMany,
     Generation,
-    Increment,
     IntegerOverflow,
     NotAnInteger,
     Ping,
@@ -25,6 +24,7 @@ from twotier.remote.commands import (
     SetGeneration,
     TimeLeft,
 )
+from twotier.remote.counting import Increment
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.reader import NOTHING, PlainReader
 from twotier.remote.refusals import NoMemoryError, OutOfStepError

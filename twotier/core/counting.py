@@ -19,7 +19,6 @@ from twotier.remote.commands import (
     KEY_MISSING,
     Fetch,
     Fetched,
-    Increment,
     IntegerOverflow,
     NotAnInteger,
     OtherTypeError,
@@ -28,7 +27,7 @@ from twotier.remote.commands import (
     TimeLeft,
     Write,
 )
-from twotier.remote.counting import OVERFLOW, Counted, CountFrom, WarrantedIncrement
+from twotier.remote.counting import OVERFLOW, Counted, CountFrom, Increment, WarrantedIncrement
 
 _LONGER: Final = 1000
 """Milliseconds by which a warrant that is made later outlives its number."""

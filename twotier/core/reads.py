@@ -6,52 +6,26 @@ suspect stands in, as far as its stale window goes; and without one a replica, w
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from twotier.clock import NEVER, SECOND
 from twotier.core.drive import Flow
+from twotier.core.fills import Bare, Fills, Unproven
 from twotier.core.keys import checked_many
 from twotier.core.lifetimes import MILLISECOND
 from twotier.core.loading.waiting import wait_for
 from twotier.core.missing import MISSING
-from twotier.core.namespace import Namespace, TwoTierNamespace
-from twotier.core.tags import Tag
+from twotier.core.namespace import Namespace
 from twotier.errors import RemoteError
 from twotier.local import Store
-from twotier.opid import op_tag
 from twotier.remote.commands import KEY_MISSING, Fetch, Fetched, FetchMany, TimeLeft
-from twotier.remote.values import Loaded
 
 CHUNK: Final = 500
 """Keys in one trip of a bulk command: bounds how long the server is held, and what one deadline has to cover."""
 
 
-class Unproven(NamedTuple):
-    """An entry with tags that was read: it counts if none of them has ended."""
-
-    key: str
-    loaded: Loaded
-    token: int
-    now: int
-    left: int
-
-
-class Bare(NamedTuple):
-    """A raw number that was read where values are signed: it counts if it has a counter's warrant."""
-
-    key: str
-    place: bytes
-    data: bytes
-    token: int
-    now: int
-    left: int
-
-
-class Reads:
+class Reads(Fills):
     """The reading flows of a namespace with a remote tier. Keys are checked by the caller."""
-
-    def __init__(self, namespace: TwoTierNamespace) -> None:
-        self._namespace = namespace
 
     def get(self, key: str, *, keep: bool = False) -> Flow[Any]:
         """Return the value that the local tier missed, or MISSING.
@@ -150,18 +124,6 @@ class Reads:
         Take the token first: a write that fails after this look voids it, and so what the server still has isn't put.
         """
         return self._away() or key in self._namespace.journal
-
-    def _stand_in(self, key: str) -> Any:
-        """Return the suspect if there is one and options allow, else MISSING."""
-        namespace = self._namespace
-        value = MISSING
-        if namespace.options.on_outage == "serve":
-            value = namespace.store.suspect(key, MISSING)
-        if value is MISSING:
-            namespace.counters.misses += 1
-        else:
-            namespace.served_stale()
-        return value
 
     def _unanswered(self, key: str) -> Flow[Any]:
         """Answer for a key of which the server has told nothing."""
@@ -264,45 +226,6 @@ class Reads:
             value = found[key] if key in found else (yield from self._unanswered(key))
         return value
 
-    def _decided(self, pending: list[Unproven | Bare]) -> Flow[dict[str, Any]]:
-        """Do as `_proven` and `_warranted`."""
-        unproven = [each for each in pending if isinstance(each, Unproven)]
-        bare = [each for each in pending if isinstance(each, Bare)]
-        values = (yield from self._proven(unproven)) if unproven else {}
-        return values | (yield from self._warranted(bare)) if bare else values
-
-    def _warranted(self, bare: list[Bare]) -> Flow[dict[str, Any]]:
-        """Install and return those numbers that have a counter's warrant, MISSING for those that haven't.
-
-        Those are left out of which the server doesn't tell it.
-        """
-        namespace, values = self._namespace, self._namespace.values
-        names: dict[str, bytes] = {}
-
-        def make(members: list[str], places: list[bytes]) -> FetchMany:
-            warrants = namespace.generations.warrants(places)
-            names.update(zip(members, warrants, strict=True))
-            return FetchMany(warrants)
-
-        found: dict[str, Any] = {}
-        numbers = {each.key: each for each in bare}
-        for members, outcome in (yield from namespace.generations.each(list(numbers), make, reads=True)):
-            if isinstance(outcome, RemoteError):
-                namespace.counters.remote_errors += 1
-                continue
-            for key, fetched in zip(members, outcome, strict=True):
-                number = numbers[key]
-                counted = values.is_warrant(names[key], fetched.data)
-                loaded = values.load(number.place, number.data, counted=counted)
-                if loaded is None:
-                    namespace.counters.corrupt += 1
-                    namespace.counters.misses += 1
-                    found[key] = MISSING
-                else:
-                    self._fill(key, loaded, number.token, number.now, number.left)
-                    found[key] = loaded.value
-        return found
-
     def _received(self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False) -> Any:
         """Do as `_let_in`, but for an entry with tags, which is `Unproven` so far, and a number that is `Bare`."""
         namespace = self._namespace
@@ -324,72 +247,6 @@ class Reads:
             return Unproven(key, loaded, token, now, left)
         self._fill(key, loaded, token, now, left)
         return loaded.value
-
-    def _proven(self, unproven: list[Unproven]) -> Flow[dict[str, Any]]:
-        """Install and return those entries whose tags haven't ended, MISSING (or the stand-in) for the others."""
-        namespace = self._namespace
-        values: dict[str, Any] = {}
-        # Noted first, looked at then: what ends a tag after the look finds the keys noted, and voids their tokens.
-        with namespace.tags.holding_each([(each.key, tuple(each.loaded.stamps)) for each in unproven]):
-            current = yield from namespace.versions.current(
-                [stamp for each in unproven for stamp in each.loaded.stamps.items()]
-            )
-            for each in unproven:
-                key, loaded, token, now, left = each
-                if self._ended_here(loaded.stamps):
-                    values[key] = self._stand_in(key)
-                elif all(current.get(tag) == version for tag, version in loaded.stamps.items()):
-                    self._fill(key, loaded, token, now, left)
-                    values[key] = loaded.value
-                else:
-                    self._drop_other(key, loaded, token)
-                    namespace.counters.misses += 1
-                    values[key] = MISSING
-        return values
-
-    def _valid(self, place: bytes, data: bytes) -> Flow[Loaded | None]:
-        """Return the value in `data`, as read at `place`; None if it can't be used, or one of its tags has ended."""
-        namespace, counted = self._namespace, False
-        if namespace.values.is_bare_number(data):
-            (name,) = namespace.generations.warrants((place,))
-            warrant: Fetched = yield Fetch(name)
-            counted = namespace.values.is_warrant(name, warrant.data)
-        loaded = namespace.values.load(place, data, counted=counted)
-        if loaded is None:
-            namespace.counters.corrupt += 1
-        elif loaded.stamps:
-            current = yield from namespace.versions.current(loaded.stamps.items())
-            if self._ended_here(loaded.stamps):
-                return None
-            if any(current.get(tag) != version for tag, version in loaded.stamps.items()):
-                return None
-        return loaded
-
-    def _ended_here(self, tags: Iterable[str]) -> bool:
-        """Tell whether a tag was ended here, and the remote tier may not know it yet."""
-        journal = self._namespace.journal
-        return bool(journal) and any(Tag(tag) in journal for tag in tags)
-
-    def _drop_other(self, key: str, loaded: Loaded, token: int) -> None:
-        """Drop the suspect of a key whose value there has ended, unless it is that very value, kept for outages."""
-        store = self._namespace.store
-        if store.op(key) not in (None, op_tag(loaded.op_id)) and store.stands(key, token):
-            store.discard(key)
-
-    def _fill(self, key: str, loaded: Loaded, token: int, now: int, left: int) -> None:
-        """Install a valid entry that has `left` ns to live, if `token` still stands."""
-        namespace = self._namespace
-        namespace.counters.remote_hits += 1
-        if left:
-            namespace.store.install(
-                key,
-                loaded.value,
-                token,
-                op=op_tag(loaded.op_id),
-                expires=namespace.local_expiry(now, left),
-                stale=namespace.stale_ttl,
-                encoded=loaded.payload,
-            )
 
     def _explained(self, key: str) -> bool:
         """Tell whether the entry's absence on the server is no surprise, and its copy is of use to a load."""

@@ -30,7 +30,6 @@ __all__ = [
     "FetchMany",
     "Fetched",
     "Generation",
-    "Increment",
     "IntegerOverflow",
     "NotAnInteger",
     "OtherTypeError",
@@ -269,42 +268,6 @@ class Expire(Write[bool]):
     def outcome(self, results: list[Any]) -> bool:
         """Tell what EXISTS said."""
         return integer(results[0]) == 1
-
-
-@dataclass(frozen=True, slots=True)
-class Increment(Write[int | None]):
-    """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
-
-    Raises NotAnInteger or OtherTypeError where something else stands, IntegerOverflow where the sum leaves 64 bits.
-
-    INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
-    its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever
-    becomes of us. Reads count a key in its last millisecond as gone, so they don't see it meanwhile; other writes do.
-    So without `create`, ask for the `TimeLeft` first: then this can only happen to a key that vanishes in between.
-    """
-
-    key: bytes
-    delta: int
-    ttl_ms: int | None
-    create: bool
-    publication: Publication | None
-    voids: Sequence[bytes] = ()
-
-    def steps(self) -> list[bytes]:
-        """SET NX and INCRBY."""
-        life = self.ttl_ms if self.create else LAST_MOMENT
-        return [put(self.key, b"0", life, b"NX"), pack(b"INCRBY", self.key, b"%d" % self.delta)]
-
-    @property
-    def count(self) -> int:
-        """Two."""
-        return 2
-
-    def outcome(self, results: list[Any]) -> int | None:
-        """Return the sum, unless it stands in a key that was missing and isn't wanted."""
-        if results[0] is not None and not self.create:
-            return None
-        return integer(results[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Counters where values are signed: a number that the server adds to, and a signed warrant beside it.
+"""Counters: a number that the server adds to, and where values are signed, a signed warrant beside it.
 
 The server can't sign what it adds up, so a counter's number is raw. A raw number alone counts for nothing: only a
 warrant beside it, which names its key and generation, says that `incr` has been called on that key. So a number that
@@ -26,6 +26,42 @@ from twotier.remote.conditional import IfStill, LetBe, OnOneKey, Packed
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.refusals import check
 from twotier.resp import pack
+
+
+@dataclass(frozen=True, slots=True)
+class Increment(Write[int | None]):
+    """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
+
+    Raises NotAnInteger or OtherTypeError where something else stands, IntegerOverflow where the sum leaves 64 bits.
+
+    INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
+    its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever
+    becomes of us. Reads count a key in its last millisecond as gone, so they don't see it meanwhile; other writes do.
+    So without `create`, ask for the `TimeLeft` first: then this can only happen to a key that vanishes in between.
+    """
+
+    key: bytes
+    delta: int
+    ttl_ms: int | None
+    create: bool
+    publication: Publication | None
+    voids: Sequence[bytes] = ()
+
+    def steps(self) -> list[bytes]:
+        """SET NX and INCRBY."""
+        life = self.ttl_ms if self.create else LAST_MOMENT
+        return [put(self.key, b"0", life, b"NX"), pack(b"INCRBY", self.key, b"%d" % self.delta)]
+
+    @property
+    def count(self) -> int:
+        """Two."""
+        return 2
+
+    def outcome(self, results: list[Any]) -> int | None:
+        """Return the sum, unless it stands in a key that was missing and isn't wanted."""
+        if results[0] is not None and not self.create:
+            return None
+        return integer(results[1])
 
 
 class Counted(NamedTuple):

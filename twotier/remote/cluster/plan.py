@@ -15,7 +15,6 @@ from twotier.remote.commands import (
     Fetch,
     FetchMany,
     Generation,
-    Increment,
     Put,
     PutMany,
     Remove,
@@ -23,7 +22,7 @@ from twotier.remote.commands import (
     TimeLeft,
 )
 from twotier.remote.conditional import OnOneKey
-from twotier.remote.counting import CountFrom, WarrantedIncrement
+from twotier.remote.counting import CountFrom, Increment, WarrantedIncrement
 from twotier.remote.fenced import Fenced
 from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases

@@ -19,6 +19,7 @@ from .errors import UncacheableError
 from .loaders import async_loader_of, own_errors
 from .naming import MISSING, Naming, counting, storing
 from .overriding import Overriding
+from .surroundings import outliving
 
 
 class AsyncMethods(Naming, Overriding):
@@ -106,7 +107,9 @@ class AsyncMethods(Naming, Overriding):
             return await self._got_or_added(key, loader, timeout, version)
         made = self.make_and_validate_key(key, version)
         with storing():
-            return await self.cache.aio.get_or_set(made, own_errors(loader), self.get_backend_timeout(timeout))
+            return await self.cache.aio.get_or_set(
+                made, outliving(own_errors(loader)), self.get_backend_timeout(timeout)
+            )
 
     async def _got_or_added(
         self, key: Any, loader: Callable[[], Any], timeout: float | None, version: int | None

@@ -4,25 +4,55 @@ Django makes a backend for every thread and asynchronous context, and closes it 
 those of one configuration stands one cache, with one local tier and one link, which stays open until the process ends.
 """
 
+from __future__ import annotations
+
 import atexit
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twotier.cache import Cache
 from twotier.fork import reset_on_fork
-from twotier.options import Options
+from twotier.options import DEFAULT_TTL, Options, Ttl
+
+from .surroundings import ON_THIS_THREAD, in_a_transaction, on_a_background_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
+
+R = TypeVar("R")
 
 
 class SharedCache(Cache):
-    """A `Cache` with a look at its local tier alone, as one call of the compiled store."""
+    """A `Cache` whose loads find Django around them, wherever they run, with a look at its local tier alone.
+
+    Inside of `atomic()` all of a call's loads run on the caller's thread, in its transaction, and wait for no timeouts.
+    """
 
     def __init__(self, target: str | None, options: Options) -> None:
         super().__init__(target, options)
         self.peek: Callable[[str, Any], Any] = self._peek
         """Return the fresh local value under a key, or the default; asks no server, and checks no key."""
+        self._namespace.surround_background(on_a_background_thread)
+        self._loads_apart = any(getattr(options, name) is not None for name in ON_THIS_THREAD)
+
+    def get_or_set(self, key: str, loader: Callable[..., R], ttl: Ttl = DEFAULT_TTL, **terms: Any) -> R:
+        """As `Cache.get_or_set`."""
+        return super().get_or_set(key, loader, ttl, **self._within_transaction(terms))
+
+    def get_or_set_many(
+        self, keys: Iterable[str], loader: Callable[[list[str]], Mapping[str, R]], ttl: Ttl = DEFAULT_TTL, **terms: Any
+    ) -> dict[str, R]:
+        """As `Cache.get_or_set_many`."""
+        return super().get_or_set_many(keys, loader, ttl, **self._within_transaction(terms))
+
+    def refresh(self, key: str, loader: Callable[..., R], ttl: Ttl = DEFAULT_TTL, **terms: Any) -> R:
+        """As `Cache.refresh`."""
+        return super().refresh(key, loader, ttl, **self._within_transaction(terms))
+
+    def _within_transaction(self, terms: dict[str, Any]) -> dict[str, Any]:
+        if (self._loads_apart or terms) and in_a_transaction():
+            return terms | ON_THIS_THREAD
+        return terms
 
 
 class SharedCaches:

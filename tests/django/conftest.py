@@ -1,5 +1,8 @@
 """Django's settings for the tests in this process, and backends made as Django makes them."""
 
+import tempfile
+from pathlib import Path
+
 import django
 import pytest
 from django.conf import settings
@@ -7,10 +10,15 @@ from django.core.cache import CacheHandler
 from twotier.django.shared import shared_caches
 from waiting import PATIENT, live, wait_for
 
+_folder = tempfile.TemporaryDirectory()
 settings.configure(
     SECRET_KEY="for tests alone",
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DATABASES={
+        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+        "file": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(_folder.name) / "db.sqlite3"},
+    },
+    USE_I18N=True,
 )
 django.setup()
 

@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache
 from twotier.django import TwoTierCache
+from waiting import PATIENT, live, wait_for
 
 
 class Site:
@@ -64,7 +65,9 @@ def backend_of(location, namespace, caches_of):
     caches_of("")  # closes what is shared at the end
 
     def make(cls, **settings):
-        return cls(location, {"OPTIONS": {"namespace": namespace}, **settings})
+        backend = cls(location, {"OPTIONS": {"namespace": namespace, **PATIENT}, **settings})
+        wait_for(lambda: live(backend.cache) or not location, "the link is live")
+        return backend
 
     return make
 

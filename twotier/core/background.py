@@ -6,17 +6,21 @@ while those that have the threads wait for it. A closed pool finishes what it wa
 child has none of the threads, and makes a pool of its own.
 """
 
+import contextlib
 import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from twotier.core.singleflight import inside_loader
 from twotier.errors import TwoTierError
 
 R = TypeVar("R")
+
+Surroundings = Callable[[], AbstractContextManager[object]]
 
 IDLE: Final = 10.0
 """Seconds that a thread without work stays."""
@@ -33,10 +37,12 @@ class Background:
     >>> background.close()
     """
 
-    __slots__ = ("_closed", "_idle", "_limit", "_lock", "_queue", "_threads", "_work")
+    __slots__ = ("_closed", "_idle", "_limit", "_lock", "_queue", "_threads", "_work", "around")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, around: Surroundings = contextlib.nullcontext) -> None:
         self._limit = limit
+        self.around = around
+        """Makes what is entered around each task, on its thread and in its context."""
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._queue: deque[Callable[[], None]] = deque()
@@ -52,7 +58,7 @@ class Background:
             if self._closed:
                 raise TwoTierError("the cache is closed; make a new one")
             put = self._queue.appendleft if beyond else self._queue.append
-            put(lambda: context.run(_settle, future, task))
+            put(lambda: context.run(_settle, future, task, self.around))
             if self._idle >= len(self._queue):
                 self._work.notify()
             elif self._threads < self._limit or beyond:
@@ -97,10 +103,11 @@ class Background:
             self._idle -= 1
 
 
-def _settle(future: Future[Any], task: Callable[[], Any]) -> None:
+def _settle(future: Future[Any], task: Callable[[], Any], around: Surroundings) -> None:
     _on_a_thread_of_ours.set(True)
     try:
-        result = task()
+        with around():
+            result = task()
     except BaseException as error:  # noqa: BLE001 - the future's to tell, the thread goes on
         future.set_exception(error)
     else:

@@ -1,5 +1,6 @@
 """One namespace in one process: the parts that flows work with, wired, with one life cycle and one answer to fork."""
 
+import contextlib
 import math
 import random
 import threading
@@ -13,7 +14,7 @@ from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
-from twotier.core.background import Background
+from twotier.core.background import Background, Surroundings
 from twotier.core.carrying import carrying
 from twotier.core.claims import Claims
 from twotier.core.counters import Counters
@@ -76,6 +77,7 @@ class Namespace:
             on_removal=options.on_removal,
         )
         self.tags = TagIndex(self.store)
+        self._around: Surroundings = contextlib.nullcontext
         self._make_loading_parts()
         self._swept = False
         self.store.renew(NEVER)
@@ -111,11 +113,15 @@ class Namespace:
         self.flights = SingleFlight(self.store, self.clock, round(self.options.load_lease * SECOND))
         """Loads under way."""
         self.load_gate = LoadGate(self.options.max_concurrent_loads)
-        self.background = Background(self.options.max_concurrent_loads)
+        self.background = Background(self.options.max_concurrent_loads, self._around)
         self.tasks = Tasks()
         self.attempts = Attempts(self.clock)
         self.absences = Absences(self.store, self.clock)
         self.durations = Durations(self.store, capped=self.options.local_ttl is not None)
+
+    def surround_background(self, around: Surroundings) -> None:
+        """Have `around()` entered around whatever runs on threads in the background, in forked children too."""
+        self._around = self.background.around = around
 
     def close(self) -> None:
         """Give everything back; later calls do nothing."""

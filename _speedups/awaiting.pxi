@@ -18,6 +18,7 @@ cdef const char* REUSED = "cannot reuse already awaited coroutine"
 
 
 @cython.final
+@cython.auto_pickle(False)
 @cython.freelist(64)
 cdef class _Ready:
     """An awaitable whose result is there."""
@@ -43,6 +44,9 @@ cdef class _Ready:
         if isinstance(value, BaseException):
             raise value.with_traceback(traceback)
         raise (kind() if value is None else kind(value)).with_traceback(traceback)
+
+    def __reduce__(self):
+        raise TypeError("a result to be awaited can't be copied or pickled")
 
     def close(self):
         """Let go of the result."""

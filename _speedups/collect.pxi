@@ -5,16 +5,20 @@
 ctypedef int (*Visit)(PyObject*, void*) noexcept
 ctypedef int (*Traverse)(PyObject*, Visit, void*) noexcept
 ctypedef int (*Clear)(PyObject*) noexcept
+ctypedef PyObject* (*Alloc)(PyTypeObject*, Py_ssize_t) except NULL
 
 cdef extern from *:
     """
     #define tt_traverse_of(type) (((PyTypeObject *)(type))->tp_traverse)
     #define tt_clear_of(type) (((PyTypeObject *)(type))->tp_clear)
+    #define tt_set_alloc(type, alloc) (((PyTypeObject *)(type))->tp_alloc = (allocfunc)(alloc))
     #define tt_set_slots(type, traverse, clear) \\
         (tt_traverse_of(type) = (traverse), tt_clear_of(type) = (clear))
     """
     Traverse traverse_of "tt_traverse_of"(PyObject*)
     Clear clear_of "tt_clear_of"(PyObject*)
+    PyObject* PyType_GenericAlloc(PyTypeObject*, Py_ssize_t) except NULL
+    void set_alloc "tt_set_alloc"(PyObject*, Alloc)
     void set_slots "tt_set_slots"(PyObject*, Traverse, Clear)
 
 cdef Traverse traverse_attributes
@@ -50,6 +54,14 @@ cdef int store_clear(PyObject* self) noexcept:
     return clear_attributes(self)
 
 
+cdef PyObject* store_alloc(PyTypeObject* kind, Py_ssize_t items) except NULL:
+    # The collector knows the store from here on, and shows it to whoever asks.
+    cdef PyObject* self = PyType_GenericAlloc(kind, items)
+    table_unmade(&(<Store> self).t)
+    return self
+
+
 traverse_attributes = traverse_of(<PyObject*> Store)
 clear_attributes = clear_of(<PyObject*> Store)
 set_slots(<PyObject*> Store, store_traverse, store_clear)
+set_alloc(<PyObject*> Store, store_alloc)

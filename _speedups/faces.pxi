@@ -101,6 +101,13 @@ cdef int64_t span_of(object ttl, int64_t default) except -1:
     return ttl_ns(ttl)
 
 
+cdef inline int check_self(PyObject* self, str method) except -1:
+    # What Cython doesn't do for a method with `binding`: a function may be called with any object.
+    if unlikely(not is_subtype(<PyTypeObject*> Py_TYPE_of(self), <PyTypeObject*> LocalFront)):
+        raise TypeError(f"LocalFront.{method} needs a LocalFront, got a {Py_TYPE_name(self).decode()}")
+    return 0
+
+
 @cython.no_gc_clear
 cdef class LocalFront:
     """Base of LocalCache: the calls that are made most, each one C call. A ttl is in seconds."""
@@ -124,7 +131,9 @@ cdef class LocalFront:
     @cython.binding(True)  # a default that no text signature can name
     def expiry(self, ttl=DEFAULT_TTL):
         """Return the instant at which what is set now for `ttl` seconds expires (ns; NEVER)."""
-        cdef int64_t span = span_of(ttl, self.span)
+        cdef int64_t span
+        check_self(<PyObject*> self, "expiry")
+        span = span_of(ttl, self.span)
         return NEVER if span == NEVER else later(instant(self.table()), span)
 
     def get(self, key, default=None):
@@ -165,6 +174,7 @@ cdef class LocalFront:
     @cython.binding(True)  # as above
     def set(self, key, value, ttl=DEFAULT_TTL):
         """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
+        check_self(<PyObject*> self, "set")
         self.put(key, value, span_of(ttl, self.span))
 
     def __setitem__(self, key, value):

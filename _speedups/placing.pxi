@@ -146,6 +146,8 @@ cdef inline bint reserve(Table* t, Made* made, int64_t now_) except False:
 
 
 cdef bint reserve_more(Table* t, Made* made, int64_t now_) except False:
+    if unlikely(t.capacity == 0):
+        raise RuntimeError("the store isn't made yet")
     if made.stale and t.stales == NULL:
         t.stales = <int64_t*> calloc(t.capacity, sizeof(int64_t))
         if t.stales == NULL:

@@ -52,6 +52,8 @@ cdef extern from *:
     /* Whether its type may be part of cycles; without the call that PyObject_IS_GC is. */
     #define tt_is_gc(o) PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_HAVE_GC)
 
+    #define tt_type_name(o) (Py_TYPE(o)->tp_name)
+
     /* Whether two exact, hashed strs are equal. */
     static inline int tt_same_str(PyObject *a, PyObject *b) {
         Py_ssize_t length = PyUnicode_GET_LENGTH(a);
@@ -78,6 +80,7 @@ cdef extern from *:
     bint is_gc "tt_is_gc"(PyObject*) noexcept nogil
     PyObject* new_reference "Py_NewRef"(PyObject*) noexcept nogil
     object given "tt_given"(PyObject*)  # of a new reference, which becomes the object's
+    const char* Py_TYPE_name "tt_type_name"(PyObject*) noexcept nogil
     bint same_str "tt_same_str"(PyObject*, PyObject*) noexcept nogil
     uint64_t mix64 "tt_mix64"(uint64_t) noexcept nogil
 

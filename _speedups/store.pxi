@@ -23,19 +23,18 @@ cdef class Store:
         max_bytes=None, weigher=None, on_removal=None, seed=None,
     ):
         cdef Table* t = &self.t
+        cdef uint32_t size = checked_size(maxsize)
+        cdef uint64_t mixed
+        cdef int chosen
         if copy not in ("auto", "never", "check"):
             raise ConfigurationError(f"copy must be 'auto', 'never' or 'check', got {copy!r}")
         if policy not in ("lru", "lfu", "adaptive"):
             raise ConfigurationError(f"policy must be 'lru', 'lfu' or 'adaptive', got {policy!r}")
         if max_bytes is not None and (type(max_bytes) is not int or not 1 <= max_bytes <= 1 << 62):
             raise ConfigurationError(f"max_bytes must be None or an int from 1 to 2**62, got {max_bytes!r}")
-        t.maxsize = t.fits = checked_size(maxsize)
-        t.policy = LRU if policy == "lru" else LFU if policy == "lfu" else ADAPTIVE
-        t.heads = policy_heads(t.policy)
-        t.max_bytes = NEVER if max_bytes is None else max_bytes
+        chosen = ("lru", "lfu", "adaptive").index(policy)
         if clock is not None and type(clock) is not SystemClock:
             self.clock = clock.now
-            t.clock = <PyObject*> self.clock
         self.copies = copy != "never"
         if self.copies and not IMMUTABLE_TYPES:
             learn_immutable_types()
@@ -48,11 +47,17 @@ cdef class Store:
             self.decode = Watched.value
         self.weigher = weigher
         self.on_removal = on_removal
+        mixed = mix64((process_seed if seed is None else seed) & 0xFFFFFFFFFFFFFFFF)
+        # From here on in C alone: until then code of others could find the store, through the collector, as `unmade`.
+        t.maxsize = t.fits = size
+        t.policy = <uint32_t> chosen
+        t.heads = policy_heads(t.policy)
+        t.max_bytes = NEVER if max_bytes is None else <int64_t> max_bytes
+        if self.clock is not None:
+            t.clock = <PyObject*> self.clock
         t.plain = not self.copies and max_bytes is None and on_removal is None
-        seed = (process_seed if seed is None else seed) & 0xFFFFFFFFFFFFFFFF
-        t.salt = mix64(seed)
+        t.salt = mixed
         t.multiplier = t.salt | 1
-        t.lease_until = INT64_MIN
         adaptive_init(t)
         table_init(t, max_bytes is not None)
         self.epochs = 1

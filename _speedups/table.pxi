@@ -1,4 +1,7 @@
 # Making a table, and taking everything out of it at once.
+#
+# A store can be found, through the collector, before it is made. Its table is `unmade` then: nothing is in it, lookups
+# find that without asking, and what would put something in raises.
 
 cdef enum:
     LESS = 32768  # entries by which an empty table's arrays shrink in a step: 2 MiB, a fraction of a millisecond
@@ -8,6 +11,19 @@ cdef struct Detached:
     void* block
     Entry* entries
     uint32_t heads, used
+
+
+cdef Entry no_entry[1]
+cdef Chunk no_chunk[1]
+
+
+cdef void table_unmade(Table* t) noexcept nogil:
+    # Have a table of zeros be an empty one that takes nothing in.
+    t.entries = no_entry
+    t.chunks = no_chunk
+    t.n_chunks = 1
+    t.maxsize = 1
+    t.lease_until = INT64_MIN
 
 
 cdef bint table_init(Table* t, bint weighed) except False:
@@ -76,6 +92,9 @@ cdef int table_shrink(Table* t) except -1:
 cdef bint table_detach(Table* t, Detached* old) except False:
     # Take all entries out, into `old`, and give the table small arrays.
     cdef Table fresh = t[0]
+    if t.capacity == 0:
+        memset(old, 0, sizeof(Detached))
+        return True  # unmade
     table_init(&fresh, t.weights != NULL)
     fresh.changes += 1
     old.block = t.block

@@ -83,7 +83,7 @@ clean:
 # Each level holds the ones before it. Only the demo may fall back to the Python twin: tests are about the compiled tier.
 $(VENV)/.demo: $(SOURCES) | $(BIN)/python
 	@echo "installing what the demo needs into $(VENV)"
-	$(PIP) -e '.[cli,embedded,hiredis]'
+	$(PIP) -e '.[cli,embedded]'
 	@touch $@
 
 $(VENV)/.test: $(SOURCES) | $(BIN)/python

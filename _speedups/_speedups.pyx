@@ -29,6 +29,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     quick       hits of `get` without what Cython's calls cost
     calls       which calls have which key, for memos
     memo        the thin caller under a cached function, from a call's arguments to its value
+    replies     the reader of what servers send, which knows nothing of the rest
 
 The rule that keeps it whole: Python code can run inside any DECREF, comparison, hash, codec, weigher, listener or
 foreign clock, and call back. An operation therefore runs in three steps: what may run Python code and raise (hash,
@@ -64,3 +65,4 @@ include "faces.pxi"
 include "quick.pxi"
 include "calls.pxi"
 include "memo.pxi"
+include "replies.pxi"

@@ -29,7 +29,8 @@ from twotier.opid import OpIds, op_tag
 from twotier.options import Options
 from twotier.remote.connect import connect
 from twotier.remote.embedded import EmbeddedServer
-from twotier.resp import Reader, pack
+from twotier.replies import Reader
+from twotier.resp import pack
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue

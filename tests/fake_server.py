@@ -1,6 +1,7 @@
 """A server that answers as Redis does, in bytes and without I/O: one connection, first in, first out."""
 
-from twotier.resp import Reader, pack
+from twotier.replies import Reader
+from twotier.resp import pack
 
 MASTER = b"*3\r\n$6\r\nmaster\r\n:42\r\n*1\r\n*3\r\n$9\r\n127.0.0.1\r\n$4\r\n6380\r\n$2\r\n42\r\n"
 SLAVE = b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:6379\r\n$9\r\nconnected\r\n:42\r\n"

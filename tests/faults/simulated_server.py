@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from twotier.clock import ManualClock
 from twotier.remote.conditional import Conditional
-from twotier.resp import ErrorReply, Reader
+from twotier.replies import Reader
+from twotier.resp import ErrorReply
 
 if TYPE_CHECKING:
     from fake_server import FakeServer

@@ -4,7 +4,7 @@ import contextlib
 import socketserver
 import threading
 
-from twotier.resp import Reader
+from twotier.replies import Reader
 
 
 class FakeSentinel:

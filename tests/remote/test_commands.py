@@ -26,9 +26,9 @@ from twotier.remote.commands import (
 )
 from twotier.remote.counting import Increment
 from twotier.remote.fenced import Done, Fenced
-from twotier.remote.reader import NOTHING, PlainReader
 from twotier.remote.refusals import NoMemoryError, OutOfStepError
 from twotier.remote.withdraw import Withdraw
+from twotier.replies import Reader
 from twotier.resp import ErrorReply
 
 PUBLICATION = Publication(b"channel", b"payload")
@@ -268,9 +268,7 @@ def shown(command):
 @pytest.mark.parametrize("command", ALL, ids=shown)
 def test_replies_are_as_many_as_commands(command):
     """A command says how many replies its bytes ask for, so that none is left on the connection."""
-    reader = PlainReader()
-    reader.feed(command.wire)
-    assert len(list(iter(reader.gets, NOTHING))) == command.replies
+    assert len(Reader().feed(command.wire)) == command.replies
 
 
 @pytest.mark.parametrize("command", ALL, ids=shown)

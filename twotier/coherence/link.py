@@ -33,7 +33,9 @@ from twotier.clock import NEVER, SECOND, Clock
 from twotier.coherence.attached import Awaited, Channel, Command, Member
 from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
 from twotier.coherence.subscriber import EVERYTHING, NOT_ASKED, NotAsked, Subscriber
-from twotier.resp import ErrorReply, ProtocolError, Push, Reader, pack
+from twotier.remote.refusals import shown
+from twotier.replies import Reader
+from twotier.resp import ErrorReply, ProtocolError, Push, pack
 
 State = Literal["down", "sync", "live"]
 
@@ -146,12 +148,14 @@ class Link:
             for reply in self._reader.feed(data):
                 if not self._is_push(reply):
                     events += self._answered(reply)
-                elif len(reply) == 3 and reply[0] == b"message":  # noqa: PLR2004 - kind, channel, payload
-                    payloads.setdefault(reply[1], []).append(reply[2])
-                elif self._tracking and len(reply) == 2 and reply[0] == b"invalidate":  # noqa: PLR2004 - kind, keys
-                    self._sort(reply[1], payloads)
-                else:
-                    events += self._pushed(reply)
+                    continue
+                match reply:
+                    case [b"message", bytes(name), bytes(payload)]:
+                        payloads.setdefault(name, []).append(payload)
+                    case [b"invalidate", list() | None as keys] if self._tracking:
+                        self._sort(keys, payloads)
+                    case _:
+                        events += self._pushed(reply)
         except ProtocolError as error:
             return self.disconnect(f"protocol error: {error}")
         except _BrokenError as error:
@@ -281,11 +285,13 @@ class Link:
             for prefix in self._channels:
                 payloads.setdefault(prefix, []).append(EVERYTHING)
         for key in keys or ():
+            if type(key) is not bytes:
+                raise _BrokenError("the server named what isn't a key")
             payloads.setdefault(key[: key.find(b":") + 1], []).append(key)
 
     def _answered(self, reply: Any) -> list[Event]:
         """Take the answer to the oldest question."""
-        refused = reply.text[:200] if isinstance(reply, ErrorReply) else ""
+        refused = shown(reply) if isinstance(reply, ErrorReply) else ""
         if not self._awaited:
             raise _BrokenError(f"the server sent an answer without a question: {refused or type(reply).__name__}")
         question = self._awaited.popleft()
@@ -316,8 +322,8 @@ class Link:
         match reply:
             case [b"master", *_]:
                 pass
-            case [bytes(role), *_]:
-                raise _BrokenError(f"the server is no master: its role is {role[:32].decode(errors='replace')}")
+            case [b"slave" | b"sentinel" as role, *_]:
+                raise _BrokenError(f"the server is no master: its role is {role.decode()}")
             case _:
                 raise _BrokenError(f"ROLE was answered with {refused or type(reply).__name__}")
         if not self._checked:

@@ -24,8 +24,9 @@ from twotier.local._orders import Entry, Lfu, Lru, Order
 from twotier.local._table import Table
 from twotier.local._tokens import Spot, Tokens
 from twotier.local._values import Values
+from twotier.replies import PlainReader as ReplyReader
 
-__all__ = ["AsyncFront", "Front", "LocalFront", "Memo", "Store", "now"]
+__all__ = ["AsyncFront", "Front", "LocalFront", "Memo", "ReplyReader", "Store", "now"]
 
 _PER_WRITE: Final = 8
 _PER_EXPIRE: Final = 1024

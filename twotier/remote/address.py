@@ -1,8 +1,8 @@
 """Where one server is, and how it is connected to.
 
-redis-py makes the connections (TCP, TLS, unix sockets, HELLO, AUTH, SELECT), with its retries, health checks and
-maintenance notifications switched off: each of those would break a deadline or leave a reply where the next command
-finds it.
+redis-py makes the connections (TCP, TLS, unix sockets, HELLO, AUTH, SELECT), with a parser of ours, and with its
+retries, health checks and maintenance notifications switched off: each of those would break a deadline or leave a reply
+where the next command finds it.
 """
 
 import hashlib
@@ -32,6 +32,7 @@ from redis.retry import Retry
 from twotier.errors import ConfigurationError
 from twotier.options import Options
 from twotier.remote.credentials import with_credentials
+from twotier.remote.handshake import HandshakeParser
 from twotier.remote.masking import masked
 
 _ADDRESS: Final = frozenset(
@@ -83,6 +84,7 @@ class Address:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
             decode_responses=False,
+            parser_class=HandshakeParser,
             driver_info=None,  # two more trips before the first command
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )

@@ -42,7 +42,7 @@ class AsyncExecutor:
                     call.watch()
                     replies = await _exchange(channel, command.wire, command.replies, call.deadline)
                     command = call.decide(command, replies)
-                return command.parse(await _exchange(channel, command.wire, command.replies, call.deadline))
+                return call.result(command, await _exchange(channel, command.wire, command.replies, call.deadline))
         finally:
             if call.loan:  # its own way out was interrupted
                 edge.pool.drop(call.loan)

@@ -23,19 +23,19 @@ import ssl
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from twotier.remote.reader import NOTHING, PUSH, Reader, make_reader
+from twotier.remote.handshake import opened
 from twotier.remote.refusals import refusal
-from twotier.resp import ErrorReply
-
-if TYPE_CHECKING:
-    import socket
+from twotier.replies import Reader
+from twotier.resp import MAX_BULK, ErrorReply, Push
 
 SLOWEST: Final = 2 << 20
 """Bytes a second at which a trip must move at least, beside the seconds of its deadline."""
 _CHUNK: Final = 1 << 16
 """Most bytes read at once; a trip up to this size is sent together with its PING."""
+LARGEST: Final = 1 << 30
+"""Bytes of one reply with many values."""
 _SLACK: Final = 0.98
 """Share of the usual timeout that must be left for the socket to keep it: telling it the remainder is a system call."""
 
@@ -68,17 +68,18 @@ class Channel:
         "socket",
     )
 
-    def __init__(self, connection: Any, timeout: float, era: int = 0) -> None:
+    def __init__(self, connection: Any, timeout: float, era: int = 0, longest: int = MAX_BULK) -> None:
+        """Take over `connection`; `longest`: longest string that is read (bytes)."""
         self._connection = connection
         self.era = era
         self.alive_at = time.monotonic()
         """Instant of `time.monotonic` at which the server last answered on it."""
         self.progress_at = -math.inf
         """Instant of `time.monotonic` at which the server last sent a part of a large answer."""
-        self.socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public name for it
+        self.socket = opened(connection)
         self._timeout = self._patience = timeout
         self.socket.settimeout(timeout)
-        self._reader: Reader = make_reader()
+        self._reader = Reader(longest=longest, largest=LARGEST)
         self._buffer = bytearray(_CHUNK)
         self._series = os.urandom(6).hex().encode()
         self._trip = 0
@@ -147,14 +148,9 @@ class Channel:
         if not size:
             raise ConnectionResetError("closed by the server")
         self.received += size
-        reader, replies = self._reader, self._replies
-        reader.feed(self._buffer, 0, size)
-        while (reply := reader.gets()) is not NOTHING:
-            if type(reply) is not PUSH:
-                replies.append(reply)
-                if len(replies) == self._wanted:
-                    return self._checked(replies)
-        return None
+        replies = self._replies
+        replies += [reply for reply in self._reader.feed(self._buffer, size) if type(reply) is not Push]
+        return None if len(replies) < self._wanted else self._checked(replies)
 
     def unblock(self) -> int:
         """Have the socket wait for nothing until the next `exchange`; return its descriptor, for a loop to watch."""
@@ -203,7 +199,7 @@ class Channel:
     def _checked(self, replies: list[Any]) -> list[Any]:
         self._replies = []  # the caller's from here on
         echoed = replies.pop()
-        if echoed != self._echo or self._reader.has_data():
+        if echoed != self._echo or len(replies) >= self._wanted or not self._reader.idle:
             if type(echoed) is ErrorReply:  # a server that takes no commands now
                 raise refusal(echoed)
             raise EchoError

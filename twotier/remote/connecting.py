@@ -4,6 +4,7 @@ import redis.exceptions
 
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.refusals import NotServingError, StaleConnectionError
+from twotier.resp import ProtocolError
 
 
 def connect_failure(where: str, error: BaseException) -> RemoteError:  # noqa: PLR0911 - one case a kind
@@ -19,6 +20,8 @@ def connect_failure(where: str, error: BaseException) -> RemoteError:  # noqa: P
             return StaleConnectionError(f"{where} denies our user the handshake (ACL)")
         case redis.exceptions.ResponseError():
             return RemoteError(f"{where} refuses the handshake: is the database there, and RESP3 (else protocol=2)?")
+        case ProtocolError():
+            return RemoteUnavailable(f"what answers at {where} doesn't speak as Redis servers do")
         case redis.exceptions.TimeoutError() | TimeoutError():
             return RemoteTimeout(f"no connection to {where} within its deadline")
         case redis.exceptions.ConnectionError():

@@ -24,6 +24,7 @@ from twotier.remote.refusals import (
     MovingError,
     NotAnInteger,
     OtherTypeError,
+    OutOfStepError,
     RedirectionError,
     StaleConnectionError,
 )
@@ -36,6 +37,8 @@ R = TypeVar("R")
 _OUTAGE: Final = (RemoteTimeout, RemoteUnavailable)
 _NO_NEWS: Final = (NotAnInteger, OtherTypeError, IntegerOverflow, RedirectionError, MovingError)
 """Refusals that are their caller's to tell, or that a cluster's router takes care of."""
+_UNFIT: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What a reply of a shape that nobody thought of may raise where it is looked at."""
 _LOG_EVERY: Final = 60.0
 """Seconds between log lines about refusals."""
 
@@ -136,11 +139,21 @@ class Call:
 
     def decide(self, command: Conditional[R], replies: list[Any]) -> Command[R]:
         """Return the second step of a command of two, which ends the watching."""
-        second = command.decide(replies)
+        try:
+            second = command.decide(replies)
+        except _UNFIT as error:
+            raise OutOfStepError(type(command).__name__) from error
         channel = self.loan[0]
         self.deadline += (channel.sent + channel.received) / SLOWEST
         self._watching = False
         return second
+
+    def result(self, command: Command[R], replies: list[Any]) -> R:
+        """Return what `command` makes of its replies, whatever the server has put into them."""
+        try:
+            return command.parse(replies)
+        except _UNFIT as error:
+            raise OutOfStepError(type(command).__name__) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -6,12 +6,21 @@ told of name it, in votes of the last `VALID` seconds. So of two sides of a part
 `agreed_at` is the latest instant at which a majority still named a place, as far as we know: leases run from there.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from twotier.clock import SECOND
-from twotier.resp import ErrorReply, ProtocolError, Push, Reader, pack
+from twotier.remote.places import host_in, port_in
+from twotier.replies import Reader
+from twotier.resp import ErrorReply, ProtocolError, Push, is_key, pack
 
+LONGEST: Final = 64 << 10
+LARGEST: Final = 1 << 20
+"""Bytes of a string and of an answer that a sentinel may send."""
+ELEMENTS: Final = 64 << 10
+MOST_REPLICAS: Final = 256
+"""Replicas that are taken from a sentinel's answer."""
 VALID: Final = 5 * SECOND
 """How long a vote counts (ns)."""
 
@@ -90,7 +99,7 @@ class Ear:
     def __init__(self, service: str, *, hears: bool) -> None:
         """Begin on a fresh connection; `hears`: it speaks RESP3, so questions and subscriptions go over one."""
         self._service = service.encode()
-        self._reader = Reader()
+        self._reader = Reader(longest=LONGEST, largest=LARGEST, elements=ELEMENTS)
         self._asked: list[tuple[bytes, int]] = []
         self._outgoing = pack(b"SUBSCRIBE", b"+switch-master") if hears else b""
         self._refusals = int(hears)
@@ -139,10 +148,11 @@ class Ear:
 
 
 def _place(reply: Any) -> Place | None:
-    """Return the place in an answer; None where the sentinel knows no such service, or nothing yet."""
+    """Return the place in an answer; None where the sentinel knows no such service, or names what is no place."""
     match reply:
-        case [bytes(host), bytes(port)] if port.isdigit():
-            return Place(host.decode("ascii", "replace"), int(port))
+        case [bytes(host), bytes(port)]:
+            with contextlib.suppress(ValueError):
+                return Place(host_in(host), port_in(port))
     return None
 
 
@@ -150,8 +160,16 @@ def _readable(reply: Any) -> Sequence[Place]:
     """Return the places of the replicas that aren't known to be down."""
     found = []
     for each in reply if isinstance(reply, list) else ():
-        fields = each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=False))
+        fields = _fields(each)
         place, flags = _place([fields.get(b"ip"), fields.get(b"port")]), fields.get(b"flags", b"")
         if place is not None and b"down" not in flags and b"disconnected" not in flags:
             found.append(place)
-    return found
+    return found[:MOST_REPLICAS]
+
+
+def _fields(replica: Any) -> dict[bytes, bytes]:
+    """Return the fields of a replica: a map on RESP3, else names and values in turn."""
+    if isinstance(replica, list):
+        replica = dict(zip(filter(is_key, replica[::2]), replica[1::2], strict=False))
+    found = replica if isinstance(replica, dict) else {}
+    return {name: value for name, value in found.items() if type(name) is type(value) is bytes}

@@ -29,7 +29,7 @@ class Executor:
                 if isinstance(command, Conditional):
                     call.watch()
                     command = call.decide(command, channel.exchange(command.wire, command.replies, call.deadline))
-                return command.parse(channel.exchange(command.wire, command.replies, call.deadline))
+                return call.result(command, channel.exchange(command.wire, command.replies, call.deadline))
         finally:
             if call.loan:  # its own way out was interrupted
                 edge.pool.drop(call.loan)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from twotier.opid import OP_ID_BYTES
 from twotier.remote.commands import Command, integer, put
 from twotier.remote.conditional import IfStill, IfUnchanged, LetBe, OnOneKey, Packed
-from twotier.remote.marks import LAST, Found, OnMarkedKey, Written, head_in
+from twotier.remote.marks import LAST, Found, OnMarkedKey, Written, head_in, mark_in
 from twotier.remote.refusals import check, executed
 from twotier.resp import pack
 
@@ -137,7 +137,7 @@ class EndLoad:
         """Return what was found."""
         ended, mark, head = executed(replies)
         check(ended)
-        return Found(check(mark), head_in(head))
+        return Found(mark_in(mark), head_in(head))
 
 
 @dataclass(frozen=True, slots=True)

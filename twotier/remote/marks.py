@@ -76,7 +76,7 @@ class EndLoads:
         marks = check(replies[1])
         if type(marks) is not list or len(marks) != len(self.places):
             raise OutOfStepError("MGET")
-        return [Found(mark, head_in(reply)) for mark, reply in zip(marks, replies[2:], strict=True)]
+        return [Found(mark_in(mark), head_in(reply)) for mark, reply in zip(marks, replies[2:], strict=True)]
 
 
 class OnMarkedKey(Conditional[bool]):
@@ -97,7 +97,7 @@ class OnMarkedKey(Conditional[bool]):
     def decide(self, replies: list[Any]) -> Command[bool]:
         """Return the second step, for what stands."""
         check(replies[0])
-        return self.second(Found(check(replies[1]), head_in(replies[2])))
+        return self.second(Found(mark_in(replies[1]), head_in(replies[2])))
 
     def second(self, found: Found) -> Command[bool]:
         """Return the second step, where `found` stands."""
@@ -119,6 +119,14 @@ class RemoveOther(OnMarkedKey):
         if not found.contradicts(self.written):
             return LetBe(True)
         return IfUnchanged(Remove([self.place], self.publication, [self.lease]))
+
+
+def mark_in(reply: Any) -> bytes | None:
+    """Return a mark, from GET's reply or a part of MGET's."""
+    mark = check(reply)
+    if mark is not None and type(mark) is not bytes:
+        raise OutOfStepError("GET")
+    return mark
 
 
 def head_in(reply: Any) -> bytes:

@@ -36,6 +36,9 @@ LAST_HURRY: Final = SECOND // 2
 between these two."""
 DOUBTED: Final = 5 * SECOND
 """How long a doubt about the primary keeps the questions coming fast."""
+_LOG_EVERY: Final = 60.0
+"""Seconds between log lines of a watch that fails again and again."""
+
 _log = logging.getLogger("twotier")
 
 
@@ -76,6 +79,7 @@ class PrimaryWatch:
             SentinelTalk(address, self._service, self._options, self._clock, self.wake) for address in self._addresses
         ]
         self._doubted_at = -DOUBTED
+        self._next_log = 0.0
         self._unsettled_since: int | None = 0
         """Since when the questions come fast; None while all is well."""
         self._nobody = False
@@ -190,7 +194,9 @@ class PrimaryWatch:
                 try:
                     self._round(waker)
                 except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
-                    _log.exception("the watch of the sentinels failed; it goes on")
+                    if time.monotonic() >= self._next_log:
+                        self._next_log = time.monotonic() + _LOG_EVERY
+                        _log.exception("the watch of the sentinels failed; it goes on (said once a minute)")
                     time.sleep(1.0)
         finally:
             for talk in self._talks:

@@ -1,9 +1,17 @@
 """Error replies as RemoteErrors. Of the server's text only the code is kept: the rest may quote keys and values."""
 
+import re
 from typing import Any, Final
 
 from twotier.errors import RemoteError, RemoteUnavailable
+from twotier.remote.places import host_in, port_in
 from twotier.resp import ErrorReply
+
+_CODE: Final = re.compile("[A-Z]{1,32}")
+_SLOT: Final = re.compile("[0-9]{1,5}")
+_LAST_SLOT: Final = 16_383
+_SHOWN: Final = 160
+"""Characters of an error's text that a log line gets."""
 
 
 class NotAnInteger(RemoteError):  # noqa: N818 - says what is wrong with the value
@@ -82,7 +90,18 @@ _KNOWN: Final = {
 def code(error: ErrorReply) -> str:
     """Return the error's kind, as servers put it before the text; "ERR" where there is none."""
     first = error.text.partition(" ")[0]
-    return first if first.isupper() else "ERR"
+    return first if _CODE.fullmatch(first) else "ERR"
+
+
+def shown(error: ErrorReply) -> str:
+    r"""Return the error for a log, where its text says what helps: nothing in it can end the line, nor be long.
+
+    >>> shown(ErrorReply("NOPERM no access to \x1b[31mchannel"))
+    "NOPERM: 'no access to \\x1b[31mchannel'"
+    """
+    kind = code(error)
+    text = error.text.removeprefix(f"{kind} ")
+    return f"{kind}: {text[:_SHOWN]!r}"
 
 
 def refusal(error: ErrorReply) -> RemoteError:
@@ -107,9 +126,16 @@ def _redirection(text: str, *, asking: bool) -> RemoteError:
     try:
         _, slot, where = text.split(" ")[:3]
         host, _, port = where.rpartition(":")
-        return RedirectionError(int(slot), host, int(port), asking=asking)
+        # Without a host it is the one that says so.
+        return RedirectionError(_slot_in(slot), host and host_in(host), port_in(port.encode()), asking=asking)
     except ValueError:
         return OutOfStepError("a command in a cluster")
+
+
+def _slot_in(text: str) -> int:
+    if not _SLOT.fullmatch(text) or int(text) > _LAST_SLOT:
+        raise ValueError("not a slot")
+    return int(text)
 
 
 def check(reply: Any) -> Any:

@@ -19,9 +19,7 @@ GROUP: Final = b"drainers"
 CONSUMER: Final = b"drainer"
 NEW: Final = b">"
 """Read from here: what was never read."""
-_ID: Final = re.compile(rb"(\d{1,20})-(\d{1,20})")
-_MOST: Final = (1 << 64) - 1
-"""Largest half of an entry's id."""
+_ID: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
 class Entry(NamedTuple):
@@ -77,7 +75,7 @@ class Append(Write[Appended]):
         """Return the counts and the ids."""
         at = self._before + len(self.entries)
         depth = sum(integer(length) for length in results[at : self.count])
-        return Appended(integer(results[0]) if self.removed else 0, depth, results[self._before : at])
+        return Appended(integer(results[0]) if self.removed else 0, depth, _ids(results[self._before : at]))
 
     @property
     def _before(self) -> int:
@@ -120,7 +118,7 @@ class Settle(Write[list[bytes]]):
 
     def outcome(self, results: list[Any]) -> list[bytes]:
         """Return what XADD gave."""
-        return results[: len(self.buried)]
+        return _ids(results[: len(self.buried)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +266,10 @@ class ReadGroup:
             return []
         if type(found) is dict:  # RESP3
             found = list(found.items())
-        if type(found) is not list or len(found) != 1 or type(found[0]) not in (list, tuple) or len(found[0]) != 2:  # noqa: PLR2004 - a name and its entries
-            raise OutOfStepError("XREADGROUP")
-        return _entries(found[0][1], "XREADGROUP")
+        match found:
+            case [[_, entries] | (_, entries)]:
+                return _entries(entries, "XREADGROUP")
+        raise OutOfStepError("XREADGROUP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +292,7 @@ class Deliveries:
             found = {entry: times for entry, _, _, times in check(replies[0])}
         except (TypeError, ValueError):
             raise OutOfStepError("XPENDING") from None
-        if not all(type(entry) is bytes and type(times) is int for entry, times in found.items()):
+        if not all(_is_id(entry) and type(times) is int for entry, times in found.items()):
             raise OutOfStepError("XPENDING")
         return found
 
@@ -374,18 +373,29 @@ class LookAtBacklog:
         return Backlog(depth, dead, oldest[0].id if oldest else None)
 
 
+def _ids(given: list[Any]) -> list[bytes]:
+    """Return what XADD gave, if it is ids."""
+    if not all(map(_is_id, given)):
+        raise OutOfStepError("XADD")
+    return given
+
+
+def _is_id(given: Any) -> bool:
+    """Return True if `given` is the id of an entry: two numbers of 64 bits."""
+    found = _ID.fullmatch(given) if type(given) is bytes else None
+    return found is not None and all(int(number) < 1 << 64 for number in found.groups())
+
+
 def _entries(found: Any, command: str) -> list[Entry]:
     """Return the entries of a reply: each an id that a stream can have, and fields of bytes."""
     if type(found) is not list:
         raise OutOfStepError(command)
     entries = []
     for entry in found:
-        if type(entry) is not list or len(entry) != 2 or type(entry[0]) is not bytes:  # noqa: PLR2004 - id and fields
+        if type(entry) is not list or len(entry) != 2 or not _is_id(entry[0]):  # noqa: PLR2004 - id and fields
             raise OutOfStepError(command)
-        match, fields = _ID.fullmatch(entry[0]), entry[1]
-        if match is None or int(match[1]) > _MOST or int(match[2]) > _MOST:
-            raise OutOfStepError(command)
-        if fields is not None and not (type(fields) is list and all(type(each) is bytes for each in fields)):
+        fields = entry[1]
+        if fields is not None and (type(fields) is not list or not all(type(each) is bytes for each in fields)):
             raise OutOfStepError(command)
         entries.append(Entry(entry[0], fields))
     return entries

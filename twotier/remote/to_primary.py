@@ -39,7 +39,7 @@ class ToPrimary(Connection):
             self.send_command(*question)  # type: ignore[no-untyped-call]
         run_id = self._run_id()
         role = self.read_response()
-        if not isinstance(role, list) or role[0] != b"master":
+        if not isinstance(role, list) or role[:1] != [b"master"]:
             self._watch.distrust()
             raise redis.exceptions.ConnectionError(f"{primary.place} is named as the primary, but isn't one")
         if not self._watch.verified(primary, run_id):
@@ -51,7 +51,7 @@ class ToPrimary(Connection):
             info = self.read_response()
         except redis.exceptions.ResponseError:
             return None
-        lines: list[bytes] = bytes(info).split(b"\r\n")
+        lines = info.split(b"\r\n") if isinstance(info, bytes) else []
         return next((line.partition(b":")[2] for line in lines if line.startswith(b"run_id:")), None)
 
 

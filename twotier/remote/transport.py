@@ -14,6 +14,8 @@ from typing import Final
 
 from redis.connection import AbstractConnection
 
+from twotier.remote.handshake import opened
+
 CHUNK: Final = 256 << 10
 """Most bytes read at once."""
 MAX_CHUNKS: Final = 4
@@ -61,10 +63,7 @@ class Transport:
         """Open `connection`, which blocks for as long as its own timeouts allow, and take its socket."""
         connection.connect()  # type: ignore[no-untyped-call]
         self.connection = connection
-        taken: socket.socket | None = connection._sock  # noqa: SLF001 - no public way to it
-        if taken is None:
-            raise ConnectionError("redis-py opened no socket")
-        self._socket = taken
+        self._socket = taken = opened(connection)
         self._socket.setblocking(False)
         # TLS gives a record at a time, however many there are.
         self._full: Final = 0 if isinstance(taken, ssl.SSLSocket) else CHUNK

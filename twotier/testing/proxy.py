@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from twotier.resp import ProtocolError, Reader
+from twotier.replies import Reader
+from twotier.resp import ProtocolError
 from twotier.testing.faults import Direction, Faults, Kind
 
 _CHUNK: Final = 1 << 16

@@ -29,6 +29,8 @@ FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
 """Seconds between two looks while something is wrong; doubled from the first to the longest, cut by up to half."""
 
+_LOG_EVERY: Final = 60.0
+
 _log = logging.getLogger("twotier")
 
 
@@ -74,6 +76,7 @@ class Members:
         self._pause = FIRST_PAUSE
         self._looked_at = -LONGEST_PAUSE
         """Instant of `time.monotonic` at which the last look ended."""
+        self._next_log = 0.0
         self.known: Future[None] = Future()
         """Done once there is a map."""
         self.silent = False
@@ -165,7 +168,9 @@ class Members:
         try:
             well = self.survey() and self._probe()
         except Exception:  # noqa: BLE001 - logged whole; without the map the cluster would be lost for good
-            _log.exception("looking at the cluster failed; it will be tried again")
+            if time.monotonic() >= self._next_log:
+                self._next_log = time.monotonic() + _LOG_EVERY
+                _log.exception("looking at the cluster failed; it will be tried again (said once a minute)")
             well = False
         self._looked_at = time.monotonic()
         if well:

@@ -1,10 +1,14 @@
 """The map of a cluster: which primary serves each slot, as one node tells it."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from twotier.remote.cluster.slots import SLOTS
+from twotier.remote.places import host_in, port_in
 from twotier.remote.refusals import OutOfStepError, check
+
+MOST_NODES: Final = 1024
+"""Nodes of one cluster; each primary has connections and a link. (The specification: up to 1,000.)"""
 
 
 class Node(NamedTuple):
@@ -50,21 +54,31 @@ class AskSlots:
 
     def parse(self, replies: list[Any]) -> SlotMap:
         """Return the map."""
-        owners: list[Node | None] = [None] * SLOTS
-        replicas: dict[Node, tuple[Node, ...]] = {}
-        ranges = check(replies[0])
         try:
-            for first, last, *members in ranges:
-                primary, *others = (self._node(member) for member in members)
-                owners[first : last + 1] = [primary] * (last + 1 - first)
-                replicas[primary] = tuple(others)
+            return self._map(check(replies[0]))
         except (TypeError, ValueError, LookupError):
             raise OutOfStepError("CLUSTER SLOTS") from None
-        if len(owners) != SLOTS:
-            raise OutOfStepError("CLUSTER SLOTS")
+
+    def _map(self, ranges: Any) -> SlotMap:
+        if type(ranges) is not list:
+            raise TypeError("not a list of ranges")
+        owners: list[Node | None] = [None] * SLOTS
+        replicas: dict[Node, tuple[Node, ...]] = {}
+        nodes: set[Node] = set()
+        free = SLOTS
+        for first, last, *members in ranges:
+            free -= last + 1 - first  # each slot is named once: this takes no longer than there are slots
+            if not (type(first) is type(last) is int and 0 <= first <= last < SLOTS and free >= 0):
+                raise ValueError("not a range of slots")
+            primary, *others = (self._node(member) for member in members)
+            owners[first : last + 1] = [primary] * (last + 1 - first)
+            replicas[primary] = tuple(others)
+            nodes |= {primary, *others}
+            if len(nodes) > MOST_NODES:
+                raise ValueError("not a cluster")
         return SlotMap(tuple(owners), replicas)
 
     def _node(self, member: list[Any]) -> Node:
         host, port = member[0], member[1]
-        known = host.decode() if host not in (None, b"", b"?") else self.asked.host
-        return Node(known, int(port) or self.asked.port)
+        known = self.asked.host if host in (None, b"", b"?") else host_in(host)
+        return Node(known, self.asked.port if port == 0 else port_in(port))

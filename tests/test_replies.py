@@ -1,4 +1,4 @@
-"""The RESP reader: every type servers send, cut anywhere, and nothing hostile taken."""
+"""The readers of replies, compiled and in Python: every type servers send, cut anywhere, and nothing hostile taken."""
 
 import contextlib
 import math
@@ -8,17 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twotier._speedups import ReplyReader
+from twotier.replies import PlainReader
 from twotier.resp import (
     MAX_BULK,
     MAX_DEPTH,
     MAX_ELEMENTS,
+    MAX_ERROR,
     MAX_LINE,
     ErrorReply,
     ProtocolError,
     Push,
-    Reader,
+    TooLargeError,
     pack,
 )
+
+
+@pytest.fixture(params=[ReplyReader, PlainReader], ids=["compiled", "python"], scope="module")
+def Reader(request):  # noqa: N802 - it is a class
+    """The reader of one twin."""
+    return request.param
+
 
 CASES = {
     "simple string": (b"+OK\r\n", [b"OK"]),
@@ -62,7 +72,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("wire", "expected"), CASES.values(), ids=CASES)
-def test_types(wire, expected):
+def test_types(Reader, wire, expected):  # noqa: N803
     """Each type that a server sends is understood whole, byte by byte, and after another reply."""
     assert Reader().feed(wire) == expected
     reader = Reader()
@@ -71,7 +81,7 @@ def test_types(wire, expected):
     assert reader.feed(b":7\r\n" + wire) == [7, *expected]
 
 
-def test_every_two_cuts():
+def test_every_two_cuts(Reader):  # noqa: N803
     """All cases in one stream, cut in two at every place, give the same replies."""
     wire = b"".join(wire for wire, _ in CASES.values())
     expected = [reply for _, replies in CASES.values() for reply in replies]
@@ -81,7 +91,7 @@ def test_every_two_cuts():
 
 
 @given(cuts=st.lists(st.integers(1, 40), min_size=1, max_size=60))
-def test_any_slicing(cuts):
+def test_any_slicing(Reader, cuts):  # noqa: N803
     """However a stream is sliced, the replies are the same."""
     wire = b"".join(wire for wire, _ in CASES.values())
     reader, replies, at, turn = Reader(), [], 0, 0
@@ -92,7 +102,7 @@ def test_any_slicing(cuts):
     assert replies == Reader().feed(wire)
 
 
-def test_pushes_are_told_from_arrays():
+def test_pushes_are_told_from_arrays(Reader):  # noqa: N803
     """A push is a `Push`, and an array isn't, on the fast path for messages too."""
     message = b"3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$1\r\nx\r\n"
     assert [type(reply) for reply in Reader().feed(b">" + message + b"*" + message + b">1\r\n+x\r\n*1\r\n+x\r\n")] == [
@@ -101,7 +111,7 @@ def test_pushes_are_told_from_arrays():
 
 
 @pytest.mark.parametrize("wire", [b"-NOPERM no \xff\r\n", b"!11\r\nNOPERM no \xff\r\n"])
-def test_errors_are_replies(wire):
+def test_errors_are_replies(Reader, wire):  # noqa: N803
     """An error reply, simple or blob, is a value, not an exception, whatever bytes it is made of."""
     (error,) = Reader().feed(wire)
     assert isinstance(error, ErrorReply)
@@ -109,7 +119,7 @@ def test_errors_are_replies(wire):
     assert "NOPERM" in repr(error)
 
 
-def test_not_a_number():
+def test_not_a_number(Reader):  # noqa: N803
     """NaN arrives as NaN."""
     (reply,) = Reader().feed(b",nan\r\n")
     assert math.isnan(reply)
@@ -136,6 +146,12 @@ HOSTILE = {
     "nesting without end": b"*1\r\n" * (MAX_DEPTH + 1),
     "push inside of an array": b"*1\r\n>1\r\n:1\r\n",
     "map with an array for a key": b"%1\r\n*1\r\n:1\r\n:2\r\n",
+    "map with a null for a key": b"%1\r\n_\r\n:2\r\n",
+    "map with a big number for a key": b"%1\r\n(36893488147419103232\r\n:2\r\n",
+    "arrays of many elements together": b"*2\r\n" + b"*%d\r\n" % (MAX_ELEMENTS - 1),
+    "empty arrays beyond the depth": b"*1\r\n" * MAX_DEPTH + b"*0\r\n",
+    "integer beyond 64 bits": b":9223372036854775808\r\n",
+    "blob error longer than a line": b"!%d\r\n" % (MAX_LINE + 1),
     "integer of letters": b":abc\r\n",
     "integer of many digits": b":" + b"1" * 30 + b"\r\n",
     "double of letters": b",abc\r\n",
@@ -150,7 +166,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("wire", HOSTILE.values(), ids=HOSTILE)
-def test_hostile(wire):
+def test_hostile(Reader, wire):  # noqa: N803
     """What isn't RESP, or goes beyond the limits, is a ProtocolError at once, and costs no memory."""
     tracemalloc.start()
     try:
@@ -161,7 +177,7 @@ def test_hostile(wire):
         tracemalloc.stop()
 
 
-def test_a_nested_reply_has_a_bound():
+def test_a_nested_reply_has_a_bound(Reader):  # noqa: N803
     """A reply that grows for ever, element by element, ends at the limit."""
     reader, element = Reader(), b"$%d\r\n" % (1 << 20) + bytes(1 << 20) + b"\r\n"
     reader.feed(b"*1000\r\n")
@@ -171,30 +187,102 @@ def test_a_nested_reply_has_a_bound():
         reader.feed(element)
 
 
-def test_the_bound_is_of_one_reply():
+def test_the_bound_is_of_one_reply(Reader):  # noqa: N803
     """Many replies in a row may exceed together what one may not."""
     reader, reply = Reader(), b"*1\r\n$%d\r\n" % (1 << 20) + bytes(1 << 20) + b"\r\n"
     for _ in range((MAX_BULK >> 20) + 2):
         assert len(reader.feed(reply)) == 1
 
 
-def test_a_large_string_in_small_chunks_is_not_copied_each_time():
-    """A string of 16 MiB arriving 4 KiB at a time is put together once."""
+def test_a_large_string_in_small_chunks_costs_memory_once(Reader):  # noqa: N803
+    """A string of 16 MiB arriving 4 KiB at a time is whole in the end; only what has arrived takes memory."""
     reader, chunk, count = Reader(), bytes(4096), 4096
     reader.feed(b"$%d\r\n" % (len(chunk) * count))
     assert all(reader.feed(chunk) == [] for _ in range(count))
-    assert len(reader._chunks) == count + 1
     assert reader.feed(b"\r\n") == [bytes(len(chunk) * count)]
+    assert reader.idle
+
+
+def test_a_part_of_what_is_given(Reader):  # noqa: N803
+    """A buffer that isn't full is read as far as it is said to be."""
+    reader, buffer = Reader(), bytearray(b":1\r\n:2\r\n:3\r\n")
+    assert reader.feed(buffer, 8) == [1, 2]
+    assert reader.feed(memoryview(buffer)[8:]) == [3]
+    assert reader.feed(buffer, 0) == reader.feed(b"") == []
+
+
+def test_idle(Reader):  # noqa: N803
+    """A reader is idle between replies, and not inside of one."""
+    reader = Reader()
+    assert reader.idle
+    for part in (b"*2\r\n", b":1\r\n", b"$1\r\n", b"x"):
+        assert reader.feed(part) == []
+        assert not reader.idle
+    assert reader.feed(b"\r\n") == [[1, b"x"]]
+    assert reader.idle
+
+
+def test_a_string_that_is_too_long_has_its_own_error(Reader):  # noqa: N803
+    """A string beyond the reader's own limit is refused when its length arrives, as what it is."""
+    reader = Reader(longest=10)
+    assert reader.feed(b"$10\r\n0123456789\r\n") == [b"0123456789"]
+    with pytest.raises(TooLargeError, match="at most 10 bytes, got 11"):
+        reader.feed(b"*2\r\n:1\r\n$11\r\n")
+
+
+def test_a_reader_that_failed_reads_nothing_more(Reader):  # noqa: N803
+    """What follows an error isn't taken for replies."""
+    reader = Reader()
+    with pytest.raises(ProtocolError):
+        reader.feed(b"x\r\n")
+    with pytest.raises(ProtocolError):
+        reader.feed(b":1\r\n")
+
+
+@pytest.mark.parametrize("wire", [b"-%b\r\n", b"!60003\r\n%b\r\n"], ids=["simple", "blob"])
+def test_of_a_long_error_the_beginning_is_kept(Reader, wire):  # noqa: N803
+    """An error of 60 kB is cut."""
+    (error,) = Reader().feed(wire % (b"ERR" + b"x" * 60_000))
+    assert error.text == "ERR" + "x" * (MAX_ERROR - 3)
+
+
+def test_the_deepest_reply(Reader):  # noqa: N803
+    """Nesting up to the limit is taken."""
+    (reply,) = Reader().feed(b"*1\r\n" * MAX_DEPTH + b":1\r\n")
+    assert str(reply).count("[") == MAX_DEPTH
+
+
+_tokens = st.sampled_from([wire for wire, _ in CASES.values()]) | st.sampled_from([
+    b"*", b"%", b"~", b">", b"|", b"$", b"=", b"!", b":", b"(", b",", b"#", b"_", b"-", b"+", b"\r\n", b"\r", b"\n",
+    b"1", b"2", b"3", b"0", b"-1", b"999999999", b"10000000000", b"a", b"txt:", b"\x00\xff",
+])  # fmt: skip
+
+
+@given(parts=st.lists(_tokens | st.binary(max_size=4), max_size=40), cuts=st.lists(st.integers(1, 30), max_size=40))
+def test_the_twins_read_alike(parts, cuts):
+    """Whatever arrives, in whatever pieces, both readers give the same replies, and end at the same piece."""
+    wire, outcomes = b"".join(parts), []
+    for reader in (ReplyReader(), PlainReader()):
+        told, at = [], 0
+        try:
+            for size in [*cuts, len(wire)]:
+                told.append([repr(reply) for reply in reader.feed(wire[at : at + size])])
+                told.append(reader.idle)
+                at += size
+        except ProtocolError as error:
+            told.append(type(error))
+        outcomes.append(told)
+    assert outcomes[0] == outcomes[1]
 
 
 @given(noise=st.binary(max_size=100))
-def test_noise(noise):
+def test_noise(Reader, noise):  # noqa: N803
     """Any bytes give replies, an incomplete one, or a ProtocolError; nothing else."""
     with contextlib.suppress(ProtocolError):
         assert isinstance(Reader().feed(noise), list)
 
 
 @given(words=st.lists(st.binary(max_size=20), min_size=1, max_size=5))
-def test_pack(words):
+def test_pack(Reader, words):  # noqa: N803
     """A packed command reads back as its words."""
     assert Reader().feed(pack(*words)) == [words]

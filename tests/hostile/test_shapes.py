@@ -1,0 +1,143 @@
+"""Replies of any shape to every command: its result, or a RemoteError."""
+
+import contextlib
+import math
+import random
+
+import pytest
+
+from twotier.errors import RemoteError
+from twotier.remote import commands, conditional, counting, leasing, looking, marks, stream, tagging, withdraw
+from twotier.remote.cluster.slotmap import AskSlots, Node
+from twotier.remote.commands import Publication, Put
+from twotier.remote.edge import Call
+from twotier.remote.fenced import Fenced
+from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
+from twotier.remote.replicas import ReadGeneration, Replicated
+from twotier.resp import ErrorReply
+
+TOLD = Publication(b"channel", b"payload")
+PUT = Put(b"k", b"v", 1000, False, TOLD)
+PLAIN = [
+    commands.Fetch(b"k"),
+    commands.FetchMany([b"k", b"l"]),
+    PUT,
+    commands.Put(b"k", b"v", None, True, None),
+    commands.PutMany([(b"k", b"v", None), (b"l", b"v", 1)], TOLD),
+    commands.Remove([b"k", b"l"], TOLD, [b"m"]),
+    commands.Expire(b"k", 1, TOLD),
+    counting.Increment(b"k", 1, None, True, TOLD),
+    counting.Increment(b"k", 1, None, False, TOLD),
+    commands.TimeLeft(b"k"),
+    commands.Generation(b"k", b"v"),
+    commands.SetGeneration(b"k", b"v", TOLD),
+    commands.Ping(),
+    Fenced(PUT, b"gen"),
+    Replicated(PUT, 1, 100),
+    ReadGeneration(b"gen"),
+    TakeOver([b"l"], b"t", 1000),
+    leasing.TakeLeases([(b"k", b"l")], b"t", 1000),
+    leasing.PutAbsence(b"l", b"a", 1000, TOLD),
+    looking.Add(b"k", b"v", 1000, TOLD),
+    looking.ExpireLooking(b"k", 1000, TOLD),
+    withdraw.Withdraw([b"k"], TOLD),
+    tagging.ReadVersions([b"k", b"l"]),
+    tagging.MakeVersions([b"k"], [b"v"], 1000),
+    tagging.ProlongVersions([b"k"], 1000),
+    marks.EndLoads([b"l"], [b"m"], [b"p"]),
+    stream.Append([(b"k", b"v", 1)], [b"r"], b"s", b"d", [[b"a", b"b"]], [(b"m", 1)], b"t", TOLD),
+    stream.Settle(b"s", b"d", [b"1-1"], buried=[[b"a", b"b"]]),
+    stream.Discard(b"s", [b"1-1"]),
+    stream.TakeDrain(b"l", b"t", 1000, b"s"),
+    stream.ReadGroup(b"s", stream.NEW, 5),
+    stream.Deliveries(b"s", b"-", 5),
+    stream.Range(b"s"),
+    stream.LookAtBacklog(b"s", b"d"),
+    AskSlots(Node("host", 1)),
+]
+IN_TWO_STEPS = [
+    conditional.PutUnchanged(b"k", 7, PUT),
+    conditional.IfStands(b"k", b"v", PUT),
+    stream.RenewLease(b"l", b"t", 1000),
+    leasing.SettleLeases([b"l"], b"t", [PUT], TOLD),
+    PutHeld([b"l"], b"t", [(b"k", b"v", 1)], TOLD, b"gen"),
+    ReleaseHeld([b"l"], b"t"),
+    marks.RemoveOther(b"m", b"p", b"l", marks.Written(bytes(16), b"v"), TOLD),
+]
+
+TRIES = 300
+ERRORS = (
+    "ERR x",
+    "MOVED 1 h:1",
+    "MOVED x",
+    "ASK 1 :0",
+    "WRONGTYPE x",
+    "OOM x",
+    "BUSYGROUP x",
+    "LOADING x",
+    "",
+    "A" * 500,
+)
+NUMBERS = (0, 1, -1, -2, 16383, 2**63 - 1, -(2**63), 2**70)
+TEXTS = (b"OK", b"QUEUED", b"PONG", b"7", b"1-1", b"99999999999999999999-1", b"", b"t", b"v", bytes(40), b"\xff")
+
+
+def reply(draw, depth=0):
+    """Return a reply of any shape."""
+    match draw.randrange(8 if depth < 4 else 5):
+        case 0:
+            return draw.choice((None, True, False, math.nan, math.inf, 1.5))
+        case 1:
+            return draw.choice(NUMBERS)
+        case 2 | 3:
+            return draw.choice(TEXTS)
+        case 4:
+            return ErrorReply(draw.choice(ERRORS))
+        case 5:
+            return {draw.choice(TEXTS): reply(draw, depth + 1) for _ in range(draw.randrange(3))}
+    return [reply(draw, depth + 1) for _ in range(draw.choice((0, 1, 1, 2, 2, 2, 3, 4, 5)))]
+
+
+def replies(command, draw):
+    """Return as many as `command` has."""
+    return [reply(draw) for _ in range(command.replies)]
+
+
+def name(command):
+    return type(command).__name__
+
+
+@pytest.mark.parametrize("command", PLAIN, ids=name)
+def test_any_reply(command):
+    """Parsing gives a result or a RemoteError, without the net that `Call.result` is."""
+    draw = random.Random(5)
+    for _ in range(TRIES):
+        with contextlib.suppress(RemoteError):
+            command.parse(replies(command, draw))
+
+
+@pytest.mark.parametrize("command", IN_TWO_STEPS, ids=name)
+def test_any_reply_to_the_first_step(command):
+    """So does the decision on a second step, and its parsing."""
+    draw = random.Random(5)
+    for _ in range(TRIES):
+        with contextlib.suppress(RemoteError):
+            second = command.decide([b"OK", *replies(command, draw)[1:]])
+            second.parse(replies(second, draw))
+
+
+def test_what_nobody_thought_of_is_an_error_of_the_server():
+    """Should looking at a reply fail all the same, callers hear of a server whose replies don't fit."""
+
+    class Careless:
+        wire, replies = b"*1\r\n$1\r\nX\r\n", 1
+
+        def parse(self, given):
+            return given[0][7]
+
+        decide = parse
+
+    call = Call.__new__(Call)
+    for look in (call.result, call.decide):
+        with pytest.raises(RemoteError, match="doesn't fit Careless"):
+            look(Careless(), [b"x"])

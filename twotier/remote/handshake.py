@@ -1,0 +1,91 @@
+"""Handshakes: redis-py asks (HELLO, AUTH, SELECT), and this reads the answers, within bounds.
+
+redis-py's own parsers trust the server: a length is allocated before anything has come, and each byte that drips in
+renews the timeout. `HandshakeParser` takes their place in every connection that `Address` makes. It reads with the
+reader that all replies are read with, and all that a handshake waits for has one deadline.
+"""
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import redis.exceptions
+from redis.connection import AbstractConnection, DefaultParser
+
+from twotier.replies import Reader
+from twotier.resp import ErrorReply, ProtocolError, Push
+
+if TYPE_CHECKING:
+    import socket
+
+LARGEST: Final = 64 << 10
+"""Bytes of one answer: HELLO's lists a server's modules, INFO's section takes 1 kB."""
+ELEMENTS: Final = 4096
+"""Most elements of one answer."""
+TIMEOUTS: Final = 4
+"""How many times `timeout` a whole handshake may take: each of its answers has `timeout`."""
+_CHUNK: Final = 16 << 10
+
+
+class HandshakeParser:
+    """The reader of a handshake's answers, as redis-py's connections want one."""
+
+    def __init__(self, socket_read_size: int) -> None:  # noqa: ARG002 - redis-py gives it
+        self.on_disconnect()
+
+    def on_connect(self, connection: Any) -> None:
+        """Begin on a fresh socket."""
+        self._socket: socket.socket | None = connection._sock  # noqa: SLF001 - redis-py's parsers do the same
+        self._timeout: float = connection.socket_timeout
+        self._deadline = time.monotonic() + TIMEOUTS * self._timeout
+        self._reader = Reader(longest=LARGEST, largest=LARGEST, elements=ELEMENTS)
+        self._replies: deque[Any] = deque()
+
+    def on_disconnect(self) -> None:
+        """Let go of the socket."""
+        self._socket = None
+        self._reader = Reader()
+        self._replies = deque()
+
+    def can_read(self, timeout: float = 0) -> bool:  # noqa: ARG002 - nobody waits for it
+        """Return True if an answer, or a part of one, is here that nobody asked for."""
+        return bool(self._replies) or not self._reader.idle
+
+    def read_response(self, **_: Any) -> Any:
+        """Return the next answer, an error as redis-py's exception; TimeoutError, ProtocolError, ConnectionError."""
+        while not self._replies:
+            self._replies += [reply for reply in self._reader.feed(self._received()) if type(reply) is not Push]
+        reply = self._replies.popleft()
+        if type(reply) is not ErrorReply:
+            return reply
+        error: Exception = DefaultParser.parse_error(reply.text)  # type: ignore[no-untyped-call]
+        if isinstance(error, redis.exceptions.ConnectionError):
+            raise error
+        return error
+
+    def _received(self) -> bytes:
+        """Wait for the next bytes."""
+        left = min(self._timeout, self._deadline - time.monotonic())
+        if self._socket is None:
+            raise redis.exceptions.ConnectionError("the connection is closed")
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        try:
+            data = self._socket.recv(_CHUNK)
+        finally:
+            if self._socket is not None:
+                self._socket.settimeout(self._timeout)
+        if not data:
+            raise redis.exceptions.ConnectionError("the server closed the connection")
+        return data
+
+
+def opened(connection: AbstractConnection) -> "socket.socket":
+    """Return the socket of a connection that is open; ProtocolError if its server has said more than it was asked."""
+    if connection._parser.can_read():  # noqa: SLF001 - no public way to it
+        raise ProtocolError("the server answers before it is asked")
+    taken: socket.socket | None = connection._sock  # noqa: SLF001 - the same
+    if taken is None:
+        raise ConnectionError("redis-py opened no socket")
+    return taken

@@ -45,7 +45,7 @@ class Interruption:
         return None
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(self._folder):
+        if not frame.f_code.co_filename.startswith(self._folder) or (event == "call" and _is_finalizing(frame)):
             return None
         if event == "line":
             number = frame.f_lineno
@@ -57,6 +57,13 @@ class Interruption:
                 self.where = f"{frame.f_code.co_filename}:{number}"
                 raise self._error
         return self._trace
+
+
+def _is_finalizing(frame: FrameType | None) -> bool:
+    """Return True inside of a `__del__`: what is raised there reaches nobody."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _begins_block(file: str, number: int) -> bool:

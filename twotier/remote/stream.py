@@ -5,13 +5,13 @@ what a drainer had read and not acknowledged when it was killed is simply what t
 removed when it is acknowledged: the stream's length is the backlog.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from twotier.remote.commands import Command, Publication, Write, integer, put
 from twotier.remote.conditional import IfUnchanged, LetBe, OnOneKey
+from twotier.remote.entry_ids import entry_ids, is_entry_id
 from twotier.remote.refusals import OutOfStepError, check, code
 from twotier.resp import ErrorReply, pack
 
@@ -19,7 +19,6 @@ GROUP: Final = b"drainers"
 CONSUMER: Final = b"drainer"
 NEW: Final = b">"
 """Read from here: what was never read."""
-_ID: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
 class Entry(NamedTuple):
@@ -75,7 +74,7 @@ class Append(Write[Appended]):
         """Return the counts and the ids."""
         at = self._before + len(self.entries)
         depth = sum(integer(length) for length in results[at : self.count])
-        return Appended(integer(results[0]) if self.removed else 0, depth, _ids(results[self._before : at]))
+        return Appended(integer(results[0]) if self.removed else 0, depth, entry_ids(results[self._before : at]))
 
     @property
     def _before(self) -> int:
@@ -118,7 +117,7 @@ class Settle(Write[list[bytes]]):
 
     def outcome(self, results: list[Any]) -> list[bytes]:
         """Return what XADD gave."""
-        return _ids(results[: len(self.buried)])
+        return entry_ids(results[: len(self.buried)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +291,7 @@ class Deliveries:
             found = {entry: times for entry, _, _, times in check(replies[0])}
         except (TypeError, ValueError):
             raise OutOfStepError("XPENDING") from None
-        if not all(_is_id(entry) and type(times) is int for entry, times in found.items()):
+        if not all(is_entry_id(entry) and type(times) is int for entry, times in found.items()):
             raise OutOfStepError("XPENDING")
         return found
 
@@ -373,26 +372,13 @@ class LookAtBacklog:
         return Backlog(depth, dead, oldest[0].id if oldest else None)
 
 
-def _ids(given: list[Any]) -> list[bytes]:
-    """Return what XADD gave, if it is ids."""
-    if not all(map(_is_id, given)):
-        raise OutOfStepError("XADD")
-    return given
-
-
-def _is_id(given: Any) -> bool:
-    """Return True if `given` is the id of an entry: two numbers of 64 bits."""
-    found = _ID.fullmatch(given) if type(given) is bytes else None
-    return found is not None and all(int(number) < 1 << 64 for number in found.groups())
-
-
 def _entries(found: Any, command: str) -> list[Entry]:
     """Return the entries of a reply: each an id that a stream can have, and fields of bytes."""
     if type(found) is not list:
         raise OutOfStepError(command)
     entries = []
     for entry in found:
-        if type(entry) is not list or len(entry) != 2 or not _is_id(entry[0]):  # noqa: PLR2004 - id and fields
+        if type(entry) is not list or len(entry) != 2 or not is_entry_id(entry[0]):  # noqa: PLR2004 - id and fields
             raise OutOfStepError(command)
         fields = entry[1]
         if fields is not None and (type(fields) is not list or not all(type(each) is bytes for each in fields)):

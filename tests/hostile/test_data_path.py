@@ -49,10 +49,10 @@ def test_whatever_is_answered_to_tasks(scripted, wire):
 
 
 def test_what_never_ends_ends_with_the_deadline(scripted):
-    """Pushes that come for ever, each of them whole, hold a call up for no longer than silence does."""
+    """Pushes that come for ever, each of them whole and in time, end the call."""
 
     def drip(_, connection):
-        for _ in range(1000):
+        while True:
             connection.sendall(b">1\r\n+x\r\n" * 1000)
             time.sleep(0.001)
 
@@ -60,4 +60,4 @@ def test_what_never_ends_ends_with_the_deadline(scripted):
     with Cache(server.url, namespace="t", timeout=0.3) as cache:
         begun = time.monotonic()
         assert cache.get("key") is None
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 10

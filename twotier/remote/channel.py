@@ -28,14 +28,16 @@ from typing import Any, Final
 from twotier.remote.handshake import opened
 from twotier.remote.refusals import refusal
 from twotier.replies import Reader
-from twotier.resp import MAX_BULK, ErrorReply, Push
+from twotier.resp import MAX_BULK, ErrorReply, ProtocolError, Push
 
 SLOWEST: Final = 2 << 20
 """Bytes a second at which a trip must move at least, beside the seconds of its deadline."""
 _CHUNK: Final = 1 << 16
 """Most bytes read at once; a trip up to this size is sent together with its PING."""
 LARGEST: Final = 1 << 30
-"""Bytes of one reply with many values."""
+"""Most bytes of one reply with many values, and of a trip."""
+MOST_PUSHES: Final = 1000
+"""Most messages that nobody asked for, in one trip."""
 _SLACK: Final = 0.98
 """Share of the usual timeout that must be left for the socket to keep it: telling it the remainder is a system call."""
 
@@ -46,6 +48,7 @@ class Channel:
     __slots__ = (
         "__weakref__",
         "_buffer",
+        "_came",
         "_connection",
         "_deadline",
         "_echo",
@@ -136,6 +139,7 @@ class Channel:
         self._echo = echo = b"%b%08x" % (self._series, self._trip)
         self._wanted = count + 1
         self._replies = []
+        self._came = 0
         ping = b"*2\r\n$4\r\nPING\r\n$20\r\n%b\r\n" % echo
         return (wire + ping,) if len(wire) <= _CHUNK else (wire, ping)
 
@@ -148,8 +152,11 @@ class Channel:
         if not size:
             raise ConnectionResetError("closed by the server")
         self.received += size
-        replies = self._replies
-        replies += [reply for reply in self._reader.feed(self._buffer, size) if type(reply) is not Push]
+        replies, came = self._replies, self._reader.feed(self._buffer, size)
+        replies += [reply for reply in came if type(reply) is not Push]
+        self._came += len(came)
+        if self._came > len(replies) + MOST_PUSHES or self.received > LARGEST:
+            raise ProtocolError("the server sends without end")
         return None if len(replies) < self._wanted else self._checked(replies)
 
     def unblock(self) -> int:

@@ -205,7 +205,7 @@ def test_loads_that_queue_keep_no_thread_from_the_load_that_they_queue_for():
         outer, results = on_thread(cache.get_or_set, "outer", loader)
         assert source.began.wait(30)
         queued, waited = on_thread(cache.get_or_set, "queued", lambda: "in turn", hard_timeout=60)
-        wait_for(lambda: cache._namespace.background._threads == 1, "it waits on a thread")
+        wait_for(lambda: len(cache._namespace.background._threads) == 1, "it waits on a thread")
         source.go.set()
         outer.join(30)
         queued.join(30)

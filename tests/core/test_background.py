@@ -91,7 +91,7 @@ def test_threads_are_few_and_what_is_over_them_queues(background):
 
     futures = [background.run(lambda number=number: task(number)) for number in range(6)]
     wait_for(lambda: len(begun) == 2, "two have begun")
-    assert background._threads == 2
+    assert len(background._threads) == 2
     go.set()
     for future in futures:
         future.result(30)
@@ -115,7 +115,7 @@ def test_threads_without_work_end(background, monkeypatch):
     """After a while without work no thread is left; the next task makes a new one."""
     monkeypatch.setattr(module, "IDLE", 0.01)
     assert background.run(lambda: 1).result(30) == 1
-    wait_for(lambda: background._threads == 0, "the thread has ended")
+    wait_for(lambda: not background._threads, "the thread has ended")
     assert background.run(lambda: 2).result(30) == 2
 
 
@@ -128,7 +128,7 @@ def test_closed_pool_finishes_what_it_was_given_and_takes_no_more(background):
         background.run(lambda: 1)
     go.set()
     assert [future.result(30) for future in futures] == [True] * 4
-    wait_for(lambda: background._threads == 0, "the threads have ended")
+    wait_for(lambda: not background._threads, "the threads have ended")
 
 
 def test_a_thread_that_cannot_be_started_is_told(background, monkeypatch):

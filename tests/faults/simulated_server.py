@@ -85,7 +85,7 @@ class SimulatedServer:
             return None
         return [self._one(*each) for each in queued]
 
-    def _one(self, name: bytes, *rest: bytes) -> Any:  # noqa: PLR0911 - one case a command
+    def _one(self, name: bytes, *rest: bytes) -> Any:  # noqa: C901, PLR0911 - one case a command
         match name:
             case b"GET":
                 return self.data.get(rest[0])
@@ -101,6 +101,11 @@ class SimulatedServer:
                 for link in self.links:
                     link.publish(*rest)
                 return len(self.links)
+            case b"INCRBY":
+                self._set(rest[0], b"%d" % (int(self.data.get(rest[0], b"0")) + int(rest[1])))
+                return int(self.data[rest[0]])
+            case b"PEXPIRE" | b"PERSIST":
+                return int(rest[0] in self.data)
             case b"WATCH" | b"UNWATCH":
                 return b"OK"
             case b"PING":

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from twotier.core.carrying import Carrier, carried
 from twotier.core.commands import Load, Pause, Spawn, Wait
-from twotier.core.drive import Flow
+from twotier.core.drive import Flow, close, end
 from twotier.errors import TwoTierError
 from twotier.remote.executors import AnyAsyncExecutor
 
@@ -29,30 +29,32 @@ class Tasks:
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def run(self, flow: Flow[R], executor: AnyAsyncExecutor | None) -> Future[R]:
-        """Run `flow` in a copy of the caller's context; return the future of its result, cancelled if its task is."""
+    def run(self, spawn: Spawn, executor: AnyAsyncExecutor | None) -> Future[Any]:
+        """Run a flow in a copy of the caller's context; return the future of its result, cancelled if its task is."""
         if self._closed:
             raise TwoTierError("the cache is closed; make a new one")
         for task in list(self._tasks):
             if task.get_loop().is_closed():
                 self._tasks.discard(task)  # it won't end by itself
-        future: Future[R] = Future()
-        task = asyncio.get_running_loop().create_task(async_drive(flow, executor, self))
+        future: Future[Any] = Future()
+        task = asyncio.get_running_loop().create_task(async_drive(spawn.flow, executor, self))
         self._tasks.add(task)
-        task.add_done_callback(lambda task: self._ended(task, flow, future))
+        task.add_done_callback(lambda task: self._ended(task, spawn, future))
         return future
 
     def close(self) -> None:
         """Take no more flows; those under way go on."""
         self._closed = True
 
-    def _ended(self, task: asyncio.Task[R], flow: Flow[R], future: Future[R]) -> None:
+    def _ended(self, task: asyncio.Task[Any], spawn: Spawn, future: Future[Any]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
-            if inspect.getgeneratorstate(flow) == inspect.GEN_CREATED:
-                _stop(flow)
+            end(spawn)
             future.cancel()
-        elif (error := task.exception()) is not None:
+            return
+        if spawn.undo is not None:
+            spawn.undo()
+        if (error := task.exception()) is not None:
             future.set_exception(error)
         else:
             future.set_result(task.result())
@@ -61,8 +63,16 @@ class Tasks:
 async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: Tasks) -> R:
     """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled.
 
-    So is CancelledError: a flow that is stopped puts in order what it has begun.
+    So is CancelledError: a flow that is stopped puts in order what it has begun. What is raised here, in between, ends
+    the flow: it gives back what it has.
     """
+    try:
+        return await _async_drive(flow, executor, tasks)
+    finally:
+        close(flow)
+
+
+async def _async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: Tasks) -> R:
     try:
         command = next(flow)
         while True:
@@ -75,7 +85,7 @@ async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: T
                     await asyncio.sleep(command.seconds)
                     result = None
                 elif isinstance(command, Spawn):
-                    result = tasks.run(command.flow, executor)
+                    result = tasks.run(command, executor)
                 else:
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = await executor.run(command)
@@ -87,6 +97,8 @@ async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: T
         return done.value  # type: ignore[no-any-return]
     except Carrier as carrier:
         raised = carrier.error
+    finally:
+        close(flow)
     raise raised  # which Python makes a RuntimeError, as of any coroutine
 
 
@@ -117,11 +129,3 @@ async def _waited(command: Wait) -> Any:
         else:
             raise TimeoutError
     return future.result()
-
-
-def _stop(flow: Flow[Any]) -> None:
-    """Stop a flow whose task was cancelled before it began: it begins, to put in order what it was given."""
-    with contextlib.suppress(StopIteration, asyncio.CancelledError):
-        next(flow)
-        flow.throw(asyncio.CancelledError())
-    flow.close()

@@ -8,6 +8,7 @@ child has none of the threads, and makes a pool of its own.
 
 import contextlib
 import contextvars
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -46,7 +47,8 @@ class Background:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._queue: deque[Callable[[], None]] = deque()
-        self._threads = self._idle = 0
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
         self._closed = False
 
     def run(self, task: Callable[[], R]) -> Future[R]:
@@ -57,12 +59,7 @@ class Background:
         with self._lock:
             if self._closed:
                 raise TwoTierError("the cache is closed; make a new one")
-            put = self._queue.appendleft if beyond else self._queue.append
-            put(lambda: context.run(_settle, future, task, self.around))
-            if self._idle >= len(self._queue):
-                self._work.notify()
-            elif self._threads < self._limit or beyond:
-                self._start(self._queue.popleft if beyond else self._queue.pop)
+            self._put(functools.partial(context.run, _settle, future, task, self.around), beyond=beyond)
         return future
 
     def close(self) -> None:
@@ -71,16 +68,35 @@ class Background:
             self._closed = True
             self._work.notify_all()
 
-    def _start(self, take_back: Callable[[], object]) -> None:
-        thread = threading.Thread(target=self._serve, name="twotier-background", daemon=True)
-        self._threads += 1
+    def _put(self, work: Callable[[], None], *, beyond: bool) -> None:
+        """Put work into the queue, and have a thread for it; take it back where we are interrupted."""
         try:
+            (self._queue.appendleft if beyond else self._queue.append)(work)
+            if self._idle >= len(self._queue):
+                self._work.notify()
+            elif len(self._threads) < self._limit or beyond:
+                self._start()
+        except RuntimeError:
+            if not self._threads:  # else one of the others will come to it
+                self._take_back(work)
+                raise
+        except BaseException:
+            self._take_back(work)
+            raise
+
+    def _take_back(self, work: Callable[[], None]) -> None:
+        with contextlib.suppress(ValueError):  # it has begun
+            self._queue.remove(work)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._serve, name="twotier-background", daemon=True)
+        try:
+            self._threads.add(thread)
             thread.start()
         except BaseException:
-            self._threads -= 1
-            if not self._threads:  # else one of the others will come to it
-                take_back()
-                raise
+            if not thread.is_alive():
+                self._threads.discard(thread)
+            raise
 
     def _serve(self) -> None:
         while (task := self._next()) is not None:
@@ -90,7 +106,7 @@ class Background:
         with self._lock:
             while not self._queue:
                 if self._closed or (not self._wait() and not self._queue):
-                    self._threads -= 1
+                    self._threads.discard(threading.current_thread())
                     return None
             return self._queue.popleft()
 

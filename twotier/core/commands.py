@@ -63,3 +63,5 @@ class Spawn:
     """
 
     flow: Generator[Any, Any, Any]
+    undo: Callable[[], object] | None = None
+    """Gives back what the flow was given; called once the flow is over, also where it has not begun."""

@@ -1,10 +1,12 @@
 """The synchronous driver: runs a flow to its end, doing what it yields on the calling thread."""
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import time
 from collections.abc import Callable, Generator
+from types import GeneratorType
 from typing import Any, TypeVar
 
 from twotier.core.background import Background
@@ -19,14 +21,48 @@ Flow = Generator[Any, Any, R]
 
 
 def drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -> R:
-    """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled."""
-    if asyncio._get_running_loop() is None:  # noqa: SLF001 - public, and without an exception
-        return _drive(flow, executor, background)
-    before = hold_up(flow)
+    """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled.
+
+    What is raised here, in between, ends the flow: it gives back what it has.
+    """
     try:
-        return _drive(flow, executor, background)
+        if asyncio._get_running_loop() is None:  # noqa: SLF001 - public, and without an exception
+            return _drive(flow, executor, background)
+        before = hold_up(flow)
+        try:
+            return _drive(flow, executor, background)
+        finally:
+            hold_up(before)
     finally:
-        hold_up(before)
+        close(flow)
+
+
+def drive_spawned(spawn: Spawn, executor: AnyExecutor | None, background: Background) -> Any:
+    """Run a flow in the background as `drive` does."""
+    try:
+        return drive(spawn.flow, executor, background)
+    finally:
+        end(spawn)
+
+
+def close(flow: Flow[Any]) -> None:
+    """End a flow that has begun, if it hasn't ended."""
+    if isinstance(flow, GeneratorType) and flow.gi_suspended:
+        flow.close()
+
+
+def end(spawn: Spawn) -> None:
+    """End a flow of the background, wherever it is; one that hasn't begun begins, to hear of it."""
+    try:
+        flow = spawn.flow
+        if inspect.getgeneratorstate(flow) == inspect.GEN_CREATED:
+            with contextlib.suppress(StopIteration, asyncio.CancelledError):
+                next(flow)
+                flow.throw(asyncio.CancelledError())
+        flow.close()
+    finally:
+        if spawn.undo is not None:
+            spawn.undo()
 
 
 def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -> R:
@@ -42,7 +78,7 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
                     time.sleep(command.seconds)
                     result = None
                 elif isinstance(command, Spawn):
-                    result = background.run(functools.partial(drive, command.flow, executor, background))
+                    result = background.run(functools.partial(drive_spawned, command, executor, background))
                 else:
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = executor.run(command)
@@ -54,6 +90,8 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
         return done.value  # type: ignore[no-any-return]
     except Carrier as carrier:
         raised = carrier.error
+    finally:
+        close(flow)
     raise raised
 
 

@@ -212,8 +212,12 @@ def part_of(flights: Iterable[Flight], loader: Callable[[], Any]) -> Callable[[]
     """
 
     def call() -> Any:
-        with leading(flights):
-            result = loader()
+        before = _within.get()
+        try:
+            with leading(flights):
+                result = loader()
+        finally:
+            _within.set(before)  # again, as the first time may have been interrupted
         return _Part(flights, result) if inspect.isawaitable(result) else result
 
     return call
@@ -230,8 +234,12 @@ class _Part:
         return self._awaited().__await__()
 
     async def _awaited(self) -> Any:
-        with leading(self._flights):
-            return await self._result
+        before = _within.get()
+        try:
+            with leading(self._flights):
+                return await self._result
+        finally:
+            _within.set(before)  # as above
 
     def close(self) -> None:
         if hasattr(self._result, "close"):

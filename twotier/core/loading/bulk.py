@@ -132,8 +132,11 @@ class Loads(SingleLoads):
             values = yield from self._launch(led, source, policy, rounds.patience, anew=False, apart=apart)
         except LoadShed:
             raise
-        except Exception as error:  # noqa: BLE001 - raised later, with those of others
+        except Exception as error:
             failed = [key for key, flight in flights.items() if _has_raised(flight, error)]
+            if not failed:
+                raise  # it is no loader's: it has stopped us
+            self._abandon(led)  # nobody waits for a flight of their own
             results.errors.update(dict.fromkeys(failed, error))
             return {key: flight for key, flight in flights.items() if key not in results.errors}
         results.values.update(values)

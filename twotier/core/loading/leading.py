@@ -7,6 +7,7 @@ What a load takes (flights, a place, attempts) is noted before it is taken, and 
 of the other: an exception that comes between two lines of the first is made good by the second.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -59,7 +60,8 @@ class Leading(Following):
                 if led:
                     spawned = dict(led)
                     behind = Admission(self._namespace.load_gate, self._patience(), passes=admission.passes)
-                    yield Spawn(self._fly_behind(spawned, behind, source, anew=anew))
+                    flow = self._fly_behind(spawned, behind, source, anew=anew)
+                    yield Spawn(flow, lambda: self._give_back(spawned, behind))
                     led.clear()
                 return served
             finally:
@@ -145,11 +147,9 @@ class Leading(Following):
                     flights.land(flight, error=error)
                 raise
             finally:
-                admission.leave()
-                self._abandon(led)
+                self._give_back(led, admission)
         finally:
-            admission.leave()
-            self._abandon(led)
+            self._give_back(led, admission)
         return landed
 
     def _missing(
@@ -196,27 +196,30 @@ class Leading(Following):
 
         That is nobody's load: where every place at the gate is taken, or another process loads, it is left out.
         """
-        attempts, asked = self._namespace.attempts, list(wanted)
-        admission = Admission(self._namespace.load_gate, self._patience())
-        begun = False
+        asked, admission = list(wanted), Admission(self._namespace.load_gate, self._patience())
+        begun: list[str] = []
         try:
             try:
-                keys = [key for key in asked if attempts.begin(key, admission)]
-                if keys and admission.take_at_once():
-                    try:
-                        yield Spawn(self._apart(keys, admission, source, anew=anew))
-                        begun = True
-                    except (TwoTierError, RuntimeError):  # closed, or no thread to be had: what is here was served
-                        return 0
-                    return len(keys)
+                yield from self._begin(asked, admission, source, begun, anew=anew)
             finally:
                 if not begun:
                     self._end_attempts(asked, admission)
-        except BaseException:
+        finally:
             if not begun:
                 self._end_attempts(asked, admission)
-            raise
-        return 0
+        return len(begun)
+
+    def _begin(
+        self, asked: list[str], admission: Admission, source: Source, begun: list[str], *, anew: bool
+    ) -> Flow[None]:
+        """Have loaded in the background what may be now; `begun` are the keys for which it is no more ours to end."""
+        attempts = self._namespace.attempts
+        keys = [key for key in asked if attempts.begin(key, admission)]
+        if not keys or not admission.take_at_once():
+            return
+        with contextlib.suppress(TwoTierError, RuntimeError):  # closed, or no thread to be had: what is here was served
+            yield Spawn(self._apart(keys, admission, source, anew=anew), lambda: self._end_attempts(keys, admission))
+            begun += keys
 
     def _apart(self, keys: list[str], admission: Admission, source: Source, *, anew: bool) -> Flow[None]:
         namespace = self._namespace
@@ -245,6 +248,10 @@ class Leading(Following):
         admission.leave()
         for key in keys:
             self._namespace.attempts.end(key, admission)
+
+    def _give_back(self, led: Mapping[str, Flight], admission: Admission) -> None:
+        admission.leave()
+        self._abandon(led)
 
     def _abandon(self, led: Mapping[str, Flight]) -> None:
         for flight in list(led.values()):

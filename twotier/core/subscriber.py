@@ -8,6 +8,7 @@ from twotier.clock import SECOND, wall_clock
 from twotier.coherence.listener import NOT_ASKED, NotAsked
 from twotier.coherence.message import LATER, Message
 from twotier.coherence.subscriber import EVERYTHING
+from twotier.core.clears import HeardClears, Verdict
 from twotier.opid import NO_OP, op_tag
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class NamespaceSubscriber:
         self.proven_at: int | None = None
         """Instant (ns) up to which every message published is known to have arrived; None before the first proof."""
         self._came_live = False
+        self._clears = HeardClears()
 
     def received(self, payloads: list[bytes]) -> None:
         """Drop what other writes have superseded."""
@@ -36,8 +38,7 @@ class NamespaceSubscriber:
             elif message is LATER:
                 namespace.bump_epoch()  # of a process that was upgraded already
             elif message.kind == "clear":
-                # Gone, not only in doubt: an outage must not bring back what was cleared.
-                namespace.store.clear()
+                self._clear(message)
             else:
                 op = op_tag(message.op_id)
                 if message.kind == "tag":
@@ -49,6 +50,16 @@ class NamespaceSubscriber:
                 if message.sent_at:
                     namespace.counters.lag.add(wall_clock() - message.sent_at)
                 namespace.counters.invalidations_received += len(message.keys)
+
+    def _clear(self, message: Message) -> None:
+        """Empty the local tier, unless the message is known or late; without a secret anybody can make a new one."""
+        namespace = self._namespace
+        verdict = self._clears.judge(message.op_id, message.sent_at) if namespace.values.signs else Verdict.NEW
+        if verdict is Verdict.NEW:
+            # Gone, not only in doubt: an outage must not bring back what was cleared.
+            namespace.store.clear()
+        elif verdict is Verdict.LATE:
+            namespace.bump_epoch()
 
     def _superseded(self, message: Message) -> Iterable[str]:
         """Return the keys whose entries a write has superseded.

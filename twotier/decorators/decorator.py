@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, ref
 
 from twotier.decorators.arguments import name_of, parameters_of
 from twotier.decorators.cached import Keeping
+from twotier.decorators.collisions import warn_of_collision
 from twotier.decorators.coroutines import CachedCoroutine
 from twotier.decorators.functions import CachedFunction
 from twotier.decorators.keys import Writer, by_arguments, by_template
@@ -92,6 +93,7 @@ class Decorator:
         else:
             write_key = by_template(function, asked.key, "key", asked.ignore)
             self._warn_of_one_key(function, write_key)
+            warn_of_collision(self._cache, function, asked.key, stacklevel=3)
         own = own_tag(name_of(function) if asked.key is None else asked.key) if asked.clearable else None
         tags = by_templates(function, asked.tags, own)
         return Keeping(name_of(function), write_key, tags, own, asked.ttl, asked.policy, self._direct)

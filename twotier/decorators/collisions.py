@@ -1,0 +1,114 @@
+"""Templates of which two calls may have one key: `user:{name}` of "bob:is_admin", and `user:{name}:is_admin` of "bob".
+
+A template is a pattern: literals, and between them any text, which in a field but the last has no character that ends
+the field. Two patterns have a text in common if the product of their automata reaches its end: a search over pairs of
+positions, at most their lengths multiplied. Fields whose parameter is annotated as int or UUID hold such text alone.
+A template that begins with a field, as those of methods do, meets almost any: it is compared with its like alone.
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from twotier.decorators.arguments import Function, name_of, parameters_of
+from twotier.decorators.templates import Template, parse
+
+if TYPE_CHECKING:
+    from twotier.aio import AsyncCache
+    from twotier.cache import Cache
+
+Holds = Callable[[str], bool]
+"""Tells whether a field's text may have a character in it."""
+Pattern = list[str | Holds]
+"""Characters, and fields."""
+
+_TEXTS: Final[dict[object, frozenset[str]]] = {
+    int: frozenset("-0123456789"),
+    UUID: frozenset("-0123456789abcdef"),
+}
+"""The characters in the text of values of some types."""
+
+_declared: "WeakKeyDictionary[Cache | AsyncCache, dict[str, tuple[str, Pattern]]]" = WeakKeyDictionary()
+"""Per cache, of each template: the first function that has it, and its pattern."""
+
+
+def warn_of_collision(cache: "Cache | AsyncCache", function: Function, text: str, stacklevel: int) -> None:
+    """Warn if calls of `function`, cached by the template `text`, may have keys of a function declared before.
+
+    Functions with one and the same template share their results on purpose.
+    """
+    declared = _declared.setdefault(cache, {})
+    if text in declared:
+        return
+    name, pattern = name_of(function), pattern_of(parse(text, "key", parameters_of(function)), function)
+    for other, (theirs, their_pattern) in declared.items():
+        alike = callable(pattern[0]) == callable(their_pattern[0])
+        if theirs != name and alike and meet(pattern, their_pattern):
+            warnings.warn(
+                f"{name} is cached under {text!r} and {theirs} under {other!r}: calls of both may have one key, and "
+                "get each other's results; begin the templates with different words, as 'user:' and 'user-rights:', or "
+                "annotate parameters that are int or UUID",
+                stacklevel=stacklevel + 1,
+            )
+            break
+    declared[text] = name, pattern
+
+
+def pattern_of(template: Template, function: Function) -> Pattern:
+    """Return what the keys of a template look like."""
+    pattern: Pattern = list(template.literals[0])
+    last = len(template.fields) - 1
+    for at, (field, literal) in enumerate(zip(template.fields, template.literals[1:], strict=True)):
+        pattern += [_holds(function, field, "" if at == last else literal[0]), *literal]
+    return pattern
+
+
+def meet(one: Pattern, other: Pattern) -> bool:
+    """Return True if the two patterns have a text in common.
+
+    >>> anything = lambda character: True
+    >>> meet([*"a:", anything], [*"a:", anything, *":b"]), meet([*"a:", anything], [*"b:", anything])
+    (True, False)
+    """
+    end = len(one), len(other)
+    seen, reached = {(0, 0)}, [(0, 0)]
+    while reached:
+        at = reached.pop()
+        if at == end:
+            return True
+        for after in _steps(one, other, *at):
+            if after not in seen:
+                seen.add(after)
+                reached.append(after)
+    return False
+
+
+def _steps(one: Pattern, other: Pattern, here: int, there: int) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of positions that one more character, or the end of a field, leads to."""
+    ours = one[here] if here < len(one) else None
+    theirs = other[there] if there < len(other) else None
+    if callable(ours):
+        yield here + 1, there
+        if isinstance(theirs, str) and ours(theirs):
+            yield here, there + 1
+    if callable(theirs):
+        yield here, there + 1
+        if isinstance(ours, str) and theirs(ours):
+            yield here + 1, there
+    if isinstance(ours, str) and ours == theirs:
+        yield here + 1, there + 1
+
+
+def _holds(function: Function, field: str, end: str) -> Holds:
+    """Return which characters the text of a field may have; it is escaped so that `end` isn't among them."""
+    characters = None
+    if "." not in field:
+        annotation: Any = inspect.signature(function).parameters[field].annotation
+        kinds = {kind.__name__: characters for kind, characters in _TEXTS.items() if isinstance(kind, type)}
+        characters = kinds.get(annotation) if isinstance(annotation, str) else _TEXTS.get(annotation)
+    if characters is None:
+        return lambda character: character != end
+    return characters.__contains__

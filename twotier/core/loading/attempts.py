@@ -1,4 +1,8 @@
-"""Loads in the background: one a key at a time, and none for a moment after one has failed."""
+"""Loads in the background: one a key at a time, and none for a moment after one has failed.
+
+A task in the background ends with its event loop. Where each request has a loop of its own, no attempt would ever come
+to its end: so the next caller after one that was stopped makes the attempt itself, and waits for it.
+"""
 
 import asyncio
 from typing import Final, Protocol
@@ -10,7 +14,7 @@ from twotier.core.loading.bounded import Bounded
 BACK_OFF: Final = SECOND
 """How long a key isn't loaded again, by those who have something else to serve, after its loader has raised (ns)."""
 MOST: Final = 10_000
-"""Failures remembered."""
+"""Failures, and attempts that were stopped, remembered."""
 
 
 class Attempt(Protocol):
@@ -22,12 +26,13 @@ class Attempt(Protocol):
 class Attempts:
     """Which keys are being loaded in the background, and which have failed a moment ago."""
 
-    __slots__ = ("_clock", "_failed", "_under_way")
+    __slots__ = ("_clock", "_failed", "_stopped", "_under_way")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._under_way: dict[str, Attempt] = {}
         self._failed: Bounded[str, int] = Bounded(MOST)
+        self._stopped: Bounded[str, None] = Bounded(MOST)
 
     def begin(self, key: str, attempt: Attempt) -> bool:
         """Tell whether `attempt` may load `key` in the background now; `end` has to follow in any case."""
@@ -36,6 +41,7 @@ class Attempts:
         other = self._under_way.setdefault(key, attempt)
         if other is not attempt and is_gone(other.loop):
             self.end(key, other)  # nobody else will
+            self.stopped(key)
             other = self._under_way.setdefault(key, attempt)
         return other is attempt
 
@@ -43,6 +49,17 @@ class Attempts:
         """Let `key` be loaded in the background again, if it is `attempt` that did; once more does nothing."""
         if self._under_way.get(key) is attempt:
             self._under_way.pop(key, None)
+
+    def stopped(self, key: str) -> None:
+        """Note that an attempt was stopped before its end, as its task was."""
+        self._stopped.put(key, None)
+
+    def take_stopped(self, key: str) -> bool:
+        """Return True, once, if the last attempt at `key` was stopped: the caller makes the next one itself."""
+        if key not in self._stopped:
+            return False
+        self._stopped.drop(key)
+        return True
 
     def failed(self, key: str) -> None:
         """Hold the next attempt off for a moment."""

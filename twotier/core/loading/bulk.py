@@ -37,12 +37,17 @@ class Loads(SingleLoads):
         found = namespace.store.get_many(wanted)
         if policy.early_refresh is not None:
             due = [key for key in found if namespace.durations.is_due(key, policy.early_refresh)]
-            namespace.counters.early_refreshes += yield from self._behind(due, source, anew=True)
+            begun = yield from self._behind(due, source, anew=True)
+            namespace.counters.early_refreshes += begun.keys
+            found.update({key: each.value for key, each in begun.made.items()})
         missed = self._known(wanted, found)
         if policy.stale_while_revalidate is not None:
             window = ttl_ns(policy.stale_while_revalidate)
             lapsed = {key: value for key in missed if (value := tiers.lapsed(key, window)) is not MISSING}
-            yield from self._behind(list(lapsed), source, anew=False)
+            begun = yield from self._behind(list(lapsed), source, anew=False)
+            for key, each in begun.made.items():
+                del lapsed[key]
+                found[key] = each.value
             namespace.counters.stale_while_revalidating += len(lapsed)
             self._serve(lapsed, found)
             missed = [key for key in missed if key not in found]
@@ -99,12 +104,14 @@ class Loads(SingleLoads):
             try:
                 followed = self._join(keys, led, rounds.apart)
                 owned = set(led)
+                soft = policy.soft_timeout is not None
+                resumed = {key for key in owned if soft and self._namespace.attempts.take_stopped(key)}
                 if led:
                     followed |= yield from self._lead(led, source, policy, rounds, results)
                 for key, flight in followed.items():
-                    own = key in owned
+                    own, stale = key in owned, key not in resumed
                     try:
-                        value = yield from self._follow(flight, policy, rounds.patience, stale=True, own=own)
+                        value = yield from self._follow(flight, policy, rounds.patience, stale=stale, own=own)
                     except Exception as error:  # noqa: BLE001 - raised later, with those of others
                         results.errors[key] = error
                         continue

@@ -10,7 +10,7 @@ of the other: an exception that comes between two lines of the first is made goo
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from twotier.core.commands import Spawn
 from twotier.core.drive import Flow
@@ -20,9 +20,18 @@ from twotier.core.loading.following import Following
 from twotier.core.loading.sources import Held, Made, Source
 from twotier.core.missing import MISSING
 from twotier.core.patience import Patience
-from twotier.core.singleflight import Flight, stand_apart
+from twotier.core.singleflight import Flight, inside_loader, stand_apart
 from twotier.errors import LoadShed, TwoTierError
 from twotier.load_policy import LoadPolicy
+
+
+class Begun(NamedTuple):
+    """What came of asking for loads in the background."""
+
+    keys: int
+    """How many loads were begun."""
+    made: Mapping[str, Made]
+    """What the caller has loaded itself."""
 
 
 class Leading(Following):
@@ -183,6 +192,7 @@ class Leading(Following):
     ) -> Flow[dict[str, Made]]:
         """Do so in the background, and log what is raised: those who follow are told, but there may be none."""
         failures = (Exception, SystemExit, KeyboardInterrupt)  # here they stop nobody
+        keys = list(led)
         try:
             return (yield from self._fly(led, admission, source, anew=anew, others=others, failures=failures))
         except failures as error:
@@ -190,59 +200,95 @@ class Leading(Following):
             if not self._namespace.closed:  # else it could but fail
                 log.log(logging.WARNING, "load", "a load in the background failed: %r", error, trace=True)
             return {}
+        except BaseException:
+            self._note_stopped(keys)
+            raise
 
-    def _behind(self, wanted: Iterable[str], source: Source, *, anew: bool) -> Flow[int]:
-        """Load keys in the background, but for those that are being loaded there; return how many it will be.
+    def _behind(self, wanted: Iterable[str], source: Source, *, anew: bool) -> Flow[Begun]:
+        """Load keys in the background, but for those that are being loaded there.
 
-        That is nobody's load: where every place at the gate is taken, or another process loads, it is left out.
+        That is nobody's load: where every place at the gate is taken, or another process loads, it is left out. If an
+        earlier attempt was stopped, the caller makes this one.
         """
-        asked, admission = list(wanted), Admission(self._namespace.load_gate, self._patience())
+        attempts, asked = self._namespace.attempts, list(wanted)
+        own = not inside_loader() and sum(attempts.take_stopped(key) for key in asked) > 0
+        admission = Admission(self._namespace.load_gate, self._patience())
         begun: list[str] = []
         try:
             try:
-                yield from self._begin(asked, admission, source, begun, anew=anew)
+                keys = [key for key in asked if attempts.begin(key, admission)]
+                if not keys or not admission.take_at_once():
+                    return Begun(0, {})
+                if own:
+                    return Begun(len(keys), (yield from self._attempt(keys, admission, source, anew=anew)))
+                yield from self._begin(keys, admission, source, begun, anew=anew)
+                return Begun(len(begun), {})
             finally:
                 if not begun:
                     self._end_attempts(asked, admission)
         finally:
             if not begun:
                 self._end_attempts(asked, admission)
-        return len(begun)
 
     def _begin(
-        self, asked: list[str], admission: Admission, source: Source, begun: list[str], *, anew: bool
+        self, keys: list[str], admission: Admission, source: Source, begun: list[str], *, anew: bool
     ) -> Flow[None]:
-        """Have loaded in the background what may be now; `begun` are the keys for which it is no more ours to end."""
-        attempts = self._namespace.attempts
-        keys = [key for key in asked if attempts.begin(key, admission)]
-        if not keys or not admission.take_at_once():
-            return
+        """Have keys loaded in the background; `begun` are those for which it is no more ours to end."""
+        ran: list[str] = []
+
+        def undo() -> None:
+            if not ran:  # its loop has ended before its first step
+                self._note_stopped(keys)
+            self._end_attempts(keys, admission)
+
         with contextlib.suppress(TwoTierError, RuntimeError):  # closed, or no thread to be had: what is here was served
-            yield Spawn(self._apart(keys, admission, source, anew=anew), lambda: self._end_attempts(keys, admission))
+            yield Spawn(self._apart(keys, admission, source, ran, anew=anew), undo)
             begun += keys
 
-    def _apart(self, keys: list[str], admission: Admission, source: Source, *, anew: bool) -> Flow[None]:
+    def _apart(
+        self, keys: list[str], admission: Admission, source: Source, ran: list[str], *, anew: bool
+    ) -> Flow[None]:
+        ran += keys
+        try:
+            stand_apart()
+            yield from self._attempt(keys, admission, source, anew=anew)
+        finally:
+            self._end_attempts(keys, admission)
+
+    def _note_stopped(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._namespace.attempts.stopped(key)
+
+    def _attempt(
+        self, keys: list[str], admission: Admission, source: Source, *, anew: bool
+    ) -> Flow[Mapping[str, Made]]:
+        """Load keys that were begun; return what came of it."""
         namespace = self._namespace
         led: dict[str, Flight] = {}
         landed: dict[str, Made] = {}
+        note = namespace.attempts.failed
         try:
             try:
-                stand_apart()
                 for key in keys:
                     led[key] = mine = namespace.flights.flight(key)
                     if not namespace.flights.join(key, mine)[1]:
                         del led[key]
                 if led:
                     landed = yield from self._fly_behind(led, admission, source, anew=anew, others="leave")
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    note = namespace.attempts.stopped
+                raise
             finally:
                 for key in keys:
                     if key not in landed:
-                        namespace.attempts.failed(key)
+                        note(key)
                 self._abandon(led)
                 self._end_attempts(keys, admission)
         finally:
             self._abandon(led)
             self._end_attempts(keys, admission)
+        return landed
 
     def _end_attempts(self, keys: Iterable[str], admission: Admission) -> None:
         admission.leave()

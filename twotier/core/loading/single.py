@@ -29,11 +29,8 @@ class SingleLoads(Leading):
             return NOT_FOUND
         source = Single(namespace, loader, terms)
         if policy.stale_while_revalidate is not None:
-            value = self._tiers.lapsed(key, ttl_ns(policy.stale_while_revalidate))
+            value = yield from self._lapsed(key, source, ttl_ns(policy.stale_while_revalidate))
             if value is not MISSING:
-                yield from self._behind([key], source, anew=False)
-                namespace.counters.stale_while_revalidating += 1
-                namespace.served_stale()
                 return value
         found = yield from self._tiers.get(key, keep=True)
         if found is not MISSING:
@@ -51,6 +48,18 @@ class SingleLoads(Leading):
                 raise
             return value
 
+    def _lapsed(self, key: str, source: Source, window: int) -> Flow[Any]:
+        """Return the value that time alone has ended, and have it loaded again; the new one, if the caller loads it."""
+        value = self._tiers.lapsed(key, window)
+        if value is MISSING:
+            return MISSING
+        begun = yield from self._behind([key], source, anew=False)
+        if key in begun.made:
+            return begun.made[key].value
+        self._namespace.counters.stale_while_revalidating += 1
+        self._namespace.served_stale()
+        return value
+
     def refresh(self, key: str, loader: Callable[..., Any], terms: Terms) -> Flow[Any]:
         """Load `key` now, whatever is there, and return what was loaded."""
         self._namespace.check_open()
@@ -59,10 +68,10 @@ class SingleLoads(Leading):
     def refresh_ahead(self, key: str, loader: Callable[..., Any], terms: Terms) -> Flow[None]:
         """Load `key` in the background, to replace what is there."""
         begun = yield from self._behind([key], Single(self._namespace, loader, terms), anew=True)
-        self._namespace.counters.early_refreshes += begun
+        self._namespace.counters.early_refreshes += begun.keys
 
     def _load(self, key: str, source: Source, policy: LoadPolicy, *, anew: bool) -> Flow[Any]:
-        flights, rounds = self._namespace.flights, Rounds(self._patience())
+        namespace, flights, rounds = self._namespace, self._namespace.flights, Rounds(self._patience())
         while True:
             mine = flights.flight(key)
             led = {key: mine}  # ours to end, until it is spawned
@@ -70,11 +79,14 @@ class SingleLoads(Leading):
                 try:
                     apart = key in rounds.apart
                     flight, leads = flights.lead_beside(mine) if apart else flights.join(key, mine)
+                    stale = not anew
                     if leads:
+                        if policy.soft_timeout is not None and namespace.attempts.take_stopped(key):
+                            stale = False
                         values = yield from self._launch(led, source, policy, rounds.patience, anew=anew, apart=apart)
                         if key in values:
                             return values[key]
-                    value = yield from self._follow(flight, policy, rounds.patience, stale=not anew, own=leads)
+                    value = yield from self._follow(flight, policy, rounds.patience, stale=stale, own=leads)
                 finally:
                     self._abandon(led)
             finally:

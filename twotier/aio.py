@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from twotier.core.async_drive import async_drive
 from twotier.core.calls import Calls
 from twotier.core.missing import MISSING
+from twotier.core.own_thread import on_own_thread
 from twotier.decorators import Asked, AsyncDecorator
 from twotier.errors import ConfigurationError
 from twotier.local import AsyncFront
@@ -39,6 +39,7 @@ class AsyncCache(AsyncFront):
     isn't awaited: `peek`, `resize`, `stats`, `health`. A task that is cancelled in a call leaves whether a write took
     place open, and nothing else: its key is invalidated in the background.
 
+    >>> import asyncio
     >>> async def main():
     ...     async with AsyncCache() as cache:
     ...         await cache.set("answer", 42)
@@ -188,6 +189,7 @@ class AsyncCache(AsyncFront):
         thread, and holds up the loop. Of the tasks and threads that miss one key at once, one calls its loader, and
         the others get a copy of the result; if that one is cancelled, the next one loads. See `Cache.get_or_set`.
 
+        >>> import asyncio
         >>> async def main():
         ...     async with AsyncCache() as cache:
         ...         return await cache.get_or_set("page", lambda: asyncio.sleep(0, "made once"))
@@ -215,6 +217,7 @@ class AsyncCache(AsyncFront):
 
         A call of what it makes is awaited, and so are its `invalidate` and the like; `key_for` and `cache_info` aren't.
 
+        >>> import asyncio
         >>> async def main():
         ...     async with AsyncCache() as cache:
         ...         @cache.cached(ttl=60, key="user:{user_id}")
@@ -310,7 +313,7 @@ class AsyncCache(AsyncFront):
 
         A `Cache` that this one was taken from is closed with it.
         """
-        await asyncio.to_thread(self._namespace.close)
+        await on_own_thread(self._namespace.close)
 
     async def __aenter__(self) -> Self:
         return self

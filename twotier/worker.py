@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twotier.fork import reset_first_on_fork
 
@@ -27,6 +27,13 @@ LOG_EVERY: Final = 60.0
 """Seconds between log lines about threads that can't be started."""
 
 _log = logging.getLogger("twotier")
+
+
+class Startable(Protocol):
+    """A service that may find no thread to run on."""
+
+    def start(self) -> None:
+        """Start it unless it runs; call `start_later` with it where no thread can be had. Raises nothing."""
 
 
 class Worker:
@@ -65,12 +72,15 @@ class Worker:
             return
         with self._lock:
             self._wanted = True
-            if self._closing or self._runs() or time.monotonic() < self._retry_at:
+            if self._closing or self._runs():
+                return
+            if time.monotonic() < self._retry_at:
+                start_later(self)
                 return
             thread = start_thread(self._run, self._name)
             if thread is None:
                 self._retry_at = time.monotonic() + RETRY
-                _unstarted.add(weakref.ref(self, _unstarted.discard))
+                start_later(self)
             else:
                 self._thread = self._latest = thread
                 _unstarted.discard(weakref.ref(self))
@@ -158,21 +168,30 @@ def start_thread(run: Callable[..., Any], name: str, *arguments: Any) -> threadi
 
 def start_pending() -> None:
     """Start the services whose threads couldn't be started when they were wanted; cheap where there are none."""
-    if _unstarted:
+    global _retry_at  # noqa: PLW0603 - one a process
+    if _unstarted and time.monotonic() >= _retry_at:
+        _retry_at = time.monotonic() + RETRY
         for each in list(_unstarted):
-            worker = each()
-            if worker is not None:
-                worker.start()
+            service = each()
+            _unstarted.discard(each)
+            if service is not None:
+                service.start()  # which puts it down again if need be
 
 
-_unstarted: Final[set[weakref.ref[Worker]]] = set()
-_logged_at = -LOG_EVERY
+def start_later(service: Startable) -> None:
+    """Call `service.start()` as soon as a thread can be had, for as long as it lives."""
+    _unstarted.add(weakref.ref(service, _unstarted.discard))
+
+
+_unstarted: Final[set[weakref.ref[Startable]]] = set()
+_retry_at = 0.0
+_logged: Final[dict[str, float]] = {}
+"""When it was last said that there is no thread for a service, by its name."""
 
 
 def _log_failure(name: str, error: BaseException) -> None:
     """Say once a minute that a thread can't be started, unless that is because the interpreter is ending."""
-    global _logged_at  # noqa: PLW0603 - one a process
     now = time.monotonic()
-    if now - _logged_at >= LOG_EVERY and threading.main_thread().is_alive():
-        _logged_at = now
+    if now - _logged.get(name, -LOG_EVERY) >= LOG_EVERY and threading.main_thread().is_alive():
+        _logged[name] = now
         _log.warning("no thread can be started for %s (%s); it will be tried again (said once a minute)", name, error)

@@ -13,6 +13,7 @@ from twotier.core.drive import drive
 from twotier.errors import ConfigurationError, TwoTierError
 from twotier.fork import reset_on_fork
 from twotier.options import DEFAULT_TTL, Ttl
+from twotier.worker import start_later, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,15 +103,13 @@ class WriteBehind:
             return
         with self._lock:
             if self._drainer is None and not self._closed:
-                drainers = self._calls.new_drainers()
-                self._drainer = threading.Thread(
-                    target=self._drain, args=(drainers,), name="twotier-write-behind", daemon=True
-                )
-                keeper = threading.Thread(
-                    target=self._keep, args=(drainers,), name="twotier-write-behind-lease", daemon=True
-                )
-                self._drainer.start()
-                keeper.start()
+                drainers, self._ended = self._calls.new_drainers(), threading.Event()
+                # Nothing is drained without the thread that renews the lease.
+                if start_thread(self._keep, "twotier-write-behind-lease", drainers, self._ended) is not None:
+                    self._drainer = start_thread(self._drain, "twotier-write-behind", drainers)
+                if self._drainer is None:
+                    self._ended.set()
+                    start_later(self)
 
     def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
         """Put `value` for `ttl` seconds, with `tags`, and have it written to the source.
@@ -210,8 +209,7 @@ class WriteBehind:
         finally:
             self._ended.set()
 
-    def _keep(self, drainers: Drainers) -> None:
+    def _keep(self, drainers: Drainers, ended: threading.Event) -> None:
         """Renew the lease while the other thread drains, however long the writer takes."""
-        ended = self._ended
         while not ended.wait(self.options.drain_lease / 3):
             self._run(drainers.renew())

@@ -132,15 +132,16 @@ def test_closed_pool_finishes_what_it_was_given_and_takes_no_more(background):
 
 
 def test_a_thread_that_cannot_be_started_is_told(background, monkeypatch):
-    """Without any thread the caller hears of it, and nothing is left behind in the queue."""
+    """Without any thread the caller hears of it, or does it itself; nothing is left behind in the queue."""
 
     def refuse(thread):  # noqa: ARG001 - a thread's signature
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="can't start"):
+        with pytest.raises(TwoTierError, match="no thread"):
             background.run(lambda: 1)
+        assert background.run(threading.get_ident, or_here=True).result(0) == threading.get_ident()
     assert background.run(lambda: 2).result(30) == 2
     assert not background._queue
 

@@ -27,6 +27,7 @@ from twotier.errors import RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.connecting import connect_failure
 from twotier.remote.transport import Transport, Waker, abandon, wait
+from twotier.worker import start_thread
 
 __all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
 
@@ -115,12 +116,9 @@ class Listener:
             if self._closing or (self._thread is not None and self._thread.is_alive()):
                 return
             waker = Waker()
-            thread = threading.Thread(target=self._run, args=(waker,), name="twotier-link", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # no more threads, or the interpreter is ending: there are no leases then
+            thread = start_thread(self._run, "twotier-link", waker)
+            if thread is None:  # there are no leases then, until a later call finds one
                 waker.close()
-                self._log.log(logging.WARNING, "start", "the link's thread can't be started: %s", error)
                 return
             self._thread, self._waker = thread, waker
 

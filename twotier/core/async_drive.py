@@ -9,7 +9,7 @@ import contextlib
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from twotier.core.carrying import Carrier, carried
 from twotier.core.commands import Load, Pause, Spawn, Wait
@@ -18,6 +18,9 @@ from twotier.errors import TwoTierError
 from twotier.remote.executors import AnyAsyncExecutor
 
 R = TypeVar("R")
+
+_MOST_LEFT: Final = 1_000
+"""Most commands that a flow may want to run on its way out; none of them is run."""
 
 
 class Tasks:
@@ -64,7 +67,8 @@ async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: T
     """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled.
 
     So is CancelledError: a flow that is stopped puts in order what it has begun. What is raised here, in between, ends
-    the flow: it gives back what it has.
+    the flow: it gives back what it has. So does the closing of the coroutine, without any command: each that the flow
+    yields then is answered with GeneratorExit.
     """
     try:
         return await _async_drive(flow, executor, tasks)
@@ -90,7 +94,7 @@ async def _async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: 
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = await executor.run(command)
             except BaseException as error:  # noqa: BLE001 - the flow decides
-                command = flow.throw(carried(error))
+                command = _raised_in(flow, error)
             else:
                 command = flow.send(result)
     except StopIteration as done:
@@ -129,3 +133,14 @@ async def _waited(command: Wait) -> Any:
         else:
             raise TimeoutError
     return future.result()
+
+
+def _raised_in(flow: Flow[Any], error: BaseException) -> Any:
+    """Raise `error` in `flow`; return the command that it yields then."""
+    if not isinstance(error, GeneratorExit):
+        return flow.throw(carried(error))
+    # The collector, or whoever abandons us, closes our coroutine: nothing can be awaited any more.
+    with contextlib.suppress(StopIteration, GeneratorExit, Carrier):
+        for _ in range(_MOST_LEFT):
+            flow.throw(error)
+    raise error

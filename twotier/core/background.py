@@ -3,7 +3,8 @@
 Daemon threads, made when they are needed, at most `limit` of them, and gone after `IDLE` seconds without work. What is
 over the limit queues; only what a task or a loader asks for itself gets a thread beyond it, as it may wait for that
 while those that have the threads wait for it. A closed pool finishes what it was given and takes no more. A forked
-child has none of the threads, and makes a pool of its own.
+child has none of the threads, and makes a pool of its own. Where none can be
+started, and none is there, a caller does itself what it would wait for.
 """
 
 import contextlib
@@ -51,15 +52,27 @@ class Background:
         self._idle = 0
         self._closed = False
 
-    def run(self, task: Callable[[], R]) -> Future[R]:
-        """Run `task` in a copy of the caller's context; return the future of its result."""
+    def run(self, task: Callable[[], R], *, or_here: bool = False) -> Future[R]:
+        """Run `task` in a copy of the caller's context; return the future of its result.
+
+        Where no thread can be started, run it before returning if `or_here`; else raise TwoTierError.
+        """
         future: Future[R] = Future()
         context = contextvars.copy_context()
         beyond = context.get(_on_a_thread_of_ours, False) or inside_loader()
+        here = False
         with self._lock:
             if self._closed:
                 raise TwoTierError("the cache is closed; make a new one")
-            self._put(functools.partial(context.run, _settle, future, task, self.around), beyond=beyond)
+            work: Callable[[], None] = functools.partial(context.run, _settle, future, task, self.around)
+            try:
+                self._put(work, beyond=beyond)
+            except RuntimeError:
+                if not or_here:
+                    raise TwoTierError("no thread can be started to work in the background") from None
+                here = True
+        if here:
+            work()
         return future
 
     def close(self) -> None:

@@ -59,9 +59,11 @@ class Spawn:
     """Run `flow` in the background, in a copy of the caller's context, and give the future of its result at once.
 
     What the flow raises is the future's: one that nobody waits for has to take care of its errors itself. Raises
-    TwoTierError once the cache is closed; the flow has not begun then.
+    TwoTierError once the cache is closed, or where no thread can be started, unless `is_awaited`: then the caller runs
+    it first. The flow has not begun then.
     """
 
     flow: Generator[Any, Any, Any]
     undo: Callable[[], object] | None = None
     """Gives back what the flow was given; called once the flow is over, also where it has not begun."""
+    is_awaited: bool = False

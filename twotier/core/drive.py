@@ -78,7 +78,8 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
                     time.sleep(command.seconds)
                     result = None
                 elif isinstance(command, Spawn):
-                    result = background.run(functools.partial(drive_spawned, command, executor, background))
+                    task = functools.partial(drive_spawned, command, executor, background)
+                    result = background.run(task, or_here=command.is_awaited)
                 else:
                     assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
                     result = executor.run(command)

@@ -18,7 +18,7 @@ from twotier.remote.breaker import Breaker
 from twotier.remote.channel import SLOWEST, EchoError, SlowTripError
 from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
-from twotier.remote.pool import Loan, Pool, PoolTimeout
+from twotier.remote.pool import Loan, NoThreadError, Pool, PoolTimeout
 from twotier.remote.refusals import (
     IntegerOverflow,
     MovingError,
@@ -191,7 +191,7 @@ class Call:
 
     def _tell_breaker(self, meaning: BaseException) -> None:
         edge = self._edge
-        if isinstance(meaning, (PoolTimeout, SlowTrip)):
+        if isinstance(meaning, (PoolTimeout, NoThreadError, SlowTrip)):
             return  # we are busy, or the network is; the server may be well
         if isinstance(meaning, RemoteTimeout) and edge.heard_since(self.began):
             return  # it has answered others since we began: of many calls at once, not all are answered in time

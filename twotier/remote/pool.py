@@ -24,7 +24,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -33,7 +32,9 @@ from twotier.options import Options
 from twotier.remote.channel import Channel
 from twotier.remote.connecting import connect_failure
 from twotier.remote.refusals import StaleConnectionError
+from twotier.remote.turn import Attempt, Turn
 from twotier.rounds import Rounds
+from twotier.worker import start_thread
 
 REFUSAL_MEMORY: Final = 1.0
 """Seconds for which refused credentials aren't tried again."""
@@ -52,6 +53,10 @@ _log = logging.getLogger("twotier")
 
 class PoolTimeout(RemoteTimeout):
     """Every connection was in use until the deadline: we are busy, which says nothing of the server."""
+
+
+class NoThreadError(RemoteUnavailable):
+    """There is no thread to connect on: that is our trouble, and says nothing of the server."""
 
 
 class Pool:
@@ -77,7 +82,7 @@ class Pool:
         """Takes the idle channel that was used last; IndexError without one."""
         self._channels: set[weakref.ref[Channel]] = set()
         """Those that are open, idle or lent."""
-        self._opening: set[weakref.ref[_Attempt]] = set()
+        self._opening: set[weakref.ref[Attempt]] = set()
         self._turns: set[weakref.ref[Turn]] = set()
         """Callers who wait."""
         self._asleep: collections.OrderedDict[weakref.ref[Turn], None] = collections.OrderedDict()
@@ -92,8 +97,12 @@ class Pool:
         if self.idle(loan):
             return
         woken = threading.Event()
-        with self.queue(woken.set, deadline) as turn:
+        with self.queue(woken.set, deadline, connects=True) as turn:
             while not self.look(turn, loan):
+                if turn.attempt is not None and turn.attempt.is_callers:
+                    turn.attempt.is_callers = False
+                    self._run(turn.attempt)
+                    continue
                 woken.wait(turn.left())
                 woken.clear()
 
@@ -113,12 +122,12 @@ class Pool:
         return channel.era == self._era and channel.alive_at > time.monotonic() - MAX_IDLE and channel.quiet()
 
     @contextlib.contextmanager
-    def queue(self, wake: Callable[[], object], deadline: float) -> Iterator["Turn"]:
+    def queue(self, wake: Callable[[], object], deadline: float, *, connects: bool = False) -> Iterator[Turn]:
         """Wait for a channel: inside the context, `look`, and sleep until woken or out of time, until there is one.
 
-        `wake` is called on any thread.
+        `wake` is called on any thread. `connects`: the caller opens one itself where no thread can be started for it.
         """
-        turn = Turn(wake, deadline)
+        turn = Turn(wake, deadline, connects)
         try:
             with self._lock:
                 self._turns.add(weakref.ref(turn, self._turns.discard))
@@ -129,7 +138,7 @@ class Pool:
                 if self._idle or self._may_open():
                     self._wake_one()  # we may have been woken for it, and given up
 
-    def look(self, turn: "Turn", loan: Loan) -> bool:
+    def look(self, turn: Turn, loan: Loan) -> bool:
         """Take a channel if there is one now; False: sleep until woken. Raises as `take`, past the deadline too."""
         with self._lock:
             if self._free(loan):
@@ -252,7 +261,7 @@ class Pool:
         opening = len(self._opening)
         return opening < len(self._turns) and len(self._channels) + opening < self._most
 
-    def _leave(self, turn: "Turn") -> None:
+    def _leave(self, turn: Turn) -> None:
         """Take `turn` out of those who wait."""
         me = weakref.ref(turn)
         self._turns.discard(me)
@@ -266,7 +275,7 @@ class Pool:
         for sleeper in list(self._asleep):
             self._woken(sleeper)
 
-    def _woken(self, sleeper: "weakref.ref[Turn]") -> bool:
+    def _woken(self, sleeper: weakref.ref[Turn]) -> bool:
         """Wake a caller who sleeps; tell whether anybody heard it."""
         turn = sleeper()
         try:
@@ -287,31 +296,32 @@ class Pool:
             raise RemoteUnavailable(f"the connections to {self._label} are closed")
         return self.idle(loan)
 
-    def _late(self, attempt: "_Attempt | None") -> RemoteTimeout:
+    def _late(self, attempt: Attempt | None) -> RemoteTimeout:
         if attempt is None and not self._opening:
             return PoolTimeout(f"all {self._most} connections to {self._label} were in use for {self._timeout} s")
         return RemoteTimeout(f"no connection to {self._label} within {self._timeout} s")
 
-    def _open(self, turn: "Turn") -> "_Attempt":
+    def _open(self, turn: Turn) -> Attempt:
         """Begin to open a channel; the lock is held."""
-        attempt = _Attempt(turn)
+        attempt = Attempt(turn)
         if self._refused is not None and time.monotonic() < self._refused[0]:
             attempt.failure = StaleConnectionError(self._refused[1])
             return attempt
-        opener: threading.Thread | None = None
+        begun = False
         try:
             self._opening.add(weakref.ref(attempt, self._opening.discard))
-            opener = threading.Thread(target=self._run, args=(attempt,), name="twotier-connect", daemon=True)
-            opener.start()
-        except RuntimeError:
-            attempt.failure = RemoteUnavailable("no thread can be started to connect on")
+            begun = start_thread(self._run, "twotier-connect", attempt) is not None
+            if not begun and turn.connects:
+                attempt.is_callers = begun = True
+            elif not begun:
+                attempt.failure = NoThreadError("no thread can be started to connect on")
         finally:
-            if opener is None or opener.ident is None:  # it may start all the same, and finds itself called off
+            if not begun:  # it may start all the same, and finds itself called off
                 self._opening.discard(weakref.ref(attempt))
         return attempt
 
-    def _run(self, attempt: "_Attempt") -> None:
-        """Connect, on a thread of its own."""
+    def _run(self, attempt: Attempt) -> None:
+        """Connect, on a thread of its own if there is one."""
         if weakref.ref(attempt) not in self._opening:
             return  # its caller was stopped while it started this thread
         opened: Loan = []
@@ -334,7 +344,7 @@ class Pool:
         if self._closed:
             self._drain()
 
-    def _settle(self, attempt: "_Attempt", opened: Loan, failure: RemoteError | None) -> None:
+    def _settle(self, attempt: Attempt, opened: Loan, failure: RemoteError | None) -> None:
         """Take what came of connecting, and wake whoever can go on by it."""
         with self._lock:
             self._opening.discard(weakref.ref(attempt))
@@ -357,37 +367,6 @@ class Pool:
         if now >= self._next_log:
             self._next_log = now + _LOG_EVERY
             _log.error("%s (said once a minute)", failure)
-
-
-class _Attempt:
-    """One attempt to open a channel, as its caller sees it."""
-
-    __slots__ = ("__weakref__", "failure", "turn")
-
-    def __init__(self, turn: "Turn") -> None:
-        self.turn = weakref.ref(turn)
-        self.failure: RemoteError | None = None
-
-
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class Turn:
-    """A caller's wait for a channel."""
-
-    wake: Callable[[], object]
-    """Called when another look is worth it."""
-    deadline: float
-    woken: bool = False
-    attempt: _Attempt | None = None
-    """The caller's own attempt to open one."""
-
-    def left(self) -> float:
-        """Return the seconds until the deadline."""
-        return max(0.0, self.deadline - time.monotonic())
-
-    def expire(self) -> None:
-        """Be out of time, and look once more: a timer may go off a moment before the deadline."""
-        self.deadline = 0.0
-        self.wake()
 
 
 _tended: Final = Rounds(Pool.tend, TENDED_EVERY, "twotier-idle")

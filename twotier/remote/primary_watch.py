@@ -26,6 +26,7 @@ from twotier.remote.address import Address
 from twotier.remote.election import VALID, Heard, Place, Votes
 from twotier.remote.sentinel_talk import SentinelTalk
 from twotier.remote.transport import Waker, wait
+from twotier.worker import start_thread
 
 ASKS: Final = 5
 """How often each sentinel is asked within `max_staleness`."""
@@ -145,10 +146,8 @@ class PrimaryWatch:
                 return
             # Before the thread starts: what it begins may be over, and call, before we go on here.
             self._waker = waker = Waker()
-            thread = threading.Thread(target=self._run, args=(waker,), name="twotier-sentinels", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is ending: nobody is named then
+            thread = start_thread(self._run, "twotier-sentinels", waker)
+            if thread is None:  # nobody is named then, until a later call finds one
                 self._waker = None
                 waker.close()
                 return

@@ -5,7 +5,6 @@ Connecting blocks, so it is done on a thread of its own, which leaves what came 
 
 import contextlib
 import queue
-import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +15,7 @@ from twotier.remote.connecting import connect_failure
 from twotier.remote.election import Ear, Heard
 from twotier.remote.transport import Transport, abandon
 from twotier.resp import ProtocolError
+from twotier.worker import start_thread
 
 FIRST_PAUSE: Final = SECOND // 10
 LAST_PAUSE: Final = SECOND
@@ -75,8 +75,9 @@ class SentinelTalk:
         ear, transport = self._ear, self._transport
         if ear is None or transport is None:
             if now >= self._next and not self._opening:
-                threading.Thread(target=self._open, name="twotier-connect", daemon=True).start()
-                self._opening = True
+                self._opening = start_thread(self._open, "twotier-connect") is not None
+                if not self._opening:
+                    self._lose("no thread can be started to connect on")
             return
         asked_at = ear.asked_at()
         if asked_at is not None and now >= asked_at + self._patience:

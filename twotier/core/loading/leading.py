@@ -70,7 +70,7 @@ class Leading(Following):
                     spawned = dict(led)
                     behind = Admission(self._namespace.load_gate, self._patience(), passes=admission.passes)
                     flow = self._fly_behind(spawned, behind, source, anew=anew)
-                    yield Spawn(flow, lambda: self._give_back(spawned, behind))
+                    yield Spawn(flow, lambda: self._give_back(spawned, behind), is_awaited=True)
                     led.clear()
                 return served
             finally:

@@ -1,8 +1,11 @@
 """Run commands on a cluster, from threads and from event loops: each takes a route's rounds in its own way."""
 
 import asyncio
+import contextlib
+import functools
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
@@ -43,12 +46,39 @@ class _Cluster:
         return error
 
 
+class _Once:
+    """Something to do for whoever comes first: one of the threads, or the caller who needs the result."""
+
+    __slots__ = ("_free", "_future", "_work")
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self._free = [True]
+        self._future: Future[Any] = Future()
+
+    def run(self) -> None:
+        """Do it unless another does."""
+        try:
+            self._free.pop()
+        except IndexError:
+            return
+        try:
+            self._future.set_result(self._work())
+        except BaseException as error:  # noqa: BLE001 - the caller's to tell
+            self._future.set_exception(error)
+
+    def result(self) -> Any:
+        """Return the result, and do it first if nobody has begun to."""
+        self.run()
+        return self._future.result()
+
+
 class ClusterExecutor(_Cluster):
     """The synchronous executor; threads share it."""
 
     def __init__(self, members: Members, options: Options) -> None:
         super().__init__(members, options)
-        self._others: ThreadPoolExecutor | None = None
+        self._others = ThreadPoolExecutor(MOST_AT_ONCE, "twotier-cluster")
 
     def run(self, command: Any, *, probing: bool = False) -> Any:
         """Run `command` and return its result; as `Executor.run`."""
@@ -66,8 +96,7 @@ class ClusterExecutor(_Cluster):
 
     def close(self) -> None:
         """Let the threads go."""
-        if self._others is not None:
-            self._others.shutdown(wait=False)
+        self._others.shutdown(wait=False)
 
     def _make(self, step: Round, *, probing: bool) -> list[Any]:
         """Make the trips, the first on this thread."""
@@ -76,10 +105,11 @@ class ClusterExecutor(_Cluster):
         first, *others = step.trips
         if not others:
             return [self._trip(first, probing)]
-        if self._others is None:
-            self._others = ThreadPoolExecutor(MOST_AT_ONCE, "twotier-cluster")
-        under_way = [self._others.submit(self._trip, trip, probing) for trip in others]
-        return [self._trip(first, probing), *(future.result() for future in under_way)]
+        under_way = [_Once(functools.partial(self._trip, trip, probing)) for trip in others]
+        with contextlib.suppress(RuntimeError):  # no thread can be started, or none any more at the interpreter's end
+            for each in under_way:
+                self._others.submit(each.run)
+        return [self._trip(first, probing), *(each.result() for each in under_way)]
 
     def _trip(self, trip: Trip, probing: bool) -> Any:
         try:

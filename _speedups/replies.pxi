@@ -31,7 +31,8 @@ cdef class ReplyReader:
     cdef Py_ssize_t longest, largest, most_elements
     cdef Py_ssize_t size, count
     cdef int depth
-    cdef bint busy, broken
+    cdef Py_ssize_t skipping  # bytes still to come of a string that is too long
+    cdef bint busy, broken, skips
     cdef unsigned char[DEEPEST] kinds
     cdef Py_ssize_t[DEEPEST] left
     cdef list stack
@@ -42,7 +43,9 @@ cdef class ReplyReader:
         Py_ssize_t longest=resp.MAX_BULK,
         Py_ssize_t largest=resp.MAX_BULK,
         Py_ssize_t elements=resp.MAX_ELEMENTS,
+        bint skips=False,
     ):
+        self.skips = skips
         self.longest, self.largest, self.most_elements = longest, largest, elements
         self.stack = []
 
@@ -72,7 +75,7 @@ cdef class ReplyReader:
     @property
     def idle(self):
         """Whether every byte so far belonged to a reply that is whole."""
-        return not self.held and not self.depth
+        return not (self.held or self.depth or self.skipping)
 
     cdef int take(self, const char* data, Py_ssize_t length, list replies) except -1:
         """Parse what `data` makes whole, and keep the rest."""
@@ -116,6 +119,13 @@ cdef class ReplyReader:
         """Parse what is whole; return how many bytes that were."""
         cdef Py_ssize_t at = 0, after
         while at < length:
+            if self.skipping:
+                after = min(self.skipping, length - at)
+                self.skipping -= after
+                at += after
+                if not self.skipping:
+                    self.close(b"", replies)
+                continue
             after = self.element(data, length, at, replies)
             if after == at:
                 break
@@ -137,7 +147,12 @@ cdef class ReplyReader:
         if end == at:
             raise ProtocolError("a reply can't begin with the end of a line")
         if kind == b"$" or kind == b"=" or kind == b"!":
-            count = bulk_length(line, end - at - 1, longest_line if kind == b"!" else self.longest, kind == b"$")
+            count = decimal(line, end - at - 1, kind == b"$")
+            if count > (longest_line if kind == b"!" else self.longest):
+                if kind != b"$" or not self.skips:
+                    raise TooLargeError(f"a string must be of at most {self.longest} bytes, got {count}")
+                self.skipping = count + 2
+                return after
             if count < 0:
                 value = None
             else:
@@ -253,14 +268,6 @@ cdef Py_ssize_t decimal(const char* line, Py_ssize_t length, bint nullable) exce
         if 0 < length <= LENGTH_DIGITS:
             return found
     raise ProtocolError(f"a length must be a decimal number, got {PyBytes_FromStringAndSize(line, min(length, 32))!r}")
-
-
-cdef Py_ssize_t bulk_length(const char* line, Py_ssize_t length, Py_ssize_t longest, bint nullable) except -2:
-    """Return the length of a string; -1 for null."""
-    cdef Py_ssize_t found = decimal(line, length, nullable)
-    if found > longest:
-        raise TooLargeError(f"a string must be of at most {longest} bytes, got {found}")
-    return found
 
 
 cdef bint short_integer(const char* line, Py_ssize_t length, int64_t* number) noexcept:

@@ -230,6 +230,19 @@ def test_a_string_that_is_too_long_has_its_own_error(Reader):  # noqa: N803
         reader.feed(b"*2\r\n:1\r\n$11\r\n")
 
 
+def test_what_is_too_long_may_be_skipped(Reader):  # noqa: N803
+    """A reader that skips gives an empty string for one that is too long, stays in step, and keeps nothing of it."""
+    wire = b"*3\r\n:1\r\n$%d\r\n%b\r\n$2\r\nok\r\n$11\r\n01234567890\r\n:2\r\n" % (1 << 20, bytes(1 << 20))
+    for size in (1, 7, 4096, 1 << 21) if Reader is ReplyReader else (4096, 1 << 21):
+        reader, replies = Reader(longest=10, skips=True), []
+        for at in range(0, len(wire), size):
+            replies += reader.feed(wire[at : at + size])
+        assert replies == [[1, b"", b"ok"], b"", 2]
+        assert reader.idle
+    with pytest.raises(TooLargeError):
+        Reader(longest=10, skips=True).feed(b"=11\r\n")
+
+
 def test_a_reader_that_failed_reads_nothing_more(Reader):  # noqa: N803
     """What follows an error isn't taken for replies."""
     reader = Reader()

@@ -231,8 +231,8 @@ class ReplyReader:
     several elements (bytes); `elements`: most elements of one reply, those of the aggregates in it counted together.
     """
 
-    def __init__(self, *, longest: int = ..., largest: int = ..., elements: int = ...) -> None:
-        """Begin on a fresh connection."""
+    def __init__(self, *, longest: int = ..., largest: int = ..., elements: int = ..., skips: bool = False) -> None:
+        """Begin on a fresh connection; `skips`: read what is longer than `longest` as an empty string."""
     def feed(self, data: bytes | bytearray | memoryview, length: int = -1) -> list[Any]:
         """Take `data`, or its first `length` bytes; return the replies that are whole now.
 

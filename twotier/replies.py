@@ -7,6 +7,9 @@ bound was exceeded. `Reader` is the compiled one (`_speedups/replies.pxi`), or `
 Strings are bytes, numbers int or float, null None, maps dicts, sets lists, errors `ErrorReply`, pushes `Push`.
 Verbatim strings come without their format. Attributes are dropped: they only comment on the reply that follows.
 
+A reader that `skips` reads a string that is longer than it takes as an empty one, and stays in step: one key with too
+large a value is nobody else's trouble. (No value of ours is empty, nor is a generation, a lease or a version of a tag.)
+
 Invariants: no byte is parsed twice but those of one unfinished line; memory is in proportion to what has arrived, never
 to what a length promises; a push stands by itself; the key of a map is a string or an int.
 
@@ -72,9 +75,31 @@ class PlainReader:
     unfinished aggregates, which survives between chunks.
     """
 
-    __slots__ = ("_broken", "_chunks", "_count", "_elements", "_largest", "_longest", "_missing", "_size", "_stack")
+    __slots__ = (
+        "_broken",
+        "_chunks",
+        "_count",
+        "_elements",
+        "_largest",
+        "_longest",
+        "_missing",
+        "_size",
+        "_skipping",
+        "_skips",
+        "_stack",
+    )
 
-    def __init__(self, *, longest: int = MAX_BULK, largest: int = MAX_BULK, elements: int = MAX_ELEMENTS) -> None:
+    def __init__(
+        self,
+        *,
+        longest: int = MAX_BULK,
+        largest: int = MAX_BULK,
+        elements: int = MAX_ELEMENTS,
+        skips: bool = False,
+    ) -> None:
+        self._skips = skips
+        self._skipping = 0
+        """Bytes still to come of a string that is too long."""
         self._longest = longest
         self._largest = largest
         self._elements = elements
@@ -105,6 +130,13 @@ class PlainReader:
         at = 0
         self._broken = True  # unless all goes well
         while at < len(buffer):
+            if self._skipping:
+                skipped = min(self._skipping, len(buffer) - at)
+                self._skipping -= skipped
+                at += skipped
+                if not self._skipping:
+                    self._close(b"", replies)
+                continue
             if not self._stack:
                 at = _messages(buffer, at, replies)
             after = self._element(buffer, at, replies)
@@ -121,7 +153,7 @@ class PlainReader:
     @property
     def idle(self) -> bool:
         """Whether every byte so far belonged to a reply that is whole."""
-        return not self._chunks and not self._stack
+        return not (self._chunks or self._stack or self._skipping)
 
     def _element(self, buffer: bytes, at: int, replies: list[Any]) -> int:
         """Parse the scalar or the head of an aggregate at `at`; return where it ends, or `at` if it isn't all there."""
@@ -136,6 +168,8 @@ class PlainReader:
         kind, line, after = buffer[at], buffer[at + 1 : end], end + 2
         if kind in b"$=!":
             value, after = self._bulk(kind, line, buffer, after)
+            if self._skipping:
+                return after
             if after < 0:
                 return at
         elif kind in b"*%~>|":
@@ -158,6 +192,9 @@ class PlainReader:
         """Return the string of length `line` at `start`, and where it ends; -1 if it isn't all there."""
         longest = MAX_LINE if kind == ord("!") else self._longest
         length = _length(line, None, nullable=kind == ord("$"))
+        if length > longest and kind == ord("$") and self._skips:
+            self._skipping = length + 2
+            return None, start
         if length > longest:
             raise TooLargeError(f"a string must be of at most {longest} bytes, got {length}")
         if length < 0:

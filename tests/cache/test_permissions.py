@@ -15,9 +15,9 @@ ACL = ROOT / "docs" / "acl.conf"
 PASSWORD = "only-for-tests"
 
 
-def rules(admin, namespaces):
-    """Return the words of the shipped user, for these namespaces instead of `shop`."""
-    (user,) = re.findall(r"^user app (.*)$", known_to(admin, ACL.read_text()), flags=re.MULTILINE)
+def rules(admin, namespaces, name="app"):
+    """Return the words of a shipped user, for these namespaces instead of `shop`."""
+    (user,) = re.findall(rf"^user {name} (.*)$", known_to(admin, ACL.read_text()), flags=re.MULTILINE)
     return [word.replace("CHANGE-ME", PASSWORD).replace("shop", namespaces) for word in user.split()]
 
 
@@ -25,9 +25,10 @@ def rules(admin, namespaces):
 def restricted(server):
     """A URL of the shared server, as the shipped user; it may use the namespaces of tests."""
     with redis.Redis.from_url(server.url) as admin:
-        admin.execute_command("ACL", "SETUSER", "app", *rules(admin, "t*"))
+        for name in ("app", "tracking"):
+            admin.execute_command("ACL", "SETUSER", name, *rules(admin, "t*", name))
         yield f"redis://app:{PASSWORD}@127.0.0.1:{server.port}/0"
-        admin.execute_command("ACL", "DELUSER", "app")
+        admin.execute_command("ACL", "DELUSER", "app", "tracking")
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def cache(restricted, namespace):
 @pytest.mark.parametrize("settings", [{"protocol": 2}, {"replay": "set"}, {"coherence": "tracking"}], ids=str)
 def test_the_shipped_permissions_are_enough_in_every_mode(restricted, namespace, settings):
     """Whatever the protocol and the way of coherence, nothing is refused."""
-    with Cache(restricted, namespace=namespace, **PATIENT, **settings) as cache:
+    url = restricted.replace("app:", "tracking:") if "coherence" in settings else restricted
+    with Cache(url, namespace=namespace, **PATIENT, **settings) as cache:
         wait_for(lambda: live(cache), "the link is live")
         cache.set("key", 1)
         assert cache.incr("key") == 2
@@ -72,6 +74,7 @@ def test_nothing_else_is_permitted(restricted):
             ["CONFIG", "GET", "*"],
             ["EVAL", "return 1", "0"],
             ["ACL", "LIST"],
+            ["CLIENT", "TRACKING", "ON", "BCAST"],  # tells the names of everybody's keys
         ):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 user.execute_command(*command)

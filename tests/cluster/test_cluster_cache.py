@@ -130,7 +130,7 @@ def url_of_user(cluster, name, *commands):
     rules = known_to(cluster.client(cluster.servers[0]), user)
     words = [word.replace("CHANGE-ME", "for-tests").replace("shop", "t*") for word in rules.split()]
     for server in cluster.servers:
-        cluster.client(server).execute_command("ACL", "SETUSER", name, *words, *commands)
+        cluster.client(server).execute_command("ACL", "SETUSER", name, *words, "+client|tracking", *commands)
     return cluster.url.replace("://", f"://{name}:for-tests@")
 
 

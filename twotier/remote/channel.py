@@ -72,7 +72,7 @@ class Channel:
     )
 
     def __init__(self, connection: Any, timeout: float, era: int = 0, longest: int = MAX_BULK) -> None:
-        """Take over `connection`; `longest`: longest string that is read (bytes)."""
+        """Take over `connection`; `longest`: longest string that is read, longer ones count as empty (bytes)."""
         self._connection = connection
         self.era = era
         self.alive_at = time.monotonic()
@@ -82,7 +82,7 @@ class Channel:
         self.socket = opened(connection)
         self._timeout = self._patience = timeout
         self.socket.settimeout(timeout)
-        self._reader = Reader(longest=longest, largest=LARGEST)
+        self._reader = Reader(longest=longest, largest=LARGEST, skips=True)
         self._buffer = bytearray(_CHUNK)
         self._series = os.urandom(6).hex().encode()
         self._trip = 0

@@ -47,6 +47,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 _MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
+NO_EXPIRY: Final = -1
+"""The time left of a key that has no expiry."""
 KEY_MISSING: Final = -2
 """The time left of a key that isn't there."""
 LAST_MOMENT: Final = 1

@@ -36,6 +36,8 @@ from twotier.remote.turn import Attempt, Turn
 from twotier.rounds import Rounds
 from twotier.worker import start_thread
 
+BESIDE_A_VALUE: Final = 128 << 10
+"""Bytes that a string may have beside a value of `max_value_bytes`: the envelope with its tags, or a key."""
 REFUSAL_MEMORY: Final = 1.0
 """Seconds for which refused credentials aren't tried again."""
 MAX_IDLE: Final = 60.0
@@ -66,6 +68,7 @@ class Pool:
         self._connection = connection
         self._label = label
         self._timeout = options.timeout
+        self._longest = options.max_value_bytes + BESIDE_A_VALUE
         self._most = options.max_connections
         self._closed = False
         self._era = 0
@@ -332,7 +335,7 @@ class Pool:
                 connection = self._connection()
                 try:
                     connection.connect()
-                    opened.append(Channel(connection, self._timeout, era))
+                    opened.append(Channel(connection, self._timeout, era, self._longest))
                 finally:
                     if not opened:
                         connection.disconnect()

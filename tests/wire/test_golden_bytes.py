@@ -118,9 +118,13 @@ def test_absences(secret, expected):
     values = Values(Options(namespace="ns", secret=secret))
     if expected.startswith("f2747402"):
         assert values.absence(b"ns:g!key", OP_ID).hex() == expected
-    assert values.is_absence(b"ns:g!key", bytes.fromhex(expected))
-    assert not values.is_absence(b"ns:g!other", bytes.fromhex(expected))
-    assert not values.is_absence(b"ns:g!key", OP_ID)
+    assert values.absent(b"ns:g!key", bytes.fromhex(expected)) == {}
+    assert values.absent(b"ns:g!other", bytes.fromhex(expected)) is None
+    assert values.absent(b"ns:g!key", OP_ID) is None
+    tagged = values.absence(b"ns:g!key", OP_ID, pack_stamps({"user": bytes(8)}))
+    assert tagged.endswith(b"\x01\x04user" + bytes(8))
+    assert values.absent(b"ns:g!key", tagged) == {"user": bytes(8)}
+    assert values.absent(b"ns:g!key", values.absence(b"ns:g!key", OP_ID, b"\x01")) is None
     assert values.load(b"ns:g!key", bytes.fromhex(expected)) is None
 
 

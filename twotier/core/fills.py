@@ -4,7 +4,7 @@ An entry with tags counts if none of them has ended, a raw number among signed v
 one trip more, for all of a call together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from twotier.core.drive import Flow
@@ -127,13 +127,16 @@ class Fills:
         loaded = namespace.values.load(place, data, counted=counted)
         if loaded is None:
             namespace.counters.corrupt += 1
-        elif loaded.stamps:
-            current = yield from namespace.versions.current(loaded.stamps.items())
-            if self._ended_here(loaded.stamps):
-                return None
-            if any(current.get(tag) != version for tag, version in loaded.stamps.items()):
-                return None
+        elif (yield from self._have_ended(loaded.stamps)):
+            return None
         return loaded
+
+    def _have_ended(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
+        """Tell whether a tag of what carries `stamps` has ended since."""
+        if not stamps:
+            return False
+        current = yield from self._namespace.versions.current(stamps.items())
+        return self._ended_here(stamps) or any(current.get(tag) != version for tag, version in stamps.items())
 
     def _ended_here(self, tags: Iterable[str]) -> bool:
         """Tell whether a tag was ended here, and the remote tier may not know it yet."""

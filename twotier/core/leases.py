@@ -61,6 +61,8 @@ class _Looks:
     """Keys that others are loading."""
     away: list[str] = field(default_factory=list)
     """Keys that the remote tier can't be asked about."""
+    ended: set[bytes] = field(default_factory=set)
+    """Leases in whose place there is an absence that has ended with one of its tags."""
     stood: dict[str, bytes | None] = field(default_factory=dict)
     """What stood under a key at the first look: when it is to be loaded anew, that doesn't count."""
 
@@ -257,12 +259,17 @@ class TwoTier(Settling):
                 return True
         holder = taken.holder
         ends = holder.data is not None and holder.pttl != NO_EXPIRY
-        if ends and not taken.taken and namespace.values.is_absence(ours.lease, holder.data or b""):
-            namespace.absences.remember(key, ours.token, now + max(0, holder.pttl) * MILLISECOND)
-            namespace.counters.negative_hits += 1
-            looks.made[key] = NOTHING
-            return True
-        return False
+        stamps = namespace.values.absent(ours.lease, holder.data or b"") if ends and not taken.taken else None
+        if stamps is None:
+            return False
+        with namespace.tags.holding((key,), tuple(stamps)):
+            if (yield from self._have_ended(stamps)):
+                looks.ended.add(ours.lease)
+                return False
+            namespace.absences.remember(key, ours.token, now + max(0, holder.pttl) * MILLISECOND, stamps)
+        namespace.counters.negative_hits += 1
+        looks.made[key] = NOTHING
+        return True
 
     def _displaced(self, looks: _Looks, ours: Lease, taken: Taken, patience: int) -> Flow[bool]:
         """Take a lease whose place an absence has, or one that is abandoned or never ends; tell whether it is ours."""
@@ -271,8 +278,10 @@ class TwoTier(Settling):
             return False
         # Nobody of ours takes one that never ends: it was planted, or made permanent.
         abandoned = taken.holder.pttl == NO_EXPIRY or namespace.claims.is_abandoned(ours.lease, stands)
-        if not abandoned and not (looks.anew and namespace.values.is_absence(ours.lease, stands)):
-            return False
+        if not abandoned:
+            unwanted = looks.anew or ours.lease in looks.ended
+            if not unwanted or namespace.values.absent(ours.lease, stands) is None:
+                return False
         lease = Put(ours.lease, looks.claim.token, patience // MILLISECOND, absent=False, publication=None)
         looks.claim.add((ours.lease,))
         done = bool((yield IfStands(ours.lease, stands, lease)))
@@ -290,7 +299,10 @@ class TwoTier(Settling):
             if stood is None or namespace.values.is_bare_number(stood):
                 return self.held(key)
             loaded = namespace.values.load(ours[key].place, stood)
-            return self.held(key) if loaded is None else loaded.value
+            if loaded is None:
+                return self.held(key)
+            namespace.tags.note(key, tuple(loaded.stamps))  # held here, and asked for by who keeps the value
+            return loaded.value
 
         with namespace.tags.holding(keys, looks.terms.noted) as hold:
             early = yield from self._early_stamps(looks.terms)
@@ -319,5 +331,5 @@ class TwoTier(Settling):
                 if each.payload:
                     self._keep_suspect(key, each.value, each.payload, op_id, each.ttl, now)
                 else:
-                    namespace.absences.remember(key, tokens[key], after(now, each.ttl))
+                    namespace.absences.remember(key, tokens[key], after(now, each.ttl), each.tags)
         return made

@@ -202,7 +202,7 @@ class LocalOnly:
             if anew:
                 store.discard(key)
             if made.ttl:
-                namespace.absences.remember(key, store.token(key), expires)
+                namespace.absences.remember(key, store.token(key), expires, made.tags)
         return False
 
     def spare(self, key: str) -> Any:

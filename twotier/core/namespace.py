@@ -102,6 +102,7 @@ class Namespace:
         keys = self.tags.keys_of((ANY_TAG, *tags))
         for start in range(0, len(keys), _AT_ONCE):
             self.store.demote(keys[start : start + _AT_ONCE], NO_OP)
+        self.absences.end_tags(tags)
 
     def after_fork(self) -> None:
         """In a forked child: nobody else is loading anything here, and nothing is swept yet."""

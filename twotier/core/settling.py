@@ -125,7 +125,7 @@ class Settling(Writes):
             return Put(lease.place, data, life, absent=False, publication=None)
         removes = (lease.place,) if anew else ()
         if made.ttl and life is not None:
-            return PutAbsence(lease.lease, values.absence(lease.lease, op_id), life, removes=removes)
+            return PutAbsence(lease.lease, values.absence(lease.lease, op_id, stamps), life, removes=removes)
         return Remove(removes, None) if removes else None
 
     def _take_in(self, key: str, lease: Lease, made: Made, put: Write[Any], op_id: bytes, now: int) -> None:
@@ -136,7 +136,7 @@ class Settling(Writes):
         elif _changes(put):
             namespace.store.apply((key,), op_tag(op_id))
         else:
-            namespace.absences.remember(key, lease.token, after(now, made.ttl))
+            namespace.absences.remember(key, lease.token, after(now, made.ttl), made.tags)
 
     def _give_back(self, claim: Claim, leases: Iterable[bytes] | None = None) -> Flow[None]:
         """Give leases back, all that are claimed if not told which, so that others needn't wait for their end.

@@ -122,14 +122,19 @@ class Values:
         sealed = None if data is None else self._envelope.open(key, data, WARRANT)
         return sealed is not None and sealed.flags == _WARRANT
 
-    def absence(self, key: bytes, op_id: bytes) -> bytes:
-        """Return what says, under `key`, that write `op_id` found nothing to store."""
-        return self._envelope.seal(key, op_id, b"", _ABSENT, ABSENCE)
+    def absence(self, key: bytes, op_id: bytes, stamps: bytes = b"") -> bytes:
+        """Return what says, under `key`, that write `op_id` found nothing to store; `stamps` as for `seal`."""
+        return self._envelope.seal(key, op_id, stamps, _ABSENT, ABSENCE)
 
-    def is_absence(self, key: bytes, data: bytes) -> bool:
-        """Tell whether `data`, which stands under `key`, says that there is nothing."""
+    def absent(self, key: bytes, data: bytes) -> Mapping[str, bytes] | None:
+        """Return the stamps of `data`, which says that there is nothing under `key`; None if it doesn't."""
         sealed = self._envelope.open(key, data, ABSENCE)
-        return sealed is not None and sealed.flags == _ABSENT
+        if sealed is None or sealed.flags != _ABSENT:
+            return None
+        if not sealed.payload:
+            return NO_STAMPS
+        unpacked = unpack_stamps(sealed.payload)
+        return None if unpacked is None else unpacked[0]
 
     def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:
         """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""

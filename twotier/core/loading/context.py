@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from twotier.clock import NEVER, SECOND
 from twotier.core.missing import MISSING
+from twotier.core.tags import ANY_TAG
 from twotier.errors import TwoTierError
 from twotier.options import ttl_ns
 
@@ -27,18 +28,20 @@ class LoadContext:
     ('page, for the first time', 'page, again')
     """
 
-    __slots__ = ("_stale", "_ttl", "key", "tags")
+    __slots__ = ("_kept", "_stale", "_ttl", "key", "tags")
 
     key: str
     """The key that is loaded."""
     tags: set[str]
     """Tags of what is loaded; the loader may add to them."""
 
-    def __init__(self, key: str, stale: Any, ttl: int, tags: Iterable[str]) -> None:
+    def __init__(self, key: str, stale: Any, ttl: int, tags: Iterable[str], kept: Iterable[str] = ()) -> None:
         self.key = key
         self._stale = stale
         self._ttl = ttl
         self.tags = set(tags)
+        self._kept = set(kept) - {ANY_TAG}
+        """Tags of the earlier value."""
 
     @property
     def has_stale(self) -> bool:
@@ -60,7 +63,7 @@ class LoadContext:
         self._ttl = ttl_ns(seconds)
 
     def not_modified(self) -> Any:
-        """Return what a loader returns for "the stale value still holds": it is kept, with the new ttl.
+        """Return what a loader returns for "the stale value still holds": it is kept, with its tags and the new ttl.
 
         Raises TwoTierError where there is no stale value.
         """
@@ -70,7 +73,10 @@ class LoadContext:
 
     def settled(self, result: Any) -> tuple[Any, int]:
         """Return the value that the loader's result stands for, and its ttl (ns)."""
-        return (self._stale if result is NOT_MODIFIED else result), self._ttl
+        if result is not NOT_MODIFIED:
+            return result, self._ttl
+        self.tags |= self._kept
+        return self._stale, self._ttl
 
 
 def checked_loader(loader: Callable[..., Any]) -> Callable[..., Any]:

@@ -68,7 +68,8 @@ class Single(Source):
         (key,) = keys
         terms, call, context = self.terms, self._loader, None
         if self._informed:
-            context = LoadContext(key, held(key), terms.ttl, terms.tags)
+            stale = held(key)
+            context = LoadContext(key, stale, terms.ttl, terms.tags, self._namespace.tags.tags_of(key))
             call = functools.partial(self._loader, context)
         result, now, took = yield from _timed(self._namespace, flights, call)
         made = _made(self._namespace, result, terms, context)
@@ -113,7 +114,7 @@ def _made(namespace: Namespace, result: Any, terms: Terms, context: LoadContext 
         result, ttl = context.settled(result)
         tags = tuple(dict.fromkeys((*tags, *checked_tags(context.tags))))
     if result is NOT_FOUND:
-        return NOTHING if policy.negative_ttl is None else Made(NOT_FOUND, b"", ttl_ns(policy.negative_ttl))
+        return NOTHING if policy.negative_ttl is None else Made(NOT_FOUND, b"", ttl_ns(policy.negative_ttl), tags)
     if policy.load_jitter and ttl != NEVER:
         ttl -= int(ttl * policy.load_jitter * random.random())  # noqa: S311 - spreads load, guards nothing
     return Made(result, namespace.values.encode(result), ttl, tags, policy.keeps_stale)

@@ -23,7 +23,7 @@ cdef class Front:
         self.t = &store.t
 
     def get(self, key, default=None):
-        """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
+        """Return the value under `key`, or `default` where there is none; a fresh local one at once."""
         cdef PyObject* found = local_hit(self.t, self.store, <PyObject*> key)
         if likely(found != NULL):
             return given(found)
@@ -48,7 +48,7 @@ cdef class AsyncFront:
         self.t = &store.t
 
     def get(self, key, default=None):
-        """Return the fresh local value, to be awaited; without one, what `self._missed(key, default)` returns."""
+        """Return the value under `key`, or `default` where there is none, to be awaited."""
         cdef PyObject* found = local_hit(self.t, self.store, <PyObject*> key)
         if likely(found != NULL):
             return ready(given(found))

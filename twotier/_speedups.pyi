@@ -150,7 +150,7 @@ class Front:
 
     def __init__(self, store: Store) -> None: ...
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
+        """Return the value under `key`, or `default` where there is none; a fresh local one at once."""
     def _missed(self, key: str, default: Any) -> Any:
         """Answer a local miss; subclasses override it."""
 
@@ -160,7 +160,7 @@ class AsyncFront:
 
     def __init__(self, store: Store) -> None: ...
     def get(self, key: str, default: Any = None) -> Coroutine[Any, Any, Any]:
-        """Return the fresh local value, to be awaited; without one, what `self._missed(key, default)` returns."""
+        """Return the value under `key`, or `default` where there is none, to be awaited."""
     def _missed(self, key: str, default: Any) -> Coroutine[Any, Any, Any]:
         """Answer a local miss, to be awaited; subclasses override it."""
 

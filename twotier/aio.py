@@ -8,6 +8,7 @@ from twotier.core.async_drive import async_drive
 from twotier.core.calls import Calls
 from twotier.core.missing import MISSING
 from twotier.core.own_thread import on_own_thread
+from twotier.core.process_bound import ProcessBound
 from twotier.decorators import Asked, AsyncDecorator
 from twotier.errors import ConfigurationError
 from twotier.local import AsyncFront
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class AsyncCache(AsyncFront):
+class AsyncCache(ProcessBound, AsyncFront):
     """A `Cache` for event loops: the same calls and meanings, awaited. Tasks of any loops, and threads, may share it.
 
     Made as a `Cache` is, or taken from one: `cache.aio` has the same local tier, link and connections, and closing

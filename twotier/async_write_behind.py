@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 from twotier.aio import AsyncCache
 from twotier.core.async_drive import async_drive
 from twotier.core.behind.calls import WriteBehindCalls
+from twotier.core.process_bound import ProcessBound
 from twotier.errors import TwoTierError
 from twotier.fork import reset_on_fork
 from twotier.options import DEFAULT_TTL, Ttl
@@ -33,7 +34,7 @@ _AFTER_A_FAULT: Final = 1.0
 _log = logging.getLogger("twotier")
 
 
-class AsyncWriteBehind:
+class AsyncWriteBehind(ProcessBound):
     """A `WriteBehind` for event loops: the same calls and meanings, awaited.
 
     `cache`: an `AsyncCache`. `writer`: its methods may be coroutines; plain ones run on the loop's thread, and hold up

@@ -9,6 +9,7 @@ from twotier.aio import AsyncCache
 from twotier.core.calls import Calls
 from twotier.core.drive import drive
 from twotier.core.missing import MISSING
+from twotier.core.process_bound import ProcessBound
 from twotier.decorators import Asked, Decorator
 from twotier.errors import ConfigurationError
 from twotier.local import Front
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class Cache(Front):
+class Cache(ProcessBound, Front):
     """A cache of two tiers: a local one in this process, in front of Redis or Valkey. Threads may share it.
 
     `target`: a URL (`redis://`, `rediss://`, `unix://`, or `embedded://` for a private server), a `redis.Redis` client,

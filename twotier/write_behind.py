@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 from twotier.cache import Cache
 from twotier.core.behind.calls import WriteBehindCalls
 from twotier.core.drive import drive
+from twotier.core.process_bound import ProcessBound
 from twotier.errors import ConfigurationError, TwoTierError
 from twotier.fork import reset_on_fork
 from twotier.options import DEFAULT_TTL, Ttl
@@ -35,7 +36,7 @@ _AFTER_A_FAULT: Final = 1.0
 _log = logging.getLogger("twotier")
 
 
-class WriteBehind:
+class WriteBehind(ProcessBound):
     """Writes to a cache at once, and to its source by way of a stream on the server, in batches. Threads may share it.
 
     A write is in the cache and in the stream, both or neither, when the call returns. Of all processes that have a

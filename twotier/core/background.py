@@ -27,6 +27,9 @@ Surroundings = Callable[[], AbstractContextManager[object]]
 IDLE: Final = 10.0
 """Seconds that a thread without work stays."""
 
+_ENDING: Final = 0.2
+"""Seconds that `close` waits for an idle thread to end: a sub-interpreter can't end before its threads."""
+
 _on_a_thread_of_ours: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar("in the background", default=False)
 
 
@@ -76,10 +79,13 @@ class Background:
         return future
 
     def close(self) -> None:
-        """Take no more tasks; the threads end when those are done that were given. Waits for none of them."""
+        """Take no more tasks; the threads end when those are done that were given. Waits for idle ones alone."""
         with self._lock:
             self._closed = True
+            over = list(self._threads) if self._idle == len(self._threads) else []
             self._work.notify_all()
+        for thread in over:
+            thread.join(_ENDING)
 
     def _put(self, work: Callable[[], None], *, beyond: bool) -> None:
         """Put work into the queue, and have a thread for it; take it back where we are interrupted."""

@@ -131,6 +131,8 @@ class Namespace:
         self.tasks.close()
         self.store.lose()
         self.store.clear()
+        for store in self._stores():
+            sweeper.forget(store)
 
     def served_stale(self) -> None:
         """Count a stale copy that is served."""

@@ -20,7 +20,7 @@ class Front:
         self.__store = store
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the fresh local value; without one, what `self._missed(key, default)` returns."""
+        """Return the value under `key`, or `default` where there is none; a fresh local one at once."""
         if type(key) is str:
             value = self.__store.get(key, _MISSING)
             if value is not _MISSING:
@@ -41,7 +41,7 @@ class AsyncFront:
         self.__store = store
 
     def get(self, key: str, default: Any = None) -> Coroutine[Any, Any, Any]:
-        """Return the fresh local value, to be awaited; without one, what `self._missed(key, default)` returns."""
+        """Return the value under `key`, or `default` where there is none, to be awaited."""
         if type(key) is str:
             value = self.__store.get(key, _MISSING)
             if value is not _MISSING:

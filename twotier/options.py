@@ -70,6 +70,7 @@ class OptionsDict(LoadPolicyDict, total=False):
     service: str | None
     sentinel_username: str | None
     sentinel_password: str | None
+    allowed_hosts: Sequence[str] | None
     replica_fallback: bool
     wait_replicas: int
     too_few_replicas: Literal["count", "raise"]
@@ -196,6 +197,10 @@ class Options(LoadPolicy):
     sentinel_password: str | None = None
     """Password for the sentinels."""
 
+    allowed_hosts: Sequence[str] | None = None
+    """Hosts that sentinels and cluster nodes may send us, and our credentials, to: names, domains (".example.org"),
+    addresses and networks ("10.0.0.0/8"); None: any."""
+
     replica_fallback: bool = False
     """While the primary is away, ask a replica for what the local tier doesn't have, and give it out as stale. Needs
     sentinels, or a cluster."""
@@ -294,6 +299,11 @@ class Options(LoadPolicy):
         for name in (*words, "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
             given = getattr(self, name)
             expect(given is None or (isinstance(given, str) and given != ""), name, _kind(given), "None or a str")
+        hosts = self.allowed_hosts
+        expect(
+            hosts is None or (isinstance(hosts, list | tuple) and all(isinstance(each, str) for each in hosts)),
+            "allowed_hosts", hosts, "None, or a list or tuple of str",
+        )  # fmt: skip
         expect(is_int(self.wait_replicas, 0), "wait_replicas", self.wait_replicas, "an int >= 0")
         expect(isinstance(self.replica_fallback, bool), "replica_fallback", self.replica_fallback, "a bool")
         given = self.credentials

@@ -31,6 +31,7 @@ from redis.retry import Retry
 
 from twotier.errors import ConfigurationError
 from twotier.options import Options
+from twotier.remote.allowed_hosts import ensure_allowed
 from twotier.remote.credentials import with_credentials
 from twotier.remote.handshake import HandshakeParser
 from twotier.remote.masking import masked
@@ -59,6 +60,8 @@ class Address:
     kind: Callable[..., AbstractConnection] = field(repr=False)
     arguments: Mapping[str, Any] = field(repr=False)
     label: str
+    told: bool = False
+    """Whether a server has named the host, not the user."""
 
     @property
     def identity(self) -> Hashable:
@@ -68,14 +71,16 @@ class Address:
         return (repr(self.kind), self.label, digest.hexdigest())
 
     def at(self, host: str, port: int) -> "Address":
-        """Return the address of another TCP server that is reached in the same way."""
+        """Return the address of another TCP server, which a server has named, and is reached in the same way."""
         kind: Any = self.kind
         warn_of_plaintext(kind, host)
         arguments = {**self.arguments, "host": host, "port": port}
-        return Address(kind, arguments, tcp_label(kind, arguments))
+        return Address(kind, arguments, tcp_label(kind, arguments), told=True)
 
     def connection(self, options: Options) -> AbstractConnection:
-        """Return a fresh connection, not connected yet."""
+        """Return a fresh connection, not connected yet; RemoteUnavailable if the host isn't an allowed one."""
+        if self.told:
+            ensure_allowed(self.arguments["host"], options.allowed_hosts)
         return self.kind(
             **self.arguments,
             protocol=options.protocol,

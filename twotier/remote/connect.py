@@ -11,6 +11,7 @@ import redis
 from twotier.errors import ConfigurationError
 from twotier.options import Options
 from twotier.remote.address import address_of_client, address_of_url
+from twotier.remote.allowed_hosts import check_allowed_hosts
 from twotier.remote.cluster.topology import ClusterTopology, cluster_from_client, cluster_from_url
 from twotier.remote.embedded import EmbeddedServer
 from twotier.remote.masking import masked
@@ -34,6 +35,7 @@ def connect(target: Target, options: Options) -> Topology:
     >>> connect("redis://user:secret@localhost:6379/0", Options()).label
     'redis://localhost:6379/0'
     """
+    check_allowed_hosts(options.allowed_hosts)
     topology = _topology_of(target, options)
     if options.replica_fallback and not topology.knows_replicas:
         topology.close()

@@ -59,6 +59,7 @@ class PrimaryWatch:
         self._options = options
         self._clock = clock
         self._label = label
+        self.allowed_hosts = options.allowed_hosts
         self._interval: Final = min(LONGEST_INTERVAL, round(options.max_staleness * SECOND) // ASKS)
         self._concerned: list[Callable[[], None]] = []
         self._term = 0

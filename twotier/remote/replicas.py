@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from redis.connection import AbstractConnection, Connection, SSLConnection
 
 from twotier.errors import RemoteUnavailable
+from twotier.remote.allowed_hosts import ensure_allowed
 from twotier.remote.breaker import State
 from twotier.remote.commands import Command
 from twotier.remote.primary_watch import PrimaryWatch
@@ -112,6 +113,7 @@ class ToReplica(Connection):
         if not known:
             raise RemoteUnavailable("no replica is known")
         self.host, self.port = random.choice(known)  # noqa: S311 - spreads load, guards nothing
+        ensure_allowed(self.host, self._watch.allowed_hosts)
         super().connect()  # type: ignore[no-untyped-call]
 
 

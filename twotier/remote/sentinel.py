@@ -47,6 +47,7 @@ class SentinelTopology:
             primary.identity,
             (options.protocol, options.timeout, options.connect_timeout, options.max_staleness, options.clock),
             options.replica_fallback,
+            None if options.allowed_hosts is None else tuple(options.allowed_hosts),
         )
         self._watch = _acquire(
             self.identity,

@@ -10,6 +10,7 @@ from typing import Any
 import redis.exceptions
 from redis.connection import AbstractConnection, Connection, SSLConnection
 
+from twotier.remote.allowed_hosts import ensure_allowed
 from twotier.remote.primary_watch import Primary, PrimaryWatch
 
 
@@ -24,6 +25,7 @@ class ToPrimary(Connection):
     def connect(self) -> None:
         """Open the connection, and make sure of the server."""
         primary = self._watch.primary()
+        ensure_allowed(primary.place.host, self._watch.allowed_hosts)
         self.host, self.port = primary.place
         super().connect()  # type: ignore[no-untyped-call]
         try:

@@ -32,8 +32,9 @@ class ClusterTopology:
     def __init__(self, seeds: list[Node], address: Address, options: Options) -> None:
         self._address = address
         self._options = options
+        self._named = {seed.host for seed in seeds}
         self.label = f"the cluster of {', '.join(map(str, seeds))}"
-        self.identity: Hashable = ("cluster", tuple(sorted(seeds)), address.identity, options.protocol)
+        self.identity: Hashable = ("cluster", tuple(sorted(seeds)), address.identity, options.protocol, _hosts(options))
         self.members = Members(seeds, self._server, options)
         self._executor: ClusterExecutor | None = None
 
@@ -68,7 +69,12 @@ class ClusterTopology:
         return f"ClusterTopology({self.label!r})"
 
     def _server(self, node: Node) -> SingleServer:
-        return _NodeServer(self._address.at(node.host, node.port), self._options)
+        address = self._address.at(node.host, node.port)
+        return _NodeServer(replace(address, told=node.host not in self._named), self._options)
+
+
+def _hosts(options: Options) -> Hashable:
+    return None if options.allowed_hosts is None else tuple(options.allowed_hosts)
 
 
 class _NodeServer(SingleServer):

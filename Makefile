@@ -91,8 +91,9 @@ $(VENV)/.test: $(SOURCES) | $(BIN)/python
 	TWOTIER_COMPILE=required $(PIP) -e '.[test]'
 	@touch $(VENV)/.demo $@
 
-$(VENV)/.dev: $(SOURCES) | $(BIN)/python
+$(VENV)/.dev: $(SOURCES) .ci/tools.txt | $(BIN)/python
 	@echo "installing what the checks need into $(VENV)"
+	$(PIP) --require-hashes -r .ci/tools.txt
 	TWOTIER_COMPILE=required $(PIP) -e '.[dev]'
 	@touch $(VENV)/.demo $(VENV)/.test $@
 

@@ -210,7 +210,7 @@ class TwoTierNamespace(Namespace):
         self.generations = (
             GroupedGenerations(*ours, topology.owner, names=names)
             if topology.slotted
-            else Generations(*ours, names=names, announcement=self._clear_message)
+            else Generations(*ours, names=names, announcement=lambda: self.publication("clear", self.op_ids.next()))
         )
         self.versions = TagVersions(self.generations.stem, options, self.clock, lasts)
         if not self._linked:
@@ -358,9 +358,6 @@ class TwoTierNamespace(Namespace):
         if not self.values.signs:
             return leases
         return [name for pair in zip(leases, self.generations.warrants(places), strict=True) for name in pair]
-
-    def _clear_message(self) -> Publication | None:
-        return self.publication("clear", self.op_ids.next())
 
     def served_stale(self) -> None:
         """Count a stale copy that is served, and its age."""

@@ -18,6 +18,7 @@ import pickle
 
 from twotier.clock import SystemClock
 from twotier.errors import ConfigurationError
+from twotier.occasional import OccasionalLog
 
 cdef extern from *:
     """

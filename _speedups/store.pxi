@@ -3,7 +3,6 @@
 cdef enum:
     PER_EXPIRE = 1024    # entries that a call of expire() may reclaim
 
-cdef object log = logging.getLogger("twotier")
 cdef object process_seed = int.from_bytes(os.urandom(8), "little")
 
 
@@ -15,7 +14,7 @@ cdef class Store:
     cdef uint64_t epochs
     cdef uint64_t removal_errors
     cdef bint copies
-    cdef object clock, encode, decode, watch, weigher, on_removal
+    cdef object clock, encode, decode, watch, weigher, on_removal, log
     cdef object __weakref__
 
     def __cinit__(
@@ -47,6 +46,7 @@ cdef class Store:
             self.decode = Watched.value
         self.weigher = weigher
         self.on_removal = on_removal
+        self.log = OccasionalLog(SystemClock())
         mixed = mix64((process_seed if seed is None else seed) & 0xFFFFFFFFFFFFFFFF)
         # From here on in C alone: until then code of others could find the store, through the collector, as `unmade`.
         t.maxsize = t.fits = size

@@ -122,5 +122,6 @@ cdef int tell(Store self, PyObject* key, PyObject* value, uint32_t kind, uint32_
         self.on_removal(<object> key, left, CAUSES[cause])
     except Exception:
         self.removal_errors += 1
-        log.exception("on_removal failed for key %r", <object> key)
+        if self.log is not None:  # the collector has been here
+            self.log.log(logging.ERROR, "removal", "on_removal failed for key %.200r", <object> key, trace=True)
     return 0

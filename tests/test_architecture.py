@@ -18,6 +18,7 @@ LAYERS = (
         "twotier.options",
         "twotier.stats",
         "twotier.histogram",
+        "twotier.occasional",
         "twotier.opid",
         "twotier.resp",
         "twotier.signing_keys",

@@ -37,7 +37,7 @@ class Store:
         were changed in place. `max_bytes` bounds the sum of
         `weigher(key, value)`, by default the encoded size; what weighs more alone is not held.
         `on_removal(key, value, cause)` is called after the operation by which an entry left, cause "explicit",
-        "replaced", "size", "expired" or "invalidated"; what it raises is logged and counted. `seed` fixes the hashing,
+        "replaced", "size", "expired" or "invalidated"; what it raises is counted, and logged once a minute. `seed` fixes the hashing,
         for tests.
         """
 

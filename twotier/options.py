@@ -110,7 +110,7 @@ class Options(LoadPolicy):
 
     on_removal: Callable[[str, Any, str], object] | None = None
     """Called with key, value and cause ("explicit", "replaced", "size", "expired", "invalidated") of what has left the
-    local tier; what it raises is logged and counted."""
+    local tier; what it raises is counted, and logged once a minute."""
 
     policy: Policy = "adaptive"
     """Eviction policy of the local tier."""

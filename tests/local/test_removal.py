@@ -58,6 +58,21 @@ def test_the_listener_sees_a_store_at_rest(make_store, left):
     assert len(store) == 3
 
 
+def test_a_listener_that_always_raises_fills_no_log(make_store, caplog):
+    """One line a minute, which cuts the key; every failure is counted."""
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    store = make_store(10, on_removal=fail)
+    with caplog.at_level(logging.ERROR, logger="twotier"):
+        for number in range(1000):
+            store.put(f"{number}" + "x" * 100_000, number, expires=NEVER)
+    assert store.counters()["removal_errors"] == 990
+    assert len(caplog.records) == 1
+    assert len(caplog.records[0].getMessage()) < 300
+
+
 def test_a_listener_that_raises_is_logged_and_counted(make_store, caplog):
     """Its error reaches nobody, and no state is lost."""
 

@@ -21,9 +21,9 @@ from redis.connection import AbstractConnection
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
 from twotier.coherence.link import Link, State
-from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
 from twotier.errors import RemoteTimeout, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.options import Options
 from twotier.remote.connecting import connect_failure
 from twotier.remote.transport import Transport, Waker, abandon, wait

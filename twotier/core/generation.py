@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from twotier.clock import NEVER, SECOND, Clock
-from twotier.coherence.occasional import OccasionalLog
 from twotier.core.drive import Flow
 from twotier.core.generation_names import FIRST, GenerationNames
 from twotier.core.keys import as_bytes
@@ -28,6 +27,7 @@ from twotier.core.lifetimes import after
 from twotier.core.severally import Part, severally
 from twotier.errors import RemoteError
 from twotier.local import Store
+from twotier.occasional import OccasionalLog
 from twotier.remote.commands import Command, Generation, Publication, SetGeneration, Write
 from twotier.remote.conditional import Conditional, IfStands
 from twotier.remote.fenced import Done, Fenced

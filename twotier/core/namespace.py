@@ -10,7 +10,6 @@ from typing import Final, Literal
 from twotier.clock import NEVER, SECOND, SystemClock, wall_clock
 from twotier.coherence.listening import AnyListener
 from twotier.coherence.message import Kind, Message, MessageCodec
-from twotier.coherence.occasional import OccasionalLog
 from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
@@ -37,6 +36,7 @@ from twotier.errors import RemoteError, RemoteUnavailable, TwoTierError
 from twotier.fork import reset_on_fork
 from twotier.local import COMPILED, Store
 from twotier.local.sweeper import sweeper
+from twotier.occasional import OccasionalLog
 from twotier.opid import NO_OP, OpIds
 from twotier.options import Options
 from twotier.remote.breaker import Breaker

@@ -4,24 +4,25 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Self
 
+from twotier.clock import SystemClock
 from twotier.local._orders import Entry
 from twotier.local._values import Values
-
-_log: Final = logging.getLogger("twotier")
+from twotier.occasional import OccasionalLog
 
 
 class Listener:
     """The caller's removal listener, and how often it failed."""
 
-    __slots__ = ("_call", "_values", "errors")
+    __slots__ = ("_call", "_log", "_values", "errors")
 
     def __init__(self, call: Callable[[Any, Any, str], object] | None, values: Values) -> None:
         self._call = call
         self._values = values
+        self._log: Final = OccasionalLog(SystemClock())
         self.errors = 0
 
     def tell(self, left: list[tuple[Entry, str]]) -> None:
-        """Call the listener for each; what it raises is logged and counted."""
+        """Call the listener for each; what it raises is counted, and logged once a minute."""
         if self._call is None:
             return
         for entry, cause in left:
@@ -29,7 +30,7 @@ class Listener:
                 self._call(entry.key, self._values.left(entry), cause)
             except Exception:  # noqa: BLE001 - a listener's failure is its own
                 self.errors += 1
-                _log.exception("on_removal failed for key %r", entry.key)
+                self._log.log(logging.ERROR, "removal", "on_removal failed for key %.200r", entry.key, trace=True)
 
 
 class Leaving(list[tuple[Entry, str]]):

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from twotier.coherence.occasional import OccasionalLog
 from twotier.core.behind.entries import Entries
 from twotier.core.behind.high_water import HighWater, Origin, Verdict
 from twotier.core.behind.reports import DrainCounters
 from twotier.core.drive import Flow
 from twotier.core.namespace import TwoTierNamespace
+from twotier.occasional import OccasionalLog
 from twotier.remote.commands import Fetch, Fetched
 from twotier.remote.stream import Settle
 

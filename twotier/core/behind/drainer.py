@@ -22,7 +22,6 @@ from dataclasses import replace
 from typing import Final
 
 from twotier.clock import SECOND
-from twotier.coherence.occasional import OccasionalLog
 from twotier.core.behind.admission import Admission
 from twotier.core.behind.entries import Change, Entries, Retry
 from twotier.core.behind.high_water import Origin
@@ -37,6 +36,7 @@ from twotier.core.drive import Flow
 from twotier.core.generation import ATTEMPTS
 from twotier.core.namespace import TwoTierNamespace
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.remote.conditional import IfStands, Removal
 from twotier.remote.stream import NEW, Deliveries, Drain, Entry, Range, ReadGroup, RenewLease, Settle, TakeDrain
 from twotier.writer import Writer

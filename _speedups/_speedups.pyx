@@ -24,6 +24,7 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     many        reading many keys at once
     demoting    expiring entries on request, their copies kept
     collect     the store as the garbage collector sees it
+    atomic      reading and removing, or putting, in one step
     awaiting    a result that is there, as something to await
     faces       the thin callers of a store: Front and AsyncFront (a two-tier cache's), LocalFront (LocalCache's)
     quick       hits of `get` without what Cython's calls cost
@@ -61,6 +62,7 @@ include "many.pxi"
 include "demoting.pxi"
 include "collect.pxi"
 include "awaiting.pxi"
+include "atomic.pxi"
 include "faces.pxi"
 include "quick.pxi"
 include "calls.pxi"

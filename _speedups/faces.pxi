@@ -185,6 +185,33 @@ cdef class LocalFront:
         if not self._store.discard(key):
             raise KeyError(key)
 
+    @cython.binding(True)  # as above
+    def pop(self, key, default=MISSING):
+        """Remove `key` and return its value; without one, return `default`, or raise KeyError if none was given."""
+        cdef object value
+        check_self(<PyObject*> self, "pop")
+        self.table()
+        value = pop_key(self._store, <PyObject*> key)
+        if value is not MISSING:
+            return value
+        if default is MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self):
+        """Remove and return some item; KeyError if there is none."""
+        cdef tuple item
+        self.table()
+        item = pop_some(self._store)
+        if item is None:
+            raise KeyError(f"popitem from an empty {type(self).__name__}")
+        return item
+
+    def setdefault(self, key, default=None):
+        """Return the value under `key`; without one, put `default` and return it."""
+        self.table()
+        return find_or_put(self._store, <PyObject*> key, default, self.span)
+
     @cython.final
     cdef inline Table* table(self) except NULL:
         if unlikely(self.t == NULL):

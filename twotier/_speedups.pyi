@@ -37,8 +37,8 @@ class Store:
         were changed in place. `max_bytes` bounds the sum of
         `weigher(key, value)`, by default the encoded size; what weighs more alone is not held.
         `on_removal(key, value, cause)` is called after the operation by which an entry left, cause "explicit",
-        "replaced", "size", "expired" or "invalidated"; what it raises is counted, and logged once a minute. `seed` fixes the hashing,
-        for tests.
+        "replaced", "size", "expired" or "invalidated"; what it raises is counted, and logged once a minute. `seed`
+        fixes the hashing, for tests.
         """
 
     # Reading
@@ -189,6 +189,12 @@ class LocalFront:
         """Put `value` for the cache's own ttl."""
     def __delitem__(self, key: Hashable, /) -> None:
         """Remove the value under `key`; KeyError without one."""
+    def pop(self, key: Hashable, default: Any = ...) -> Any:
+        """Remove `key` and return its value; without one, return `default`, or raise KeyError if none was given."""
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove and return some item; KeyError if there is none."""
+    def setdefault(self, key: Hashable, default: Any = None) -> Any:
+        """Return the value under `key`; without one, put `default` and return it."""
 
 @disjoint_base
 class Memo:

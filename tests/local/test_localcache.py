@@ -3,6 +3,7 @@
 import gc
 import importlib
 import random
+import sys
 import threading
 from collections.abc import MutableMapping
 
@@ -304,3 +305,93 @@ def test_what_is_put_for_good_stays_although_comparing_gave_it_a_time(make, cloc
     clock.advance(5)
     cache.store.validate()
     assert cache[Key()] == "for good"
+
+
+def race(calls):
+    """Make each call on a thread of its own, all at once; return what they returned."""
+    gate, results = threading.Barrier(len(calls)), []
+
+    def run(call):
+        gate.wait()
+        results.append(call())
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+class Interrupted:
+    """A key that lets a competitor run once, when it is hashed or compared for the `at`th time."""
+
+    def __init__(self, at, competitor):
+        self.left, self.competitor = at, competitor
+
+    def __hash__(self):
+        self.count()
+        return 1
+
+    def __eq__(self, other):
+        self.count()
+        return isinstance(other, Interrupted)
+
+    def count(self):
+        """Let the competitor run, if it is time."""
+        self.left -= 1
+        if self.left == 0:
+            self.competitor()
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+@pytest.mark.parametrize("copy", ["never", "auto"])
+def test_one_of_two_wins(make, at, copy):
+    """Wherever another call comes in between: one value is put, and one caller gets what is removed."""
+    cache = make(copy=copy)
+    plain, won = Interrupted(0, None), []
+    won.append(cache.setdefault(Interrupted(at, lambda: won.append(cache.setdefault(plain, [1]))), [2]))
+    assert won == [won[0]] * len(won)
+    assert cache[plain] == won[0]
+    for take in (lambda key: cache.pop(key, None), lambda _: (some(cache) or (None, None))[1]):
+        cache.clear()
+        won.clear()
+        key = Interrupted(at, lambda take=take: won.append(take(plain)))
+        cache[plain] = "value"
+        won.append(take(key))
+        assert won.count("value") == 1
+
+
+@pytest.mark.parametrize("copy", ["never", "auto"])
+def test_one_of_four_threads_wins(make, copy):
+    """Of four threads one puts its default, and one gets the value that is removed."""
+    cache, interval = make(copy=copy), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(50):
+            made = race([lambda n=n: cache.setdefault("key", (n, [])) for n in range(4)])
+            assert len({number for number, _ in made}) == 1
+            assert race([lambda: cache.pop("key", None)] * 4).count(None) == 3
+            cache["key"] = 1
+            assert race([lambda: some(cache)] * 4).count(None) == 3
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def some(cache):
+    """Return an item that is taken out, None without one."""
+    try:
+        return cache.popitem()
+    except KeyError:
+        return None
+
+
+def test_steps_tell_what_left_and_count(make):
+    """`pop` is a removal like any other, and a read; a default that is too heavy is returned and not held."""
+    told = []
+    cache = make(on_removal=lambda *left: told.append(left), max_bytes=10, weigher=lambda _, value: value)
+    cache["a"] = 5
+    assert (cache.pop("a"), cache.pop("a", 7), cache.setdefault("b", 4), cache.setdefault("b", 5)) == (5, 7, 4, 4)
+    assert (cache.setdefault("heavy", 11), "heavy" in cache) == (11, False)
+    assert (cache.popitem(), told) == (("b", 4), [("a", 5, "explicit"), ("b", 4, "explicit")])
+    assert (cache.stats().hits, cache.stats().misses) == (3, 3)

@@ -107,3 +107,25 @@ class LocalFront:
         """Remove the value under `key`; KeyError without one."""
         if not self._store.discard(key):
             raise KeyError(key)
+
+    def pop(self, key: Hashable, default: Any = _MISSING) -> Any:
+        """Remove `key` and return its value; without one, return `default`, or raise KeyError if none was given."""
+        value = self._store._pop(key, _MISSING)  # noqa: SLF001 - one step of the store, which no one else needs
+        if value is not _MISSING:
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove and return some item; KeyError if there is none."""
+        keys = self._store.keys()
+        for key in keys:
+            value = self._store._pop(key, _MISSING)  # noqa: SLF001 - as above
+            if value is not _MISSING:
+                return key, value
+        raise KeyError(f"popitem from an empty {type(self).__name__}")
+
+    def setdefault(self, key: Hashable, default: Any = None) -> Any:
+        """Return the value under `key`; without one, put `default` and return it."""
+        return self._store._setdefault(key, default, self.expiry())  # noqa: SLF001 - as above

@@ -7,6 +7,7 @@ tokens), `_deadlines.py` (expiry), `_values.py` (what is kept and handed out), `
 `_faces.py` (Front, AsyncFront and LocalFront), `_memo.py` (Memo).
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterable
@@ -378,6 +379,43 @@ class Store:
             assert not self._values.over(self._bytes), "over max_bytes"  # noqa: S101
             self._deadlines.validate(entries)
             self._order.validate(entries)
+
+    # For LocalFront, in one step each
+
+    def _pop(self, key: Hashable, default: Any) -> Any:
+        """Remove the fresh entry under `key` and return its value; without one, return `default`."""
+        spot = self._tokens.spot(key)
+        with Leaving(self._listener) as leaving, self._lock:
+            entry = self._fresh(key)
+            if entry is not None:
+                self._tokens.void(spot, 0)
+                self._remove(entry, "explicit", leaving)
+                with contextlib.suppress(Exception):  # whatever a codec raises, the entry is of no use
+                    value = self._values.handed_out(entry)
+                    self._counts["hits"] += 1
+                    return value
+            self._counts["misses"] += 1
+            return default
+
+    def _setdefault(self, key: Hashable, default: Any, expires: int) -> Any:
+        """Return the fresh value under `key`; without one, put `default` and return it."""
+        spot, made = self._tokens.spot(key), None
+        with Leaving(self._listener) as leaving, self._lock:
+            while True:
+                entry = self._table.find(key)
+                if entry is not None and self._is_fresh(entry):
+                    value = self._handed_out(entry, leaving)
+                    if value is not _MISSING:
+                        self._counts["hits"] += 1
+                        return value
+                elif made is not None:
+                    break  # since the entry was looked for, no code of others has run
+                else:
+                    made = self._made(key, default, 0, expires, 0, None)
+            self._counts["misses"] += 1
+            self._tokens.void(spot, 0)
+            self._place(entry, made, leaving)
+            return default
 
     # Inside
 

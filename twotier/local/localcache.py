@@ -122,33 +122,6 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         for key, value in items.items():
             self.set(key, value, ttl)
 
-    def pop(self, key: Hashable, default: Any = _MISSING) -> Any:
-        """Remove `key` and return its value; without one, return `default`, or raise KeyError if none was given."""
-        value = self.store.get(key, _MISSING)
-        if value is not _MISSING:
-            self.store.discard(key)
-            return value
-        if default is _MISSING:
-            raise KeyError(key)
-        return default
-
-    def popitem(self) -> tuple[Any, Any]:
-        """Remove and return some item; KeyError if there is none."""
-        for key in self:
-            value = self.store.get(key, _MISSING)
-            if value is not _MISSING:
-                self.store.discard(key)
-                return key, value
-        raise KeyError(f"popitem from an empty {type(self).__name__}")
-
-    def setdefault(self, key: Hashable, default: Any = None) -> Any:
-        """Return the value under `key`; without one, put `default` and return it."""
-        value = self.store.get(key, _MISSING)
-        if value is not _MISSING:
-            return value
-        self[key] = default
-        return default
-
     def clear(self) -> None:
         """Remove everything."""
         self.store.clear()

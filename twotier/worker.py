@@ -10,6 +10,7 @@ signal handler, or by the garbage collector in the middle of another: the lock i
 """
 
 import logging
+import os
 import threading
 import time
 import weakref
@@ -120,14 +121,14 @@ class Worker:
                 return  # there is another: a `start` was interrupted, or called in the middle of another
             self._thread = self._latest = me
         try:
-            self._work()
+            self._work(me)
         finally:
             if self._thread is me:
                 self._thread = None
 
-    def _work(self) -> None:
+    def _work(self, me: threading.Thread) -> None:
         woken = self._take_wake(0.0)
-        while not self._closing:
+        while not self._closing and self._thread is me:
             self._wanted = False  # before the step: what is asked for from now on may come too late for it
             try:
                 pause = self._step(woken)
@@ -158,12 +159,21 @@ class Worker:
 def start_thread(run: Callable[..., Any], name: str, *arguments: Any) -> threading.Thread | None:
     """Start a daemon thread that calls `run(*arguments)`; return None where no thread can be started."""
     try:
-        thread = threading.Thread(target=run, name=name, args=arguments, daemon=True)
+        thread = threading.Thread(target=body, name=name, args=(os.getpid(), run, *arguments), daemon=True)
         thread.start()
     except (RuntimeError, MemoryError) as error:
         _log_failure(name, error)
         return None
     return thread
+
+
+def body(born: int, run: Callable[..., Any], *arguments: Any) -> None:
+    """Run a thread that was started in process `born`. Greenlets in a thread's place go on in a forked child."""
+    try:
+        run(*arguments)
+    finally:
+        if os.getpid() != born:
+            threading.current_thread()  # makes it known to `threading` again, which else fails to forget it
 
 
 def start_pending() -> None:

@@ -81,3 +81,55 @@ def test_stopped_greenlets_lose_no_connection(server, namespace, how):
         check=False,
     )
     assert (done.stdout, done.returncode) == ("whole\n", 0), done.stderr
+
+
+FORKED = """
+import gevent.monkey
+gevent.monkey.patch_all()
+
+import os, sys, time
+import gevent
+from twotier import Cache
+
+cache = Cache(sys.argv[1], namespace=sys.argv[2], timeout=2.0, max_staleness=8.0)
+cache.set("key", 1)
+
+
+def live():
+    deadline = time.monotonic() + 30
+    while cache.health().link != "live":
+        assert time.monotonic() < deadline
+        gevent.sleep(0.005)
+        cache.get("is the link up?")
+
+
+live()
+cache.get_or_set("loaded", lambda: 1, hard_timeout=10)
+child = os.fork()
+if not child:
+    live()
+    cache._namespace.store.clear()
+    assert cache.get("key") == 1
+    gevent.sleep(1.5)  # what the parent's greenlets were waiting for is over here, too
+    cache.close()
+    print("child", flush=True)
+    os._exit(0)
+assert gevent.os.waitpid(child, 0)[1] == 0
+cache._namespace.store.clear()
+assert cache.get("key") == 1
+live()
+cache.close()
+print("parent")
+"""
+
+
+def test_a_forked_child_ends_the_parents_greenlets_in_silence(server, namespace):
+    """Greenlets go on in a child: those of the parent's services leave its connections, and end without a word."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, server.tcp_url, namespace],
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("child\nparent\n", "", 0)

@@ -165,17 +165,23 @@ class Listener:
         return 0 if self._connection is None else self._vouched_at(self._connection)
 
     def _run(self, waker: Waker) -> None:
+        born = os.getpid()
         try:
-            while not self._closing:
+            while not self._closing and os.getpid() == born:
                 try:
-                    self._session(waker)
-                except Exception:  # noqa: BLE001 - whatever it is, the thread must go on
+                    self._session(waker, born)
+                except Exception:
+                    if os.getpid() != born:
+                        raise
                     self._log.log(logging.ERROR, "session", "the link's thread failed; it goes on", trace=True)
                 self._rest(waker)
+        except Exception:
+            if os.getpid() == born:  # else a greenlet that goes on in a forked child, where its sockets are closed
+                raise
         finally:
             waker.close()
 
-    def _session(self, waker: Waker) -> None:
+    def _session(self, waker: Waker, born: int) -> None:
         """Connect, and serve until the connection or the listener ends."""
         link = self._link
         transport = self._open()
@@ -190,11 +196,12 @@ class Listener:
         except OSError as error:
             reason = f"the connection broke: {error}"
         finally:
-            self._dispatch(link.disconnect(reason))
-            transport.close()
-            self._connection = None
-            self._hurried = False  # that was about a connection before this one
-        if not self._closing:
+            if os.getpid() == born:
+                self._dispatch(link.disconnect(reason))
+                transport.close()
+                self._connection = None
+                self._hurried = False  # that was about a connection before this one
+        if not self._closing and os.getpid() == born:
             self._log.log(logging.WARNING, "lost", "the link was lost: %s", reason)
 
     def _open(self) -> Transport | None:

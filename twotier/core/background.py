@@ -10,6 +10,7 @@ started, and none is there, a caller does itself what it would wait for.
 import contextlib
 import contextvars
 import functools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 from twotier.core.singleflight import inside_loader
 from twotier.errors import TwoTierError
+from twotier.worker import body
 
 R = TypeVar("R")
 
@@ -108,7 +110,8 @@ class Background:
             self._queue.remove(work)
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._serve, name="twotier-background", daemon=True)
+        served = (os.getpid(), self._serve)
+        thread = threading.Thread(target=body, args=served, name="twotier-background", daemon=True)
         try:
             self._threads.add(thread)
             thread.start()

@@ -94,7 +94,6 @@ class Namespace:
                 sweeper.watch(store)
 
     def _stores(self) -> tuple[Store, ...]:
-        """Return everything that is to be swept."""
         return (self.store,)
 
     def end_tags(self, tags: Sequence[str], op: int) -> None:  # noqa: ARG002 - for those who know versions

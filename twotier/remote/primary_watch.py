@@ -189,18 +189,22 @@ class PrimaryWatch:
     # The thread
 
     def _run(self, waker: Waker) -> None:
+        born = os.getpid()
         try:
-            while not self._closing:
+            while not self._closing and os.getpid() == born:
                 try:
                     self._round(waker)
                 except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
+                    if os.getpid() != born:
+                        return  # a greenlet that goes on in a forked child, where its sockets are closed
                     if time.monotonic() >= self._next_log:
                         self._next_log = time.monotonic() + _LOG_EVERY
                         _log.exception("the watch of the sentinels failed; it goes on (said once a minute)")
                     time.sleep(1.0)
         finally:
-            for talk in self._talks:
-                talk.close()
+            if os.getpid() == born:
+                for talk in self._talks:
+                    talk.close()
             waker.close()
 
     def _round(self, waker: Waker) -> None:

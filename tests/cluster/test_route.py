@@ -106,8 +106,8 @@ def test_two_steps_are_asked_for_in_both():
     (trip,) = rounds[1].trips
     assert isinstance(trip.command, AskingConditional)
     asking = pack(b"ASKING")
-    assert trip.command.wire == asking + pack(b"WATCH", key) + asking + pack(b"GET", key)
-    second = trip.command.decide([b"OK", b"OK", b"OK", b"token"])
+    assert trip.command.wire == asking + pack(b"WATCH", key) + asking + pack(b"MGET", key)
+    second = trip.command.decide([b"OK", b"OK", b"OK", [b"token"]])
     assert second.wire == asking + Removal([key]).wire
     assert second.parse([b"OK", b"OK", b"QUEUED", [1]])
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 required = os.environ.get("TWOTIER_COMPILE") == "required"
 debug = os.environ.get("TWOTIER_DEBUG") == "1"
@@ -30,6 +31,28 @@ if required and sys.platform != "win32":
     refused = ("incompatible-pointer-types", "int-conversion", "implicit-function-declaration", "implicit-int")
     flags += [f"-Werror={warning}" for warning in refused]
 
+
+class BuildOrLeaveOut(build_ext):
+    """Compile; where that fails and may, leave nothing of an earlier build, and make the distribution a pure one.
+
+    Otherwise a package would hold an extension of other sources, or be a wheel for one platform without a reason.
+    """
+
+    def run(self) -> None:
+        """Remove what an earlier build has left, compile, and look what came of it."""
+        made = [Path(self.get_ext_fullpath(extension.name)) for extension in self.extensions]
+        packages = self.get_finalized_command("build_py")
+        in_place = [Path(packages.get_package_dir("twotier")) / path.name for path in made]
+        for path in (*made, *in_place):
+            path.unlink(missing_ok=True)
+        super().run()
+        if not any(path.exists() for path in (*made, *in_place)):
+            self.distribution.ext_modules = []
+            wheel = self.distribution.get_command_obj("bdist_wheel", create=False)
+            if wheel is not None:
+                wheel.root_is_pure = True
+
+
 django = ["twotier.django", *(f"twotier.django.{name}" for name in find_packages("django_integration"))]
 
 setup(
@@ -47,5 +70,6 @@ setup(
         )
     ],
     # An extension left from another kind of build (debug or not) looks up to date by its age alone.
+    cmdclass={"build_ext": BuildOrLeaveOut},
     options={"build_ext": {"force": True}},
 )

@@ -23,7 +23,7 @@ def demo(*arguments, command=COMMAND):
     ran = subprocess.run(
         [*command, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=100, check=False
     )
-    ran.stderr = re.sub(r"the compiled local tier is missing .*\n", "", ran.stderr)
+    ran.stderr = re.sub(r".*RuntimeWarning: the compiled local tier .*\n.*\n", "", ran.stderr)
     return ran
 
 

@@ -68,3 +68,9 @@ def environment(tmp_path) -> Environment:
     folder = tmp_path / "venv"
     output([sys.executable, "-m", "venv", "--without-pip", str(folder)], cwd=tmp_path)
     return Environment(folder / "bin" / "python")
+
+
+@pytest.fixture
+def run():
+    """Run a command, and return what it printed."""
+    return output

@@ -1,5 +1,7 @@
 """What a release consists of installs, imports and works away from the repository, with and without a C compiler."""
 
+import sys
+import sysconfig
 import tarfile
 import zipfile
 
@@ -69,12 +71,32 @@ def test_every_module_of_the_wheel_imports(built, environment):
 
 
 def test_without_a_compiler_the_twin_serves(built, environment):
-    """Where nothing can be compiled the sdist installs all the same; the log says once that the Python twin serves."""
+    """Where nothing can be compiled the sdist installs all the same; a warning says that the Python twin serves."""
     environment.install(str(built.sdist), CC="/bin/false", CFLAGS="")
-    *log, told = environment.run(TELL).splitlines()
-    assert told == "python"
-    assert len(log) == 1
-    assert "the Python twin serves" in log[0]
+    printed = environment.run(TELL)
+    assert printed.splitlines()[-1] == "python"
+    assert printed.count("RuntimeWarning: the compiled local tier of twotier is missing") == 1
+    assert environment.run(TELL, TWOTIER_IMPL="python") == "python\n"
+
+
+def test_a_failed_compilation_makes_a_pure_wheel(built, run, tmp_path):
+    """A wheel without the extension is for any platform, and holds none that an earlier build has left."""
+    with tarfile.open(built.sdist) as archive:
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    (tree,) = tmp_path.glob("twotier-*")
+    name = f"_speedups{sysconfig.get_config_var('EXT_SUFFIX')}"
+    earlier = tree / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}" / "twotier"
+    earlier.mkdir(parents=True)
+    for folder in (earlier, tree / "twotier"):
+        (folder / name).write_bytes(b"of an earlier build")
+    run([sys.executable, "-m", "build", "--wheel", "--outdir", "dist", "."], cwd=tree, CC="/bin/false", CFLAGS="")
+    (wheel,) = (tree / "dist").glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "twotier/local/_fallback.py" in names
+    assert not [each for each in names if each.endswith(".so")]
+    assert not (tree / "twotier" / name).exists()
 
 
 def test_a_required_compilation_must_succeed(built, environment):

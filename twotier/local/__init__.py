@@ -1,7 +1,7 @@
 """The local tier: the compiled store, or its Python twin where there is none (or `TWOTIER_IMPL=python` asks for it)."""
 
-import logging
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 COMPILED: bool
@@ -22,6 +22,11 @@ else:
         from twotier.local._fallback import AsyncFront, Front, LocalFront, Memo, Store
 
         COMPILED = False
-        logging.getLogger("twotier").warning("the compiled local tier is missing (%s): the Python twin serves", error)
+        warnings.warn(
+            f"the compiled local tier of twotier is missing ({error}): the Python twin serves, many times slower. "
+            "Install with a C compiler and TWOTIER_COMPILE=required, or set TWOTIER_IMPL=python if this is meant",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 __all__ = ["COMPILED", "AsyncFront", "Front", "LocalFront", "Memo", "Store"]

@@ -4,6 +4,7 @@ import logging
 import time
 
 import pytest
+import redis
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache, ConfigurationError, RemoteUnavailable
@@ -107,3 +108,30 @@ def test_plaintext_to_another_host_is_warned_of_once(caplog):
     (line,) = caplog.messages
     assert "warned.example" in line
     assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://h/0?ssl_cert_reqs=CERT_NONE",
+        "rediss://h/0?ssl_bogus=1",
+        "redis://h/0?ssl_ca_certs=x",
+        "rediss+cluster://h?ssl_bogus=1",
+    ],
+)
+def test_options_of_tls_that_nobody_knows_are_refused_at_once(url):
+    """A name or value that redis-py doesn't take is an error here, not on a thread that connects."""
+    with pytest.raises(ConfigurationError, match="ssl_"):
+        Cache(url, namespace="t")
+
+
+def test_a_client_without_sockets_is_refused():
+    """A client that only plays a server, as FakeRedis does, is told of at once: it would never be asked."""
+
+    class Played(redis.Connection):
+        def _connect(self):
+            raise AssertionError
+
+    client = redis.Redis(connection_pool=redis.ConnectionPool(connection_class=Played))
+    with pytest.raises(ConfigurationError, match="embedded://"):
+        Cache(client, namespace="t")

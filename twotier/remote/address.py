@@ -44,6 +44,8 @@ _ADDRESS: Final = frozenset(
 _URL_OPTIONS: Final = frozenset({"db", "client_name", "username", "password", "socket_keepalive"})
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
+_CONNECTS: Final = (TCPConnection._connect, SSLConnection._connect, UnixDomainSocketConnection._connect)  # noqa: SLF001
+
 _PROCESS_KEY: Final = os.urandom(16)
 """Keeps credentials from being read, or guessed, off an identity."""
 
@@ -120,7 +122,15 @@ def address_of_url(url: str, options: Options) -> Address:
     if database and not (database.isascii() and database.isdigit()):
         raise ConfigurationError(f"the URL's path must be a database number, got {shown!r}")
     kind: type[AbstractConnection] = given.pop("connection_class", TCPConnection)
-    return _address(kind, given, options)
+    address = _address(kind, given, options)
+    try:
+        address.connection(options)  # which connects nowhere yet
+    except (TypeError, ValueError, redis.RedisError):
+        raise ConfigurationError(
+            "the URL's ssl_... options must be those of redis-py for rediss://, with values that it takes "
+            f"(ssl_cert_reqs: none, optional or required), got {shown!r}"
+        ) from None
+    return address
 
 
 def check_query(query: str, shown: str, more: frozenset[str] = frozenset()) -> None:
@@ -140,6 +150,11 @@ def address_of_client(client: redis.Redis, options: Options) -> Address:
         raise ConfigurationError(
             "the client must connect to one server, by TCP, TLS or a unix socket; it has a "
             f"{type(pool).__qualname__} of {kind.__qualname__}"
+        )
+    if kind._connect not in _CONNECTS:  # noqa: SLF001 - what opens the socket
+        raise ConfigurationError(
+            f"the client must connect to a server by redis-py's own sockets; it has a {kind.__module__}."
+            f"{kind.__qualname__}: for tests without a server use Cache(), or embedded://"
         )
     given = lent_by(pool.connection_kwargs)
     if not issubclass(kind, UnixDomainSocketConnection):

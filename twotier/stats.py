@@ -56,6 +56,12 @@ class Stats:
     """Calls whose writes fewer replicas had in time than `wait_replicas` asks for."""
     replica_reads: int = 0
     """Reads answered by a replica while the primary was away (`replica_fallback`); counted in `stale_served` too."""
+    outages: int = 0
+    """Times that a circuit breaker opened, as the server, or a node of the cluster, didn't answer."""
+    journal_overflows: int = 0
+    """Times that more than `max_journal` keys were in doubt, and what they belong to was to be cleared instead."""
+    late_writes: int = 0
+    """Keys whose write took place after its call had given up, and after a later write or a replay: it was undone."""
     entries: int = 0
     """Local entries now."""
     bytes: int = 0

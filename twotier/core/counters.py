@@ -22,7 +22,9 @@ class Counters:
         "few_replicas",
         "invalidations_received",
         "invalidations_sent",
+        "journal_overflows",
         "lag",
+        "late_writes",
         "load_errors",
         "load_timeouts",
         "loads",
@@ -49,7 +51,9 @@ class Counters:
     few_replicas: int
     invalidations_received: int
     invalidations_sent: int
+    journal_overflows: int
     lag: Recorder
+    late_writes: int
     load_errors: int
     load_timeouts: int
     loads: int

@@ -56,10 +56,14 @@ class Counting(Looking):
             return None
         outcome: int | Again | None = Again.COUNTER
         for _ in range(ATTEMPTS):
-            if signed:
-                outcome = yield from self._count_from(key, delta, op_id)
-            else:
-                outcome = yield from self._add_to(key, delta, ttl, op_id, create=create)
+            try:
+                if signed:
+                    outcome = yield from self._count_from(key, delta, op_id)
+                else:
+                    outcome = yield from self._add_to(key, delta, ttl, op_id, create=create)
+            except BaseException as error:
+                namespace.late.abandon(op_id, {key: None}, error)
+                raise
             if not isinstance(outcome, Again):
                 namespace.store.apply((key,), op_tag(op_id))
                 return outcome

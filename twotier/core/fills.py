@@ -48,7 +48,7 @@ class Fills:
         """Return the suspect if there is one and options allow, else MISSING."""
         namespace = self._namespace
         value = MISSING
-        if namespace.options.on_outage == "serve":
+        if namespace.options.on_outage == "serve" and not namespace.journal.undoes(key):
             value = namespace.store.suspect(key, MISSING)
         if value is MISSING:
             namespace.counters.misses += 1
@@ -142,6 +142,14 @@ class Fills:
         """Tell whether a tag was ended here, and the remote tier may not know it yet."""
         journal = self._namespace.journal
         return bool(journal) and any(Tag(tag) in journal for tag in tags)
+
+    def _is_late(self, key: str, loaded: Loaded) -> bool:
+        """Return True if a value is that of a write of ours that took place late; have it undone."""
+        namespace = self._namespace
+        late = namespace.late.by(key, loaded.op_id)
+        if late is not None and key not in namespace.journal:
+            namespace.undo(key, (late,))
+        return late is not None
 
     def _drop_other(self, key: str, loaded: Loaded, token: int) -> None:
         """Drop the suspect of a key whose value there has ended, unless it is that very value, kept for outages."""

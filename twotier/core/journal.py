@@ -8,8 +8,9 @@ the journal, the remote tier's value of it proves nothing, and reads of it are a
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from twotier.core.late_writes import Abandoned
 from twotier.core.tags import Tag
 from twotier.opid import NO_OP, is_earlier
 
@@ -24,10 +25,17 @@ class Doubt(NamedTuple):
     """Instant (ns) at which the written value expires; 0 for a removal."""
     kept: bool = False
     """Stale copies are to be kept: the key was expired, and nothing else was done to it in the outage."""
+    late: tuple[Abandoned, ...] = ()
+    """Late writes that are to be undone; nothing else is in doubt then."""
 
     def after(self, earlier: "Doubt") -> "Doubt":
         """Return the doubt about a key that was in doubt before: what was seen first stays what was seen."""
-        return self._replace(seen=earlier.seen, kept=self.kept and earlier.kept)
+        late = self.late + earlier.late if self.late and earlier.late else ()
+        return self._replace(seen=earlier.seen, kept=self.kept and earlier.kept, late=late)
+
+
+Outcome = Literal["settled", "doubted", "unknown"]
+"""What became of the doubt about a key: it is settled, another write is in doubt, or none is."""
 
 
 class Journal:
@@ -70,8 +78,8 @@ class Journal:
         doubt = self._doubts.get(key)
         return doubt is not None and is_earlier(op_id, than=doubt.op_id)
 
-    def add(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> None:
-        """Remember writes."""
+    def add(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> bool:
+        """Remember writes; return True if they are too many, so that groups of keys are to be cleared instead."""
         with self._lock:
             for key, doubt in doubts.items():
                 earlier = self._doubts.get(key)
@@ -79,6 +87,8 @@ class Journal:
             if len(self._doubts) > self._limit:
                 tagged = any(isinstance(key, Tag) for key in self._doubts)
                 self.add_clear(range(self._groups) if tagged else {self._group_of(str(key)) for key in self._doubts})
+                return True
+        return False
 
     def add_clear(self, groups: Iterable[int]) -> None:
         """Ask for groups of keys to be cleared; what was in doubt of them goes with that."""
@@ -91,6 +101,26 @@ class Journal:
             else:
                 for key in [key for key in self._doubts if not isinstance(key, Tag) and self._awaits_clear(key)]:
                     del self._doubts[key]
+
+    def undoes(self, key: str) -> bool:
+        """Return True if nothing is in doubt of a key but late writes that are to be undone: no outage, so a miss."""
+        doubt = self._doubts.get(key)
+        return doubt is not None and bool(doubt.late)
+
+    def took_place(self, key: str, op_id: bytes) -> Outcome:
+        """Settle the doubt about a write that has taken place, if it is this one that is in doubt.
+
+        The doubt about another begins anew: its replay may have been earlier than the write that is late.
+        """
+        with self._lock:
+            doubt = self._doubts.get(key)
+            if doubt is None:
+                return "doubted" if self._awaits_clear(key) else "unknown"
+            if doubt.op_id == op_id:
+                del self._doubts[key]
+                return "settled"
+            self._doubts[key] = doubt._replace()
+            return "doubted"
 
     def clears(self) -> dict[int, int]:
         """Return the groups that are to be cleared, each with how often that was asked for."""

@@ -1,6 +1,7 @@
 """One namespace in one process: the parts that flows work with, wired, with one life cycle and one answer to fork."""
 
 import contextlib
+import logging
 import math
 import random
 import threading
@@ -22,11 +23,12 @@ from twotier.core.generation import Generations
 from twotier.core.generation_names import GenerationNames
 from twotier.core.grouped import GroupedGenerations
 from twotier.core.journal import Doubt, Journal
+from twotier.core.late_writes import Abandoned, LateWrites
 from twotier.core.loadgate import LoadGate
 from twotier.core.loading.absences import Absences
 from twotier.core.loading.ahead import Durations
 from twotier.core.loading.attempts import Attempts
-from twotier.core.reaching import breaker_state, executors, listener
+from twotier.core.reaching import breaker_state, executors, listener, outages
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
@@ -142,6 +144,9 @@ class Namespace:
         self.counters.misses += 1
         self.counters.negative_hits += 1
 
+    def _outages(self) -> int:
+        return 0
+
     def health(self) -> Health:
         """Return the state now."""
         return Health(
@@ -173,6 +178,9 @@ class Namespace:
             remote_errors=ours.remote_errors,
             corrupt=ours.corrupt,
             few_replicas=ours.few_replicas,
+            outages=self._outages(),
+            journal_overflows=ours.journal_overflows,
+            late_writes=ours.late_writes,
             replica_reads=ours.replica_reads,
             audited=ours.audited,
             audit_mismatches=ours.audit_mismatches,
@@ -256,7 +264,8 @@ class TwoTierNamespace(Namespace):
         self.claims = Claims(self.clock, round(self.options.load_lease * SECOND), self._give_back_leases)
         """Leases that loads may have left on the server."""
         self.journal = Journal(self.options.max_journal, len(self.generations.keys), self.generations.group_of)
-        self.breaker = Breaker(self.clock)
+        self.late = LateWrites(self.clock, self.options.max_journal if self._publishes else 0)
+        self.breaker = Breaker(self.clock, label=f"namespace {self.options.namespace} on {self.label}")
         self.executor, self.async_executor = executors(self.topology, self.options, self.breaker)
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
@@ -367,8 +376,17 @@ class TwoTierNamespace(Namespace):
 
     def doubt(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> None:
         """Journal writes that may not have reached the remote tier, and have them replayed."""
-        self.journal.add(doubts)
+        if self.journal.add(doubts):
+            self.counters.journal_overflows += 1
+            message = (
+                "namespace %s on %s: more keys than max_journal are in doubt; what they belong to is cleared instead"
+            )
+            self.log.log(logging.WARNING, "journal overflow", message, self.options.namespace, self.label)
         self.recovery.wake()
+
+    def undo(self, key: str, late: Sequence[Abandoned]) -> None:
+        """Journal that the values of late writes are to be removed where they stand."""
+        self.doubt({key: Doubt(self.op_ids.next(), late=tuple(late))})
 
     def _link_state(self) -> Literal["live", "sync", "down", "none"]:
         """Return how the local tier fares: it is told of the link's gains and losses a moment after them."""
@@ -378,6 +396,9 @@ class TwoTierNamespace(Namespace):
             return "live"
         state = "down" if self._listener is None else self._listener.state(self.subscriber)
         return "sync" if state == "live" else state
+
+    def _outages(self) -> int:
+        return outages(self.topology, self.breaker)
 
     def doubt_clear(self, groups: Iterable[int]) -> None:
         """Journal groups of keys: they are to be cleared once the remote tier, or their node, is back."""

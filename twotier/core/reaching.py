@@ -28,6 +28,11 @@ def breaker_state(topology: Topology, breaker: Breaker) -> BreakerState:
     return topology.members.worst() if isinstance(topology, ClusterTopology) else breaker.state
 
 
+def outages(topology: Topology, breaker: Breaker) -> int:
+    """Return how often a circuit breaker has opened; in a cluster, those of its nodes."""
+    return topology.members.openings() if isinstance(topology, ClusterTopology) else breaker.openings
+
+
 def listener(topology: Topology, clock: Clock, options: Options) -> AnyListener:
     """Return what hears of writes; it isn't started yet."""
     if isinstance(topology, ClusterTopology):

@@ -243,6 +243,8 @@ class Reads(Fills):
             namespace.counters.corrupt += 1
             namespace.counters.misses += 1
             return MISSING
+        if namespace.late and self._is_late(key, loaded):
+            return self._stand_in(key)
         if loaded.stamps:
             return Unproven(key, loaded, token, now, left)
         self._fill(key, loaded, token, now, left)

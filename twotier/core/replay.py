@@ -11,6 +11,7 @@ from twotier.clock import NEVER
 from twotier.coherence.message import Kind
 from twotier.core.drive import Flow, drive
 from twotier.core.journal import Doubt
+from twotier.core.late_writes import Abandoned
 from twotier.core.lifetimes import milliseconds
 from twotier.core.missing import MISSING
 from twotier.core.severally import severally
@@ -18,7 +19,7 @@ from twotier.core.tags import ANY_TAG, Tag
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Put, Remove
-from twotier.remote.conditional import PutUnchanged
+from twotier.remote.conditional import PutUnchanged, RemoveLate
 from twotier.remote.refusals import NoMemoryError
 from twotier.remote.withdraw import Withdraw
 
@@ -86,7 +87,11 @@ class Replay:
         removed: dict[Kind, list[tuple[int, list[str]]]] = {"delete": [], "expire": []}
         for group, prefix in prefixes.items():
             try:
-                keys = [key for key in groups[group] if not self._put_again(prefix, key, doubts[key])]
+                late = [key for key in groups[group] if doubts[key].late]
+                for key in late:
+                    self._undo(prefix, key, doubts[key].late)
+                rest = [key for key in groups[group] if not doubts[key].late]
+                keys = [key for key in rest if not self._put_again(prefix, key, doubts[key])]
             except RemoteError as error:
                 self._failed[group] = error
             else:
@@ -147,13 +152,23 @@ class Replay:
             outcomes[at] = outcome
         return outcomes
 
+    def _undo(self, prefix: bytes, key: str, late: Sequence[Abandoned]) -> None:
+        """Remove the value of a late write, if it still stands."""
+        namespace = self._namespace
+        (place,) = namespace.generations.places_under(prefix, (key,))
+        removal = self._removal("delete", (key,), (place,), namespace.voids((place,)))
+        op_ids, raws = frozenset(each.op_id for each in late), frozenset(each.payload for each in late)
+        self._executor.run(RemoveLate(place, op_ids, raws, removal))
+        for each in late:
+            namespace.late.undone(each.op_id, key)
+
     def _put_again(self, prefix: bytes, key: str, doubt: Doubt) -> bool:
         """Put the value written in the outage, if that is asked for and nothing else was written there; tell whether.
 
         The value is the local tier's suspect, as long as it is held here; its op id says whether it is that write's.
         """
         namespace = self._namespace
-        if namespace.options.replay != "set" or doubt.seen == NO_OP or namespace.store.op(key) != op_tag(doubt.op_id):
+        if namespace.options.replay != "set" or namespace.store.op(key) != op_tag(doubt.op_id):
             return False
         left = NEVER if doubt.expires == NEVER else doubt.expires - namespace.clock.now()
         value = namespace.store.suspect(key, MISSING)
@@ -164,7 +179,10 @@ class Replay:
         publication = namespace.publication("set", doubt.op_id, (key,))
         voids = namespace.voids((place,))
         put = Put(place, data, milliseconds(left), absent=False, publication=publication, voids=voids)
-        return bool(self._executor.run(PutUnchanged(place, doubt.seen, put)))
+        stands = bool(self._executor.run(PutUnchanged(place, doubt.seen, put)))
+        if stands:
+            namespace.late.forget(doubt.op_id, key)
+        return stands
 
 
 class _Executor:

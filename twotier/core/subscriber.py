@@ -40,6 +40,8 @@ class NamespaceSubscriber:
             elif message.kind == "clear":
                 self._clear(message)
             else:
+                if namespace.late:
+                    self._late(message)
                 op = op_tag(message.op_id)
                 if message.kind == "tag":
                     namespace.end_tags(message.keys, op)
@@ -70,6 +72,18 @@ class NamespaceSubscriber:
         if not journal:
             return message.keys
         return [key for key in message.keys if not journal.knows_better(key, message.op_id)]
+
+    def _late(self, message: Message) -> None:
+        """Put right what a late write of ours has done."""
+        namespace = self._namespace
+        for key, late in namespace.late.heard(message.op_id).items():
+            outcome = namespace.journal.took_place(key, late.op_id)
+            if outcome == "settled":
+                namespace.late.forget(late.op_id, key)
+                continue
+            namespace.counters.late_writes += 1
+            if outcome == "unknown":
+                namespace.undo(key, (late,))
 
     def confirmed(self) -> None:
         """Put everything in doubt: what was published before this moment may have been missed."""

@@ -10,7 +10,7 @@ tier keeps the new value as a suspect: served here, never taken for fresh. So do
 interrupted, in the middle. Of a bulk, only the keys with which something went wrong do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from twotier.clock import NEVER
@@ -58,6 +58,7 @@ class Writes(Counting):
                 stamps = yield from self._stamps(tags, ttl)
                 put = yield from (self._add(key, make) if absent else namespace.generations.write(key, make))
             except BaseException as error:  # noqa: BLE001 - raised again by `_unless_failed`
+                namespace.late.abandon(op_id, {key: payload}, error)
                 if not absent:
                     namespace.doubt({key: Doubt(op_id, seen or NO_OP, put_again_until(now, ttl, tags))})
                     self._keep_suspect(key, value, payload, op_id, ttl, now)
@@ -65,7 +66,7 @@ class Writes(Counting):
                 self._unless_failed(error)
                 return False
             if put:
-                namespace.journal.settle(noted)
+                self._settle_doubts(noted, (key,))
                 self._install(key, value, payload, token, op_id, ttl, now)
                 hold.written()
             return put
@@ -177,10 +178,11 @@ class Writes(Counting):
             except BaseException as error:  # noqa: BLE001 - as in `set`
                 failed = dict.fromkeys(keys, error)
             if failed:
+                namespace.late.abandon(op_id, {key: payloads[key] for key in failed}, *failed.values())
                 again = put_again_until(now, ttl, tags)
                 doubts = {key: Doubt(op_id, op, again) for key, op in zip(keys, seen, strict=True) if key in failed}
                 namespace.doubt(doubts)
-            self._settle_but(noted, failed)
+            self._settle_doubts(noted, keys, failed)
             for (key, value, payload), token in zip(entries, tokens, strict=True):
                 if key in failed:
                     self._keep_suspect(key, value, payload, op_id, ttl, now)
@@ -220,7 +222,7 @@ class Writes(Counting):
             namespace.doubt(dict.fromkeys(failed, Doubt(op_id, kept=kept)))
             removed += len(held & failed.keys())
         apply(keys, op_tag(op_id))
-        self._settle_but(noted, failed)
+        self._settle_doubts(noted, keys, failed)
         self._unless_all_well(failed)
         return removed
 
@@ -230,10 +232,14 @@ class Writes(Counting):
             raise error
         self._namespace.counters.remote_errors += 1
 
-    def _settle_but(self, noted: Mapping[str | Tag, Doubt], failed: Mapping[str, BaseException]) -> None:
-        """Settle the doubts of a bulk, but for those keys with which something went wrong."""
+    def _settle_doubts(
+        self, noted: Mapping[str | Tag, Doubt], keys: Iterable[str], failed: Container[str | Tag] = frozenset()
+    ) -> None:
+        """Settle the doubts about keys that were set or deleted, but for those with which something went wrong."""
         if noted:
             self._namespace.journal.settle({key: doubt for key, doubt in noted.items() if key not in failed})
+        if self._namespace.late:
+            self._namespace.late.overtake(key for key in keys if key not in failed)
 
     def _unless_all_well(self, failed: Mapping[str, BaseException]) -> None:
         """Do as `_unless_failed`, for a bulk of which `failed` tells with which keys something went wrong, and what."""

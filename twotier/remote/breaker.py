@@ -6,6 +6,7 @@ began before an opening therefore change nothing. Only outages count: that the s
 or is loading. A refused command is an answer.
 """
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -20,6 +21,10 @@ State = Literal["closed", "open", "half-open"]
 
 THRESHOLD: Final = 3
 """Failures in a row that open the breaker."""
+_LOG_EVERY: Final = 60 * SECOND
+"""Time from one opening that is logged to the next (ns)."""
+
+_log = logging.getLogger("twotier")
 
 
 class Breaker:
@@ -35,8 +40,16 @@ class Breaker:
     'closed'
     """
 
-    def __init__(self, clock: Clock, threshold: int = THRESHOLD) -> None:
+    def __init__(self, clock: Clock, threshold: int = THRESHOLD, label: str = "") -> None:
         self._clock = clock
+        self._label = label
+        """What is away while it is open, in the log; nothing is logged without."""
+        self._logged: int | None = None
+        """When an opening was last logged (ns)."""
+        self._log_close = False
+        """Whether the opening was logged, so that the closing is to be."""
+        self.openings = 0
+        """How often it has opened."""
         self._threshold = threshold
         self._lock = threading.Lock()
         self._failures = 0
@@ -93,16 +106,27 @@ class Breaker:
     def close(self) -> None:
         """Go from half-open to closed; nothing happens if the breaker was tripped meanwhile."""
         with self._lock:
-            if self.state == "half-open":
-                self.state = "closed"
-                self._failures = 0
+            if self.state != "half-open":
+                return
+            self.state = "closed"
+            self._failures = 0
+            logged, self._log_close = self._log_close, False
+            away = (self._clock.now() - self._since) / SECOND
+        if logged:
+            _log.warning("%s: the circuit breaker is closed, after an outage of %.1f s", self._label, away)
 
     def _open(self) -> None:
         if self.state == "closed":
-            self._since = self._clock.now()
+            self._since = now = self._clock.now()
+            self.openings += 1
+            if self._label and (self._logged is None or now - self._logged >= _LOG_EVERY):
+                self._logged, self._log_close = now, True
         self.state = "open"
         self._failures = 0
 
     def _tell(self) -> None:
+        if self._log_close:
+            message = "%s: the circuit breaker is open, as the server doesn't answer (outage %d of this process)"
+            _log.warning(message, self._label, self.openings)
         if self.on_open is not None:
             self.on_open()

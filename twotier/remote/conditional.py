@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
-from twotier.opid import op_tag
-from twotier.remote.commands import Command, Publication, Write
+from twotier.opid import NO_OP, op_tag
+from twotier.remote.commands import Command, Publication, Put, Remove, Write
 from twotier.remote.envelope import op_id_of
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
@@ -169,16 +169,41 @@ class IfStill(IsWrite[R | None]):
 
 @dataclass(frozen=True, slots=True)
 class PutUnchanged(OnOneKey[bool]):
-    """Write a value where what stands is still by the write tagged `seen`; tells whether it was written."""
+    """Write a value where what stands is still by the write tagged `seen`; tells whether it is there.
+
+    It is also where it was written already: by a request that took place, but whose reply was lost.
+    """
 
     watched: bytes
     seen: int
-    put: Write[Any]
+    put: Put
 
     def second(self, stands: bytes | None) -> Command[bool]:
         """Write, if the op id in the envelope is the one that was seen."""
         op_id = None if stands is None else op_id_of(stands)
-        return IfUnchanged(self.put) if op_id is not None and op_tag(op_id) == self.seen else LetBe(False)
+        if stands is not None and (stands == self.put.data or (op_id is not None and op_id == op_id_of(self.put.data))):
+            return LetBe(True)
+        seen = self.seen != NO_OP and op_id is not None and op_tag(op_id) == self.seen
+        return IfUnchanged(self.put) if seen else LetBe(False)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLate(OnOneKey[bool]):
+    """Remove a value that is by one of some writes, or is one of some raw integers; tells whether it was removed."""
+
+    watched: bytes
+    op_ids: frozenset[bytes]
+    raws: frozenset[bytes | None]
+    removal: Remove
+    """None among `raws`: any raw value."""
+
+    def second(self, stands: bytes | None) -> Command[bool]:
+        """Remove it, if it is one of these."""
+        if stands is None:
+            return LetBe(False)
+        op_id = op_id_of(stands)
+        late = op_id in self.op_ids if op_id is not None else None in self.raws or stands in self.raws
+        return IfUnchanged(self.removal) if late else LetBe(False)
 
 
 @dataclass(frozen=True, slots=True)

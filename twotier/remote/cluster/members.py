@@ -40,7 +40,8 @@ class Member:
     def __init__(self, node: Node, server: SingleServer, options: Options, on_open: Callable[[], None]) -> None:
         self.node = node
         self.server = server
-        self.breaker = Breaker(options.clock or SystemClock())
+        label = f"namespace {options.namespace} on {server.label}"
+        self.breaker = Breaker(options.clock or SystemClock(), label=label)
         self.breaker.on_open = on_open
         self._edge = edge = Edge(server, options, self.breaker)
         self.executor = Executor(edge)
@@ -133,6 +134,10 @@ class Members:
         if self.silent:
             return "open"
         return next((state for state in ("open", "half-open") if state in states), "closed")
+
+    def openings(self) -> int:
+        """Return how often the nodes' breakers have opened."""
+        return sum(member.breaker.openings for member in list(self._members.values()))
 
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's connections, and begin anew."""

@@ -1,10 +1,12 @@
 # Reading many keys at once: what costs is waiting for memory, so it is asked for ahead, a batch at a time.
 #
 # A lookup waits four times, each on what the last brought: the key's hash, its slot, the entry, the value. Over a batch
-# each step is asked for all keys before the next step looks: the waits overlap.
+# each step is asked for all keys before the next step looks: the waits overlap. Between slices other threads run, if
+# any waits, so that no call holds them up for long.
 
 cdef enum:
     BATCH = 16
+    SLICE = 512      # keys after which other threads may run: under a millisecond, with values that are copied
     PRESIZED = 4096  # most room made in the answer before it is known how many keys are there
 
 cdef extern from *:
@@ -47,6 +49,9 @@ cdef dict get_many(Store self, object keys):
     while at < size_of(keys):
         n = at % BATCH
         if n == 0:
+            if at % SLICE == 0 and at:
+                with nogil:
+                    pass
             count = size_of(keys) - at
             for i in range(BATCH, 2 * BATCH if count > 2 * BATCH else count):
                 prefetch(items_of(keys)[at + i])

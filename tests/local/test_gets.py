@@ -1,6 +1,8 @@
 """Every way to call `get` is one: the compiled tier enters the most common of them by a shorter way."""
 
 import inspect
+import sys
+import threading
 
 import pytest
 
@@ -92,3 +94,28 @@ def test_a_front_that_was_not_made_answers_no_hit(twin):
     front = twin.LocalFront.__new__(twin.LocalFront)
     with pytest.raises((RuntimeError, AttributeError)):
         front.get("key")
+
+
+def test_other_threads_run_during_a_long_get_many(make_store):
+    """A call that reads very many keys lets others in between, and finds what it finds without them."""
+    store, interval = make_store(60_000, clock=None), sys.getswitchinterval()
+    keys = [f"key {number}" for number in range(50_000)]
+    for number, key in enumerate(keys):
+        store.put(key, number, expires=NEVER)
+    seen, over = set(), threading.Event()
+
+    def look():
+        while not over.is_set():
+            seen.add(store.counters()["hits"])
+
+    other = threading.Thread(target=look)
+    sys.setswitchinterval(1e-5)
+    try:
+        other.start()
+        found = store.get_many(keys)
+    finally:
+        over.set()
+        other.join()
+        sys.setswitchinterval(interval)
+    assert seen - {0, len(keys)}, "nobody saw the call half-way"
+    assert found == {key: number for number, key in enumerate(keys)}

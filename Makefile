@@ -3,6 +3,7 @@
 #   make test     the test-suite, on the compiled local tier and on its Python twin, and a part of it on Redis
 #   make check    lint, format, types, and the stub of the extension
 #   make bench    what each operation costs beside its peers
+#   make fuzz     ten minutes of hostile payloads for what decodes them (SECONDS=... for another time)
 #   make check-native  the local tier's tests on a debug build, under AddressSanitizer and UndefinedBehaviorSanitizer
 # PYTHON=... chooses the interpreter that .venv is made with; ARGS=... adds options to pytest or to the demo.
 
@@ -17,16 +18,17 @@ SOURCES := pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxi _s
 # Tests mostly wait, for servers and processes of their own: three workers fill two cores.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 WORKERS ?= 3
+SECONDS ?= 600
 # The suites that use the local tier through its contract: they run on the Python twin as well.
 TWIN_SUITES := $(wildcard tests/core tests/cache $(addprefix tests/patterns/test_write_,through.py behind.py) tests/decorators tests/django)
 # What depends most on the server; and beside it what Redis 7.0 does otherwise (permissions, a full server), and TLS.
 REDIS_SUITES := tests/remote tests/cache/test_tracking.py tests/cache/test_two_tier.py
 REDIS_7_SUITES := $(REDIS_SUITES) tests/access tests/cache/test_permissions.py tests/faults/test_server_faults.py
 
-.PHONY: help demo test test-compiled test-twin test-redis test-redis-8 test-redis-7 check check-native lint format types stub bench clean
+.PHONY: help demo test test-compiled test-twin test-redis test-redis-8 test-redis-7 check check-native fuzz lint format types stub bench clean
 
 help:
-	@sed -n '2,7s/^# \{0,1\}//p' Makefile
+	@sed -n '2,8s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.demo
 	$(BIN)/twotier demo $(ARGS)
@@ -71,6 +73,9 @@ stub: $(VENV)/.dev
 
 check-native: $(VENV)/.test
 	.ci/check-native $(BIN)/python -q $(ARGS)
+
+fuzz: $(VENV)/.test
+	PYTHONPATH=tests/codec $(BIN)/python tests/codec/fuzzing.py --seconds $(SECONDS) $(ARGS)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest bench --quiet --benchmark-columns=median,iqr,ops --benchmark-max-time=0.5 $(ARGS)

@@ -31,6 +31,9 @@ One module, so that its parts call each other in C; one idea a part, in the orde
     calls       which calls have which key, for memos
     memo        the thin caller under a cached function, from a call's arguments to its value
     replies     the reader of what servers send, which knows nothing of the rest
+    codec_tags, codec_types, codec_format, codec_crowding    values as bytes and back: the plain format, and its limits
+    codec_writer, codec_encode, codec_encode_atoms, codec_encode_python    its encoder
+    codec_reader, codec_decode, codec_decode_atoms, codec_decode_containers    its decoder
 
 The rule that keeps it whole: Python code can run inside any DECREF, comparison, hash, codec, weigher, listener or
 foreign clock, and call back. An operation therefore runs in three steps: what may run Python code and raise (hash,
@@ -68,3 +71,15 @@ include "quick.pxi"
 include "calls.pxi"
 include "memo.pxi"
 include "replies.pxi"
+include "codec_tags.pxi"
+include "codec_types.pxi"
+include "codec_format.pxi"
+include "codec_crowding.pxi"
+include "codec_writer.pxi"
+include "codec_encode.pxi"
+include "codec_encode_atoms.pxi"
+include "codec_encode_python.pxi"
+include "codec_reader.pxi"
+include "codec_decode.pxi"
+include "codec_decode_atoms.pxi"
+include "codec_decode_containers.pxi"

@@ -28,6 +28,7 @@ LAYERS = (
         "twotier._speedups",
         "twotier.writer",
     },
+    {"twotier.codec"},
     {"twotier.local", "twotier.remote", "twotier.coherence.message"},
     {"twotier.coherence"},
     {"twotier.core"},
@@ -37,7 +38,7 @@ LAYERS = (
 )
 """Lowest first. A module belongs to the longest of these names that it starts with; it imports from layers below."""
 
-TOGETHER = tuple(LAYERS[rank] for rank in (0, 4))
+TOGETHER = tuple(LAYERS[rank] for rank in (0, 5))
 """Members of one layer that may import each other; all others are siblings, and don't."""
 
 OUTSIDERS = {

@@ -3,12 +3,13 @@
 import ast
 import importlib
 import inspect
+from types import SimpleNamespace
 
 import pytest
 from project import ROOT
 
 STUB = ast.parse((ROOT / "twotier" / "_speedups.pyi").read_text())
-TWINS = {"compiled": "twotier._speedups", "python": "twotier.local._fallback"}
+TWINS = {"compiled": ("twotier._speedups",), "python": ("twotier.local._fallback", "twotier.codec._fallback")}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -32,10 +33,18 @@ def is_property(node: Function) -> bool:
     return any(ast.unparse(decorator) == "property" for decorator in node.decorator_list)
 
 
+def module_of(names: tuple[str, ...]) -> SimpleNamespace:
+    """Return what these modules have, as one."""
+    found: dict[str, object] = {}
+    for name in names:
+        found |= vars(importlib.import_module(name))
+    return SimpleNamespace(**found)
+
+
 @pytest.fixture(params=TWINS, scope="module")
 def twin(request):
-    """The module of one twin."""
-    return importlib.import_module(TWINS[request.param])
+    """What the modules of one twin have."""
+    return module_of(TWINS[request.param])
 
 
 def find(module, name: str):
@@ -82,7 +91,7 @@ def test_signatures_are_the_stubs(twin, name):
 
 def test_stores_are_made_alike():
     """Of the twins' constructors only the Python one can be looked at: it is the stub's."""
-    parameters = inspect.signature(importlib.import_module(TWINS["python"]).Store).parameters
+    parameters = inspect.signature(module_of(TWINS["python"]).Store).parameters
     assert list(parameters) == [name for name, _, _ in signature(FUNCTIONS["Store.__init__"])][1:]
 
 
@@ -98,4 +107,4 @@ def test_everything_is_documented(twin, name):
     """The stub has a docstring on every public part, and the twins on every class and function."""
     node, found = MEMBERS[name], find(twin, name)
     assert ast.get_docstring(node), f"{name} has no docstring in the stub"
-    assert found.__doc__ or not callable(found), f"{name} has no docstring in {twin.__name__}"
+    assert found.__doc__ or not callable(found), f"{name} has no docstring"

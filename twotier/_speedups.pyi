@@ -6,6 +6,7 @@ from typing import Any, Literal, final
 from typing_extensions import disjoint_base
 
 from twotier.clock import Clock
+from twotier.codec.allow_list import AllowedTypes
 from twotier.options import Ttl
 
 @final
@@ -251,3 +252,14 @@ class ReplyReader:
 
 def now() -> int:
     """Return the current instant on the clock that counts suspend, as the store reads it (ns)."""
+
+@final
+class PlainFormat:
+    """Plain data as bytes and back. Threads may share it."""
+
+    def __init__(self, allowed: AllowedTypes, longest: int) -> None:
+        """Make the format of one codec: what it takes beside plain data, and the most bytes that it writes."""
+    def encode(self, value: Any) -> bytes:
+        """Return the bytes of `value`."""
+    def decode(self, payload: bytes) -> Any:
+        """Return the value of `payload`."""

@@ -1,6 +1,7 @@
 """Values as bytes and back: the codec, the envelope, and integers raw, so that INCRBY works on them.
 
-With a secret, values are signed and any picklable type is taken; without one, the restricted codec guards the door.
+With a secret, values are signed and any picklable type is taken; without one, the plain codec guards the door. What its
+predecessor wrote is read for one release, and its payload converted at once: nobody behind this module sees an old one.
 A raw integer is exactly what `str` gives of an int of 64 bits; it carries no op id and no mac, as the server makes it.
 With a secret integers are signed too, and a raw one counts only beside the warrant of a counter (`counting.py`).
 """
@@ -10,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from twotier.clock import SECOND, SystemClock
+from twotier.codec.codecs import Codec, Pickle, PlainCodec
+from twotier.codec.old_pickle import OldPickleReader
 from twotier.errors import SerializationError
 from twotier.notfound import NOT_FOUND
 from twotier.options import Options
-from twotier.remote.codecs import Codec, Pickle, RestrictedPickle
 from twotier.remote.envelope import ABSENCE, ENTRY, ENVELOPE_BYTES, WARRANT, Envelope, Sealed, flags_of
 from twotier.remote.stamps import MOST_STAMPS_BYTES, NO_STAMPS, unpack_stamps
 
@@ -59,7 +61,8 @@ class Values:
         secrets = options.secrets
         self.signs: Final = bool(secrets)
         """Whether what is stored is signed."""
-        self._codec: Codec = Pickle() if secrets else RestrictedPickle(options.allow)
+        self._codec: Codec = Pickle() if secrets else PlainCodec(options.allow, options.max_value_bytes)
+        self._old = None if secrets else OldPickleReader(options.allow)
         self._envelope = Envelope(secrets, options.namespace)
         self._namespace = options.namespace
         self._most = options.max_value_bytes
@@ -152,7 +155,7 @@ class Values:
                 return Loaded(number, None, data)
         elif len(data) <= self._most + ENVELOPE_BYTES + (MOST_STAMPS_BYTES if is_tagged(data) else 0):
             sealed = self._envelope.open(key, data)
-            if sealed is not None and sealed.flags & ~_TAGGED == self._codec.flag:
+            if sealed is not None and self._reads(sealed.flags & ~_TAGGED):
                 try:
                     return self._opened(sealed)
                 except SerializationError as error:
@@ -168,18 +171,36 @@ class Values:
     def unwrap(self, key: bytes, data: bytes) -> Sealed | None:
         """Return what `wrap` put into `data`; None if that is foreign or damaged."""
         sealed = self._envelope.open(key, data, ENTRY)
-        return sealed if sealed is not None and sealed.flags == self._codec.flag else None
+        return sealed if sealed is not None and self._reads(sealed.flags) else None
+
+    def read(self, payload: bytes, flag: int) -> tuple[Any, bytes]:
+        """Return the value of a payload of codec `flag`, and its payload of the codec in use."""
+        if flag == self._codec.flag or payload[:1] in _FIRST:
+            return self.decode(payload), payload
+        if self._old is None or flag != self._old.flag:
+            raise SerializationError("the payload is of another codec")
+        value = self._old.decode(payload)
+        return value, self._codec.encode(value)
+
+    def _reads(self, flag: int) -> bool:
+        """Return True if a payload of codec `flag` is read here: of the codec in use, or of the one before it."""
+        return flag == self._codec.flag or (self._old is not None and flag == self._old.flag)
 
     def _opened(self, sealed: Sealed) -> Loaded:
+        flag = sealed.flags & ~_TAGGED
         if not sealed.flags & _TAGGED:
-            return Loaded(self.decode(sealed.payload), sealed.op_id, sealed.payload)
+            return self._loaded(sealed.payload, flag, sealed.op_id, NO_STAMPS)
         unpacked = unpack_stamps(sealed.payload)
         if unpacked is None:
             raise SerializationError("the tags of a value are damaged")
         stamps, payload = unpacked
         if len(payload) > self._most:
             raise SerializationError(f"the payload takes {len(payload)} bytes, and max_value_bytes is {self._most}")
-        return Loaded(self.decode(payload), sealed.op_id, payload, stamps)
+        return self._loaded(payload, flag, sealed.op_id, stamps)
+
+    def _loaded(self, payload: bytes, flag: int, op_id: bytes, stamps: Mapping[str, bytes]) -> Loaded:
+        value, payload = self.read(payload, flag)
+        return Loaded(value, op_id, payload, stamps)
 
     def _complain(self, reason: str) -> None:
         now = self._clock.now()

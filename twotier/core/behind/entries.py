@@ -111,7 +111,7 @@ class Entries:
             if kind == _REMOVE:
                 return Change(entry.id, name, None, Written(sealed.op_id, None, entry.id), fields, origin)
             if kind == _PUT:
-                value = self._values.decode(payload)
+                value, payload = self._values.read(payload, sealed.flags)
                 return Change(entry.id, name, value, Written(sealed.op_id, payload, entry.id), fields, origin)
         except (SerializationError, UnicodeDecodeError):
             pass

@@ -1,0 +1,103 @@
+"""Value types that are written as a number and plain arguments: how each is taken apart and made.
+
+A payload never names a class. It gives the number of a `Builder`, whose arguments are read inline, exactly as many as
+it takes; the builder checks that they are plain data of its own kind, and makes the one value that it stands for. So no
+constructor is called with what it wasn't meant for, and nothing that a payload holds elsewhere is handed to one twice.
+"""
+
+import fractions
+import ipaddress
+import pathlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from twotier.errors import SerializationError
+
+MOST_BITS: Final = 1 << 16
+"""Of a fraction's numerator or denominator: reducing longer ones takes long."""
+_SEPARATORS: Final = "/\\"
+
+FACTORIES: Final[tuple[Callable[[], Any] | None, ...]] = (
+    *(None, list, dict, set, int, float, str, bool, tuple, bytes),
+)  # fmt: skip
+"""What a defaultdict may make its values with; a payload has the place in this list."""
+
+
+class Builder:
+    """Takes apart and makes values of one type; a payload holds `takes` arguments of one, each a str or an int."""
+
+    __slots__ = ("kind", "make", "number", "take_apart", "takes", "weigh")
+
+    def __init__(
+        self,
+        kind: type[Any],
+        arguments: tuple[type, ...],
+        take_apart: Callable[[Any], tuple[Any, ...]],
+        make: Callable[..., Any],
+        weigh: Callable[..., int],
+    ) -> None:
+        self.kind = kind
+        self.number = 0
+        """Its place in BUILDERS."""
+        self.takes = len(arguments)
+        self.take_apart = take_apart
+        self.weigh = weigh
+
+        def checked(*given: object) -> Any:
+            if tuple(map(type, given)) != arguments:
+                raise SerializationError(f"the payload makes a {kind.__name__} of what it isn't made of")
+            return make(*given)
+
+        self.make = checked
+
+
+def _fraction_parts(value: fractions.Fraction) -> tuple[int, int]:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
+        raise SerializationError(f"a Fraction of more than {MOST_BITS} bits can't be stored")
+    return value.numerator, value.denominator
+
+
+def _fraction(numerator: int, denominator: int) -> fractions.Fraction:
+    if max(numerator.bit_length(), denominator.bit_length()) > MOST_BITS:
+        raise SerializationError("the payload holds a fraction of absurd size")
+    made = fractions.Fraction(numerator, denominator)
+    if made.denominator != denominator:
+        raise SerializationError("the payload holds a fraction that isn't reduced")
+    return made
+
+
+def _text(value: object) -> tuple[str]:
+    return (str(value),)
+
+
+def _address(kind: type[Any], weight: int) -> Builder:
+    return Builder(kind, (str,), _text, kind, lambda text: weight + 8 * len(text))
+
+
+def _path(kind: type[pathlib.PurePath]) -> Builder:
+    return Builder(kind, (str,), _text, kind, _path_weight)
+
+
+def _path_weight(text: str) -> int:
+    return 1200 + 8 * len(text) + 160 * sum(map(text.count, _SEPARATORS))
+
+
+BUILDERS: Final = (
+    Builder(fractions.Fraction, (int, int), _fraction_parts, _fraction, lambda *_: 1000),
+    Builder(range, (int, int, int), lambda value: (value.start, value.stop, value.step), range, lambda *_: 240),
+    _address(ipaddress.IPv4Address, 800),
+    _address(ipaddress.IPv6Address, 1600),
+    _address(ipaddress.IPv4Network, 3000),
+    _address(ipaddress.IPv6Network, 4000),
+    _address(ipaddress.IPv4Interface, 5000),
+    _address(ipaddress.IPv6Interface, 6000),
+    _path(pathlib.PurePosixPath),
+    _path(pathlib.PureWindowsPath),
+    _path(pathlib.PosixPath),
+    _path(pathlib.WindowsPath),
+)
+"""By number: their order is part of the format."""
+for _number, _builder in enumerate(BUILDERS):
+    _builder.number = _number
+BY_TYPE: Final[dict[type, Builder]] = {builder.kind: builder for builder in BUILDERS}
+"""By exact type: a subclass is another type, and isn't mistaken for its base."""

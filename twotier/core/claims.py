@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from twotier.clock import SECOND, Clock
+from twotier.core.blocking import running_loop
 
 MOST: Final = 10_000
 """Abandoned claims that are remembered."""
@@ -26,10 +27,12 @@ FIRST_PAUSE: Final = SECOND // 20
 class Claim:
     """The leases that one load has, or may have, under one token. End it with `close`, whatever happens."""
 
-    __slots__ = ("_claims", "expires", "leases", "looks", "next_look", "token")
+    __slots__ = ("_claims", "expires", "leases", "looks", "loop", "next_look", "token")
 
     def __init__(self, claims: "Claims", token: bytes) -> None:
         self._claims = claims
+        self.loop = running_loop()
+        """The event loop whose task loads, if one does."""
         self.token = token
         self.leases: dict[bytes, None] = {}
         """By name."""
@@ -37,6 +40,7 @@ class Claim:
 
     def add(self, leases: Iterable[bytes]) -> None:
         """Claim leases that are about to be asked for."""
+        self._claims.under_way[self.token] = self
         self.leases.update(dict.fromkeys(leases))
 
     def drop(self, leases: Iterable[bytes]) -> None:
@@ -46,6 +50,7 @@ class Claim:
 
     def close(self) -> None:
         """End the load: what is still claimed is abandoned. Once more does nothing."""
+        self._claims.under_way.pop(self.token, None)
         if self.leases:
             self._claims.abandon(self)
 
@@ -53,7 +58,7 @@ class Claim:
 class Claims:
     """The abandoned claims of one process in one namespace. Threads may share it."""
 
-    __slots__ = ("_abandoned", "_clock", "_life", "_most", "_when_abandoned")
+    __slots__ = ("_abandoned", "_clock", "_life", "_most", "_when_abandoned", "under_way")
 
     def __init__(self, clock: Clock, lease: int, when_abandoned: Callable[[], object], most: int = MOST) -> None:
         self._most = most
@@ -61,6 +66,8 @@ class Claims:
         self._when_abandoned = when_abandoned
         self._life = 2 * lease
         self._abandoned: dict[bytes, Claim] = {}
+        self.under_way: dict[bytes, Claim] = {}
+        """The claims of loads under way, by token."""
 
     def __bool__(self) -> bool:
         """Tell whether recovery is to look for leases, now or in a moment."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from twotier.clock import NEVER, SECOND
+from twotier.core.blocking import is_gone, is_needed
 from twotier.core.claims import Claim
 from twotier.core.commands import Pause
 from twotier.core.drive import Flow
@@ -59,6 +60,8 @@ class _Looks:
     """Leases taken for nothing, as the value was there."""
     busy: list[str] = field(default_factory=list)
     """Keys that others are loading."""
+    holders: set[bytes] = field(default_factory=set)
+    """Tokens of those."""
     away: list[str] = field(default_factory=list)
     """Keys that the remote tier can't be asked about."""
     ended: set[bytes] = field(default_factory=set)
@@ -131,7 +134,7 @@ class TwoTier(Settling):
                     waiting += left
                     continue
             admission.leave()  # while we wait for others no loader of ours runs
-            if not waiting or others != "wait" or not patience.left:
+            if not waiting or others != "wait" or not patience.left or self._is_needed(looks):
                 break
             wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
             yield Pause(wait)
@@ -143,6 +146,21 @@ class TwoTier(Settling):
             alone = yield from admission.queue(alone)
         if alone:
             tell((yield from self._load_alone(alone, load, looks.terms)))
+
+    def _is_needed(self, looks: _Looks) -> bool:
+        """Tell whether our own process has a lease that we wait for, and may need our thread to end it.
+
+        Two loads of one process wait for one lease where a write, or a new epoch, has come between them.
+        """
+        holders, looks.holders = looks.holders, set()
+        for holder in holders:
+            claim = self._namespace.claims.under_way.get(holder)
+            if claim is not None:
+                if is_gone(claim.loop):
+                    claim.close()
+                elif is_needed(for_loops=claim.loop is not None):
+                    return True
+        return False
 
     def _queue(self, ours: dict[str, Lease], looks: _Looks, admission: Admission) -> Flow[list[str]]:
         """Wait for a place at the gate, without leases meanwhile; return the keys that are to be loaded then.
@@ -217,6 +235,8 @@ class TwoTier(Settling):
                         looks.ours[key] = ours
                     else:
                         looks.busy.append(key)
+                        if taken.holder.data is not None:
+                            looks.holders.add(taken.holder.data)
 
     def _taken(
         self, keys: list[str], looks: _Looks, patience: int

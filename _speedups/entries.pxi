@@ -107,6 +107,7 @@ cdef struct Table:
     Lru lru
     uint64_t changes     # of the table's structure, so that a lookup sees what foreign code did
     uint32_t count, used, capacity, heads, free, maxsize
+    uint32_t resizing    # calls of resize under way: until they end there may be more entries than maxsize
     uint32_t fits        # entries that the policy reckons with: maxsize, or as many as the bytes allow
     void* block          # what `entries` is aligned inside of
     void* index          # what `chunks` is aligned inside of

@@ -79,6 +79,13 @@ cdef inline void entry_evict(Table* t, uint32_t i, Leaving* leaving) noexcept no
     entry_leave(t, i, SIZE, leaving)
 
 
+cdef void evict_few(Table* t, Leaving* leaving) noexcept nogil:
+    # Begin `leaving` with entries that are over maxsize, as many as it takes.
+    leaving_init(leaving)
+    while t.count > t.maxsize and leaving.count < FEW:
+        entry_evict(t, policy_pop(t), leaving)
+
+
 cdef inline void prefetch_victims(Table* t, uint32_t head) noexcept nogil:
     # The oldest of a ring leave next: have their lines at hand by then, the very next one's slot and key as well.
     cdef uint32_t i = t.links[head].prev

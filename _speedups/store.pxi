@@ -41,9 +41,9 @@ cdef class Store:
         self.decode = pickle.loads if decode is None else decode
         if copy == "check":
             # Late, since importing twotier.local imports this module.
-            from twotier.local._watch import Watched
+            from twotier.local._watch import Watch, Watched
             self.watch = Watched
-            self.decode = Watched.value
+            self.decode = Watch().value
         self.weigher = weigher
         self.on_removal = on_removal
         self.log = OccasionalLog(SystemClock())
@@ -292,16 +292,10 @@ cdef class Store:
 
     def resize(self, maxsize):
         """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
-        cdef Table* t = &self.t
-        cdef Leaving leaving
         cdef uint32_t size = checked_size(maxsize)
-        policy_fit(t, size)
-        t.maxsize = size
-        while t.count > t.maxsize:
-            leaving_init(&leaving)
-            while t.count > t.maxsize and leaving.count < FEW:
-                entry_evict(t, policy_pop(t), &leaving)
-            release(self, &leaving)
+        policy_fit(&self.t, size)
+        self.t.maxsize = size
+        shed(self)
 
     @property
     def maxsize(self):

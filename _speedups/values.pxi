@@ -86,6 +86,25 @@ cdef int empty(Store self, uint32_t cause) except -1:
     return 0
 
 
+cdef int shed(Store self) except -1:
+    # Let entries that are over maxsize leave. A listener may be interrupted: the others leave without telling it.
+    cdef Table* t = &self.t
+    cdef Leaving leaving
+    t.resizing += 1
+    try:
+        while t.count > t.maxsize:
+            evict_few(t, &leaving)
+            release(self, &leaving)
+            with nogil:
+                pass
+    finally:
+        while t.count > t.maxsize:
+            evict_few(t, &leaving)
+            let_go(&leaving)
+        t.resizing -= 1
+    return 0
+
+
 cdef inline int release(Store self, Leaving* leaving) except -1:
     # Tell the listener, and let go. Runs Python code: the table must be consistent.
     if unlikely(self.on_removal is not None):

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from twotier.clock import NEVER, SECOND
+from twotier.clock import NEVER, SECOND, ManualClock
 from twotier.errors import ConfigurationError
 
 
@@ -150,6 +150,49 @@ def test_a_bad_bound_is_named(twin, bad):
         twin.Store(10, max_bytes=bad)
 
 
+@pytest.mark.parametrize("policy", ["lru", "lfu", "adaptive"])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupted_listener_leaves_no_more_than_maxsize(make_store, policy, stop):
+    """What was to leave has left when the listener is interrupted, early or late; the exception reaches the caller."""
+    for at in (0, 60, 149):
+        told = []
+
+        def listener(key, _value, _cause, told=told, at=at):
+            told.append(key)
+            if len(told) > at:
+                raise stop
+
+        store = make_store(200, policy=policy, on_removal=listener)
+        for key in range(200):
+            store.put(key, key, expires=NEVER)
+        with pytest.raises(stop):
+            store.resize(50)
+        assert len(told) == at + 1
+        assert len(store) == 50
+        assert store.maxsize == 50
+        store.validate()
+
+
+def test_the_listener_of_a_resize_sees_a_store_at_rest(make_store):
+    """It may read, write, and resize again, while more is still to leave."""
+    told = []
+
+    def listener(key, value, _cause):
+        store.validate()
+        told.append(key)
+        if len(told) == 10:
+            store.put("new", value, expires=NEVER)
+        if len(told) == 100:
+            store.resize(20)
+
+    store = make_store(200, on_removal=listener)
+    for key in range(200):
+        store.put(key, key, expires=NEVER)
+    store.resize(50)
+    assert len(store) == store.maxsize == 20
+    assert len(told) == len(set(told)) == 181
+
+
 def test_values_changed_in_place_are_reported(make_store, caplog):
     """copy="check" hands out references, and says once when one was mutated."""
     store = make_store(copy="check")
@@ -164,3 +207,23 @@ def test_values_changed_in_place_are_reported(make_store, caplog):
         assert store.get("a") is first
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "changed in place" in caplog.text
+
+
+def test_values_changed_in_place_are_reported_once_a_minute(make_store, monkeypatch, caplog):
+    """A hot path that mutates what it reads doesn't fill the log: the others are counted into the next line."""
+    clock = ManualClock()
+    monkeypatch.setattr("twotier.local._watch.SystemClock", lambda: clock)
+    store, other = make_store(copy="check"), make_store(copy="check")
+    for each in (store, other):
+        each.put("a", [], expires=NEVER)
+    with caplog.at_level(logging.WARNING, logger="twotier"):
+        for _ in range(500):
+            store.get("a").append(1)
+        assert len(caplog.records) == 1
+        clock.advance(61)
+        store.get("a")
+        assert len(caplog.records) == 2
+        assert "(and 498 like it since the last line)" in caplog.text
+        other.get("a").append(1)
+        other.get("a")
+    assert len(caplog.records) == 3

@@ -7,7 +7,7 @@ from typing import Any
 from twotier.errors import ConfigurationError
 from twotier.local._copies import BY_REFERENCE, ENCODED, TREE, copied, taken
 from twotier.local._orders import Entry
-from twotier.local._watch import Watched
+from twotier.local._watch import Watch, Watched
 
 Weigher = Callable[[Any, Any], int]
 
@@ -20,7 +20,7 @@ def pickled(value: object) -> bytes:
 class Values:
     """The copy rule and the weights, under one store's options."""
 
-    __slots__ = ("_copy", "_decode", "_encode", "_max_bytes", "_weigher")
+    __slots__ = ("_copy", "_decode", "_encode", "_max_bytes", "_watch", "_weigher")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Values:
         self._decode = pickle.loads if decode is None else decode
         self._max_bytes = max_bytes
         self._weigher = weigher
+        self._watch = Watch()
 
     def fill(self, entry: Entry, value: Any, encoded: bytes | None) -> None:
         """Judge, copy, encode and weigh the value that `entry` is to hold. Runs Python code of others."""
@@ -60,7 +61,7 @@ class Values:
     def left(self, entry: Entry) -> Any:
         """Return what a removal listener gets: nobody else sees it any more, so it need not be copied."""
         if entry.kind == ENCODED:
-            return entry.value.value() if self._copy == "check" else self._decode(entry.value)
+            return self._watch.value(entry.value) if self._copy == "check" else self._decode(entry.value)
         return entry.value
 
     def over(self, weight: int) -> bool:

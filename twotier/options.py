@@ -224,7 +224,8 @@ class Options(LoadPolicy):
     """Largest encoded value that is taken (bytes)."""
 
     max_journal: int = 10_000
-    """Most keys remembered for replay while the remote tier is away; past it, the namespace is cleared instead."""
+    """Most keys remembered in full while the remote tier is away. Further ones are remembered by name, and removed from
+    it afterwards; once all take 32 MiB as well, the namespace is cleared instead."""
 
     audit_interval: float | None = None
     """Seconds between two rounds of the audit, which compares a few fresh local entries with the remote tier; None: no

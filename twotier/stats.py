@@ -59,7 +59,7 @@ class Stats:
     outages: int = 0
     """Times that a circuit breaker opened, as the server, or a node of the cluster, didn't answer."""
     journal_overflows: int = 0
-    """Times that more than `max_journal` keys were in doubt, and what they belong to was to be cleared instead."""
+    """Times that more keys were in doubt than the journal takes, and what they belong to was to be cleared instead."""
     late_writes: int = 0
     """Keys whose write took place after its call had given up, and after a later write or a replay: it was undone."""
     entries: int = 0

@@ -1,5 +1,6 @@
 """The server dies, hangs, and comes back: reads go on, writes are replayed, nothing stale is taken for fresh."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from waiting import live, wait_for
 
 from twotier import Cache, RemoteUnavailable
 from twotier.clock import SECOND
+from twotier.core import journal
 from twotier.core.journal import Doubt
 from twotier.opid import op_tag
 
@@ -22,6 +24,16 @@ def cache(own_server, namespace):
     with Cache(own_server.url, namespace=namespace) as cache:
         wait_for(lambda: live(cache), "the link is live")
         yield cache
+
+
+@contextlib.contextmanager
+def stopped(server):
+    """The server doesn't answer, and keeps what it has."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 def recovered(cache):
@@ -148,19 +160,44 @@ def test_clear_during_an_outage(own_server, namespace, cache):
         assert cache.get("key") is None
 
 
-def test_journal_overflow_clears_the_namespace(own_server, namespace):
+@pytest.mark.parametrize("replay", ["delete", "set"])
+def test_keys_past_max_journal_are_removed_and_no_others(own_server, namespace, replay):
+    """What one process wrote too much of costs the others nothing: their values and counters stay."""
+    with (
+        Cache(own_server.url, namespace=namespace) as other,
+        Cache(own_server.url, namespace=namespace, max_journal=5, replay=replay) as cache,
+    ):
+        wait_for(lambda: live(cache) and live(other), "the links are live")
+        for number in range(600):
+            cache.set(f"key {number}", "old", ttl=None)
+        other.set("other", 1, ttl=None)
+        other.incr("counter", 7, ttl=None)
+        with stopped(own_server):
+            for number in range(600):
+                cache.set(f"key {number}", "new", ttl=None)
+            assert cache.health().journal == 600
+            assert cache.get("key 599") == "new"
+        wait_for(lambda: recovered(cache), "recovered")
+        assert cache.stats().journal_overflows == 0
+        with Cache(own_server.url, namespace=namespace) as third:
+            assert third.get("other") == 1
+            assert third.incr("counter", 1) == 8
+            found = third.get_many([f"key {number}" for number in range(600)])
+        assert found == ({f"key {number}": "new" for number in range(5)} if replay == "set" else {})
+
+
+def test_journal_overflow_clears_the_namespace(own_server, namespace, monkeypatch):
     """More keys than the journal holds are not forgotten: the whole namespace is cleared instead."""
+    monkeypatch.setattr(journal, "MOST_BYTES", 0)
     with Cache(own_server.url, namespace=namespace, max_journal=5) as cache:
         wait_for(lambda: live(cache), "the link is live")
         for number in range(10):
             cache.set(f"key {number}", "old")
-        os.kill(own_server.pid, signal.SIGSTOP)
-        try:
+        with stopped(own_server):
             for number in range(10):
                 cache.set(f"key {number}", "new")
-        finally:
-            os.kill(own_server.pid, signal.SIGCONT)
         wait_for(lambda: recovered(cache), "recovered")
+        assert cache.stats().journal_overflows == 1
         with Cache(own_server.url, namespace=namespace) as other:
             assert "old" not in other.get_many([f"key {number}" for number in range(10)]).values()
 

@@ -7,11 +7,13 @@ from waiting import live, wait_for
 
 from twotier import Cache
 from twotier.clock import ManualClock
+from twotier.core import journal
 from twotier.remote.breaker import Breaker
 
 
-def test_an_outage_is_logged_when_it_begins_and_ends(own_server, namespace, caplog):
+def test_an_outage_is_logged_when_it_begins_and_ends(own_server, namespace, caplog, monkeypatch):
     """With namespace and server, once each, and counted; so is a journal that overflows."""
+    monkeypatch.setattr(journal, "MOST_BYTES", 0)
     with Cache(own_server.url, namespace=namespace, max_journal=5) as cache:
         wait_for(lambda: live(cache), "the link is live")
         assert (cache.stats().outages, cache.stats().journal_overflows) == (0, 0)
@@ -27,7 +29,7 @@ def test_an_outage_is_logged_when_it_begins_and_ends(own_server, namespace, capl
     label = f"namespace {namespace} on {cache._namespace.label}: "
     told = [line.removeprefix(label) for line in lines if line.startswith(label)]
     assert told[0] == "the circuit breaker is open, as the server doesn't answer (outage 1 of this process)"
-    assert told[1] == "more keys than max_journal are in doubt; what they belong to is cleared instead"
+    assert told[1] == "more keys are in doubt than the journal takes; what they belong to is cleared instead"
     assert told[2].startswith("the circuit breaker is closed, after an outage of")
     assert len(told) == 3
 

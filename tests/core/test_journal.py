@@ -1,7 +1,10 @@
 """What is in doubt, by key and by group, and when it is over."""
 
+import tracemalloc
+
 import pytest
 
+from twotier.core import journal as journals
 from twotier.core.journal import Doubt, Journal
 from twotier.core.tags import Tag
 
@@ -14,6 +17,13 @@ def journal():
     return Journal(3, 10, lambda key: int(key[0]))
 
 
+@pytest.fixture
+def no_room(monkeypatch):
+    """No room for names beyond the limit of keys."""
+    monkeypatch.setattr(journals, "MOST_BYTES", 0)
+
+
+@pytest.mark.usefixtures("no_room")
 def test_past_the_bound_only_groups_with_doubts_are_cleared(journal):
     """Keys of other groups, which are on other nodes, are no part of it."""
     journal.add(dict.fromkeys(("1a", "1b", "2a"), DOUBT))
@@ -27,6 +37,7 @@ def test_past_the_bound_only_groups_with_doubts_are_cleared(journal):
     assert ("1z" in journal, "2z" in journal) == (False, True)
 
 
+@pytest.mark.usefixtures("no_room")
 def test_a_tag_that_is_forgotten_clears_everything(journal):
     """Any group may have what carries it; until all are cleared it counts as in doubt."""
     journal.add({Tag("tag"): DOUBT})
@@ -57,3 +68,31 @@ def test_a_clear_asked_for_meanwhile_is_not_forgotten(journal):
     journal.add_clear([1, 2])
     journal.settle_clears(asked)
     assert journal.clears() == {1: 2, 2: 1}
+
+
+def test_keys_past_the_limit_are_kept_by_name(journal):
+    """What they could be put again by is forgotten, the write itself isn't; a key that was in full stays so."""
+    written = {f"1{letter}": Doubt(b"one", 7, 99) for letter in "abcd"}
+    assert not journal.add(written)
+    assert journal.noted(["1c", "1d"]) == {"1c": Doubt(b"one", 7, 99), "1d": Doubt(b"one")}
+    journal.add({"1a": Doubt(b"two", 8, 100), "1d": Doubt(b"two", 8, 100)})
+    assert journal.noted(["1a", "1d"]) == {"1a": Doubt(b"two", 7, 100), "1d": Doubt(b"two")}
+    assert not journal.clears()
+    assert "1z" not in journal
+
+
+def test_names_take_32_mib_at_the_most(journal):
+    """Then their groups are cleared; what was made good meanwhile makes room again."""
+    many = {f"1{number:040}": DOUBT for number in range(90_000)}
+    tracemalloc.start()
+    try:
+        assert not journal.add({key: Doubt(bytes(16)) for key in many})
+        assert tracemalloc.get_traced_memory()[1] < journals.MOST_BYTES
+        journal.settle(journal.noted(many))
+        assert len(journal) == 0
+        assert not journal.add({key + "again": DOUBT for key in many})
+        assert journal.add({f"1{number:0200}": DOUBT for number in range(10_000)})
+    finally:
+        tracemalloc.stop()
+    assert journal.clears() == {1: 1}
+    assert not journal.add(dict.fromkeys(("2a", "2b", "2c", "2d"), DOUBT))

@@ -1,18 +1,26 @@
 """The journal: keys (and tags) whose last write may not have reached the remote tier, to be made good there later.
 
-One entry a key, bounded. Past the bound it forgets the keys and asks for their groups (of slots, in a cluster; else
-there is but one) to be cleared instead: forgetting a key silently would leave its old value standing. While a key is in
-the journal, the remote tier's value of it proves nothing, and reads of it are answered by the local tier.
+One entry a key, bounded twice. Past `limit` keys a further one is kept by name only: it is removed when the remote tier
+is back, 256 keys a trip, and not put again. Once all that takes over `MOST_BYTES` as well, the journal forgets the keys
+and asks for their groups (of slots, in a cluster; else there is but one) to be cleared instead: forgetting a key
+silently would leave its old value standing. While a key is in the journal, the remote tier's value of it proves
+nothing, and reads of it are answered by the local tier.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from twotier.core.late_writes import Abandoned
 from twotier.core.tags import Tag
 from twotier.opid import NO_OP, is_earlier
+
+MOST_BYTES: Final = 32 << 20
+"""Memory that a journal of more keys than its limit may take; enough for 98,000 keys of 40 letters."""
+ENTRY_BYTES: Final = 250
+"""Most memory of an entry beside its key: the doubt, its op id, and its place in a table that is just growing."""
 
 
 class Doubt(NamedTuple):
@@ -33,6 +41,10 @@ class Doubt(NamedTuple):
         late = self.late + earlier.late if self.late and earlier.late else ()
         return self._replace(seen=earlier.seen, kept=self.kept and earlier.kept, late=late)
 
+    def of_the_name(self) -> "Doubt":
+        """Return the doubt without what the value could be put again by: the key is to be removed."""
+        return self._replace(seen=NO_OP, expires=0)
+
 
 Outcome = Literal["settled", "doubted", "unknown"]
 """What became of the doubt about a key: it is settled, another write is in doubt, or none is."""
@@ -44,7 +56,7 @@ class Journal:
     `groups` is how many there are, `group_of` tells that of a key.
     """
 
-    __slots__ = ("_clears", "_doubts", "_group_of", "_groups", "_limit", "_lock", "_tags_forgotten")
+    __slots__ = ("_bytes", "_clears", "_doubts", "_group_of", "_groups", "_limit", "_lock", "_tags_forgotten")
 
     def __init__(self, limit: int, groups: int = 1, group_of: Callable[[str], int] = lambda _: 0) -> None:
         self._limit = limit
@@ -52,6 +64,8 @@ class Journal:
         self._group_of = group_of
         self._lock = threading.RLock()  # an abandoned coroutine may be closed, and its write noted, anywhere
         self._doubts: dict[str | Tag, Doubt] = {}
+        self._bytes = 0
+        """About how much memory the doubts take."""
         self._clears: dict[int, int] = {}
         """How often a clear of each group was asked for since one took place."""
         self._tags_forgotten = False
@@ -82,13 +96,25 @@ class Journal:
         """Remember writes; return True if they are too many, so that groups of keys are to be cleared instead."""
         with self._lock:
             for key, doubt in doubts.items():
-                earlier = self._doubts.get(key)
-                self._doubts[key] = doubt if earlier is None else doubt.after(earlier)
-            if len(self._doubts) > self._limit:
+                self._add(key, doubt)
+            if len(self._doubts) > self._limit and self._bytes > MOST_BYTES:
                 tagged = any(isinstance(key, Tag) for key in self._doubts)
                 self.add_clear(range(self._groups) if tagged else {self._group_of(str(key)) for key in self._doubts})
                 return True
         return False
+
+    def _add(self, key: str | Tag, doubt: Doubt) -> None:
+        earlier = self._doubts.get(key)
+        if earlier is not None:
+            doubt = doubt.after(earlier)
+        else:
+            self._bytes += _size(key)
+        in_full = len(self._doubts) < self._limit or (earlier is not None and earlier.expires)
+        self._doubts[key] = doubt if in_full else doubt.of_the_name()
+
+    def _remove(self, key: str | Tag) -> None:
+        del self._doubts[key]
+        self._bytes -= _size(key)
 
     def add_clear(self, groups: Iterable[int]) -> None:
         """Ask for groups of keys to be cleared; what was in doubt of them goes with that."""
@@ -98,9 +124,10 @@ class Journal:
             if len(self._clears) == self._groups:
                 self._tags_forgotten |= any(isinstance(key, Tag) for key in self._doubts)
                 self._doubts.clear()
+                self._bytes = 0
             else:
                 for key in [key for key in self._doubts if not isinstance(key, Tag) and self._awaits_clear(key)]:
-                    del self._doubts[key]
+                    self._remove(key)
 
     def undoes(self, key: str) -> bool:
         """Return True if nothing is in doubt of a key but late writes that are to be undone: no outage, so a miss."""
@@ -117,7 +144,7 @@ class Journal:
             if doubt is None:
                 return "doubted" if self._awaits_clear(key) else "unknown"
             if doubt.op_id == op_id:
-                del self._doubts[key]
+                self._remove(key)
                 return "settled"
             self._doubts[key] = doubt._replace()
             return "doubted"
@@ -141,7 +168,7 @@ class Journal:
         with self._lock:
             for key, doubt in good.items():
                 if self._doubts.get(key) is doubt:
-                    del self._doubts[key]
+                    self._remove(key)
 
     def settle_clears(self, done: Mapping[int, int]) -> None:
         """Forget the groups that were cleared, if that was asked for no more often when it began."""
@@ -160,3 +187,8 @@ class Journal:
             return {}
         with self._lock:
             return {key: self._doubts[key] for key in keys if key in self._doubts}
+
+
+def _size(key: str | Tag) -> int:
+    """Return about how much memory (bytes) an entry takes; the same for one key every time."""
+    return sys.getsizeof(key.name if isinstance(key, Tag) else key) + ENTRY_BYTES

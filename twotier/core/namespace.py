@@ -379,7 +379,8 @@ class TwoTierNamespace(Namespace):
         if self.journal.add(doubts):
             self.counters.journal_overflows += 1
             message = (
-                "namespace %s on %s: more keys than max_journal are in doubt; what they belong to is cleared instead"
+                "namespace %s on %s: more keys are in doubt than the journal takes; "
+                "what they belong to is cleared instead"
             )
             self.log.log(logging.WARNING, "journal overflow", message, self.options.namespace, self.label)
         self.recovery.wake()

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from twotier.core.claims import Claim
 from twotier.core.drive import Flow
+from twotier.core.giving_up import note_failed_write
 from twotier.core.lifetimes import after, milliseconds
 from twotier.core.loading.sources import Made
 from twotier.core.loading.terms import Terms
@@ -93,7 +94,7 @@ class Settling(Writes):
                 if settled is None:
                     again.append(keys)
                 elif isinstance(settled, RemoteError):
-                    namespace.counters.remote_errors += 1
+                    note_failed_write(namespace, settled, [made[key].payload for key in keys])
                     self._keep_suspects({key: ours[key] for key in keys}, made, op_id, now)
                     stored = False
                 else:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from twotier.clock import SECOND
 from twotier.core.commands import Load
 from twotier.core.drive import Flow
+from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
 from twotier.core.keys import checked, checked_many
 from twotier.core.leases import TwoTier
@@ -174,7 +175,7 @@ class TwoTierThrough(TwoTier):
             outcomes = yield from severally([put(group, members) for group, members in groups.items()])
         except RemoteError as error:
             outcomes = [error] * len(groups)
-        held, lost = self._sorted(list(zip(groups.values(), outcomes, strict=True)), places)
+        held, lost = self._sorted(list(zip(groups.values(), outcomes, strict=True)), places, payloads)
         overtaken = []
         for (key, value, payload), token in zip(entries, tokens, strict=True):
             if key in held:
@@ -189,7 +190,10 @@ class TwoTierThrough(TwoTier):
             yield from self.delete_many(overtaken)
 
     def _sorted(
-        self, parts: list[tuple[list[str], Done[list[bool]] | RemoteError]], places: Mapping[str, bytes]
+        self,
+        parts: list[tuple[list[str], Done[list[bool]] | RemoteError]],
+        places: Mapping[str, bytes],
+        payloads: Mapping[str, bytes],
     ) -> tuple[set[str], set[str]]:
         """Return which keys of a write were still held, and which are lost; the others were overtaken."""
         namespace = self._namespace
@@ -198,14 +202,13 @@ class TwoTierThrough(TwoTier):
         for members, outcome in parts:
             if isinstance(outcome, RemoteError):
                 lost.update(members)
+                note_failed_write(namespace, outcome, [payloads[key] for key in members])
                 continue
             stands = [namespace.generations.is_under(places[key], outcome.generation) for key in members]
             held.update(key for key, *good in zip(members, stands, outcome.result, strict=True) if all(good))
             if not all(stands):
                 # Cleared meanwhile; under the new generation a load may have stored what it read before us.
                 namespace.store.bump_epoch()
-        errors = {id(outcome) for _, outcome in parts if isinstance(outcome, RemoteError)}
-        namespace.counters.remote_errors += len(errors)
         return held, lost
 
     def _keep(self, entries: list[Entry], op_id: bytes, ttl: int, seen: list[int], tags: tuple[str, ...]) -> None:

@@ -10,12 +10,13 @@ tier keeps the new value as a suspect: served here, never taken for fresh. So do
 interrupted, in the middle. Of a bulk, only the keys with which something went wrong do.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from twotier.clock import NEVER
 from twotier.core.counting import Counting
 from twotier.core.drive import Flow
+from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
 from twotier.core.keys import checked, checked_many
 from twotier.core.lifetimes import after, milliseconds
@@ -63,7 +64,7 @@ class Writes(Counting):
                     namespace.doubt({key: Doubt(op_id, seen or NO_OP, put_again_until(now, ttl, tags))})
                     self._keep_suspect(key, value, payload, op_id, ttl, now)
                     hold.written()
-                self._unless_failed(error)
+                self._unless_failed(error, (payload,))
                 return False
             if put:
                 self._settle_doubts(noted, (key,))
@@ -119,8 +120,8 @@ class Writes(Counting):
                 touched = yield from self._touch(
                     key, ttl, lambda place: ExpireLooking(place, life, publication, along=along(place))
                 )
-        except RemoteError:
-            namespace.counters.remote_errors += 1
+        except RemoteError as error:
+            note_failed_write(namespace, error)
             return False
         namespace.store.apply((key,), op_tag(op_id))
         return touched
@@ -139,7 +140,7 @@ class Writes(Counting):
             raise
         if failed:
             namespace.doubt_clear(failed)
-            namespace.counters.remote_errors += 1
+            note_failed_write(namespace, next(iter(failed.values())))
         namespace.store.clear()  # again: what was filled meanwhile is of the old generation
 
     def _set_nothing(self, key: str, *, absent: bool) -> Flow[bool]:
@@ -189,7 +190,7 @@ class Writes(Counting):
                 else:
                     self._install(key, value, payload, token, op_id, ttl, now)
             hold.written()
-            self._unless_all_well(failed)
+            self._unless_all_well(failed, [payloads[key] for key in failed])
 
     def _delete_chunk(self, keys: list[str], *, kept: bool) -> Flow[int]:
         namespace = self._open()
@@ -226,11 +227,11 @@ class Writes(Counting):
         self._unless_all_well(failed)
         return removed
 
-    def _unless_failed(self, error: BaseException) -> None:
-        """Count a failure of the remote tier; raise again what stopped us, which leaves the outcome as unknown."""
+    def _unless_failed(self, error: BaseException, payloads: Collection[bytes] = ()) -> None:
+        """Note a failure of the remote tier; raise again what stopped us, which leaves the outcome as unknown."""
         if not isinstance(error, RemoteError):
             raise error
-        self._namespace.counters.remote_errors += 1
+        note_failed_write(self._namespace, error, payloads)
 
     def _settle_doubts(
         self, noted: Mapping[str | Tag, Doubt], keys: Iterable[str], failed: Container[str | Tag] = frozenset()
@@ -241,10 +242,10 @@ class Writes(Counting):
         if self._namespace.late:
             self._namespace.late.overtake(key for key in keys if key not in failed)
 
-    def _unless_all_well(self, failed: Mapping[str, BaseException]) -> None:
+    def _unless_all_well(self, failed: Mapping[str, BaseException], payloads: Collection[bytes] = ()) -> None:
         """Do as `_unless_failed`, for a bulk of which `failed` tells with which keys something went wrong, and what."""
         for error in failed.values():
-            self._unless_failed(error)
+            self._unless_failed(error, payloads)
             return
 
     def _end_tags(self, tags: Sequence[str]) -> Flow[None]:

@@ -27,6 +27,10 @@ _LOG_EVERY: Final = 60 * SECOND
 _log = logging.getLogger("twotier")
 
 
+class BreakerOpenError(RemoteUnavailable):
+    """The circuit breaker isn't closed: the call wasn't begun."""
+
+
 class Breaker:
     """Counts outages of one remote tier. Threads may share it.
 
@@ -60,11 +64,11 @@ class Breaker:
         """Called once an opening, on the thread that caused it, outside the lock."""
 
     def check(self) -> None:
-        """Raise RemoteUnavailable unless the breaker is closed."""
+        """Raise BreakerOpenError unless the breaker is closed."""
         if self.state != "closed":
             start_pending()  # recovery may have had no thread to run on
             away = (self._clock.now() - self._since) / SECOND
-            raise RemoteUnavailable(f"the remote tier is away (circuit breaker open for {away:.1f} s)")
+            raise BreakerOpenError(f"the remote tier is away (circuit breaker open for {away:.1f} s)")
 
     def succeeded(self) -> None:
         """Note that a call was answered: failures before it no longer count."""

@@ -19,6 +19,7 @@ from twotier.core.behind.entries import Entries, marks_on
 from twotier.core.behind.high_water import Origin
 from twotier.core.behind.numbers import Numbers
 from twotier.core.drive import Flow
+from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
 from twotier.core.lifetimes import milliseconds
 from twotier.core.writes import Writes
@@ -117,7 +118,7 @@ class OneStep(Writes):
             if isinstance(appended, RemoteError):
                 raise appended
         except RemoteError as error:
-            namespace.counters.remote_errors += 1
+            note_failed_write(namespace, error, list(payloads.values()))
             if not isinstance(error, RemoteTimeout | RemoteUnavailable):
                 # A step of the transaction may have been refused and the others not.
                 namespace.doubt(dict.fromkeys(keys, Doubt(op_id)))

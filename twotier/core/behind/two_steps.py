@@ -28,6 +28,7 @@ from twotier.core.behind.appending import MARK_MS, Batch, lease_ms
 from twotier.core.behind.entries import marks_on
 from twotier.core.drive import Flow
 from twotier.core.generation import ATTEMPTS, overtaken
+from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
 from twotier.core.lifetimes import milliseconds
 from twotier.core.severally import severally
@@ -76,7 +77,8 @@ class TwoSteps(Writes):
         try:
             appended: Appended = yield Append((), (), batch.stream.stream, None, entries, batch.op_id, (), None)
         except BaseException as error:
-            namespace.counters.remote_errors += isinstance(error, RemoteError)
+            if isinstance(error, RemoteError):
+                note_failed_write(namespace, error, list(batch.payloads.values()))
             namespace.store.demote(batch.keys, NO_OP)  # nothing has changed yet, but it may change at any time
             raise
         batch.numbers.acknowledged(origins)
@@ -108,6 +110,7 @@ class _Landing:
         left: list[str] = []
         lost: list[str] = []
         cleared: list[str] = []
+        failures = [prefix for prefix in prefixes.values() if isinstance(prefix, RemoteError)]
         for group, keys in namespace.generations.split(batch.keys).items():
             (lost if isinstance(prefixes[group], RemoteError) else left).extend(keys)
         known = {group: prefix for group, prefix in prefixes.items() if not isinstance(prefix, RemoteError)}
@@ -120,16 +123,19 @@ class _Landing:
                 self._take(landed, tokens)
                 namespace.journal.settle({key: doubt for key, doubt in noted.items() if key in landed})
                 lost += [key for key, each in results.items() if isinstance(each, RemoteError)]
+                failures += [each for each in results.values() if isinstance(each, RemoteError)]
                 cleared += [key for key, each in results.items() if each is _CLEARED]
                 left = left[AT_ONCE:] + [key for key, each in results.items() if each is None]
-        except RemoteError:
-            pass
+        except RemoteError as error:
+            failures.append(error)
         except BaseException:
             self._doubt([*lost, *left, *cleared])
             raise
         if lost or left:
-            namespace.counters.remote_errors += 1
-            self._doubt([*lost, *left])
+            away = [*lost, *left]
+            failure = failures[0] if failures else overtaken()
+            note_failed_write(namespace, failure, [self._payloads[key] for key in away if key in self._payloads])
+            self._doubt(away)
         return frozenset(cleared)
 
     def _step(self, prefixes: Mapping[int, bytes], marks: Mapping[str, bytes]) -> Flow[dict[str, Any]]:

@@ -52,6 +52,8 @@ class Stats:
     """Commands that the remote tier refused, or didn't answer in time."""
     corrupt: int = 0
     """Remote values that were foreign, truncated, or failed their check; each was read as a miss."""
+    unverified: int = 0
+    """Messages that couldn't be read, or that no secret of ours has signed; they put everything in doubt."""
     few_replicas: int = 0
     """Calls whose writes fewer replicas had in time than `wait_replicas` asks for."""
     replica_reads: int = 0
@@ -102,3 +104,5 @@ class Health:
     """Whether the local tier runs compiled; False on the pure-Python twin."""
     epoch: int
     """Times that the whole local tier was put in doubt (link loss, reconnect, clear, fork)."""
+    conflicts: tuple[str, ...] = ()
+    """Settings of other processes of the namespace that contradict this one's, a sentence each."""

@@ -47,6 +47,7 @@ def test_the_shipped_permissions_are_enough_in_every_mode(restricted, namespace,
     with Cache(url, namespace=namespace, **PATIENT, **settings) as cache:
         wait_for(lambda: live(cache), "the link is live")
         cache.set("key", 1)
+        cache._namespace.fleet.look()
         assert cache.incr("key") == 2
         assert cache.touch("key", 10)
         assert cache.delete("key")

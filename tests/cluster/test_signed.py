@@ -43,6 +43,15 @@ def test_counters(signed):
     assert two.incr(KEYS[2]) == 1
 
 
+def test_other_secrets_are_seen(cluster, make):
+    """Profiles are on the nodes of their keys, and both sides find what contradicts their own."""
+    one, two = make(cluster, secret=SECRET, **PATIENT), make(cluster, secret="another of 16 bytes", **PATIENT)
+    for cache in (one, two, one):
+        cache.get("nothing")
+        cache._namespace.fleet.look()
+    assert len(one.health().conflicts) == len(two.health().conflicts) == 2
+
+
 def test_planted_numbers_and_generations(signed, cluster, namespace):
     """A planted number is a miss; a planted generation of one group is replaced, and clears that group alone."""
     one, two = signed

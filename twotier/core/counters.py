@@ -38,6 +38,7 @@ class Counters:
         "stale_on_error",
         "stale_served",
         "stale_while_revalidating",
+        "unverified",
     )
 
     def __init__(self) -> None:
@@ -67,3 +68,4 @@ class Counters:
     stale_on_error: int
     stale_served: int
     stale_while_revalidating: int
+    unverified: int

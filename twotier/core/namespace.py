@@ -19,6 +19,7 @@ from twotier.core.carrying import carrying
 from twotier.core.claims import Claims
 from twotier.core.counters import Counters
 from twotier.core.fallback import ReplicaFallback
+from twotier.core.fleet import Fleet
 from twotier.core.generation import Generations
 from twotier.core.generation_names import GenerationNames
 from twotier.core.grouped import GroupedGenerations
@@ -31,7 +32,7 @@ from twotier.core.loading.attempts import Attempts
 from twotier.core.reaching import breaker_state, executors, listener, outages
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
-from twotier.core.subscriber import NamespaceSubscriber, TrackingSubscriber
+from twotier.core.subscriber import UNVERIFIED, NamespaceSubscriber, TrackingSubscriber
 from twotier.core.tag_versions import TagVersions
 from twotier.core.tags import ANY_TAG, Tag, TagIndex
 from twotier.errors import RemoteError, RemoteUnavailable, TwoTierError
@@ -177,6 +178,7 @@ class Namespace:
             invalidations_received=ours.invalidations_received,
             remote_errors=ours.remote_errors,
             corrupt=ours.corrupt,
+            unverified=ours.unverified,
             few_replicas=ours.few_replicas,
             outages=self._outages(),
             journal_overflows=ours.journal_overflows,
@@ -267,6 +269,9 @@ class TwoTierNamespace(Namespace):
         self.late = LateWrites(self.clock, self.options.max_journal if self._publishes else 0)
         self.breaker = Breaker(self.clock, label=f"namespace {self.options.namespace} on {self.label}")
         self.executor, self.async_executor = executors(self.topology, self.options, self.breaker)
+        self.fleet = Fleet(self)
+        """Who else shares the namespace."""
+        self._announced = False
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
 
@@ -284,6 +289,9 @@ class TwoTierNamespace(Namespace):
 
     def ensure_listening(self) -> None:
         """Start listening for invalidations, if this process doesn't yet and is to; cheap when it does."""
+        if not self._announced:
+            self._announced = True
+            self.fleet.watch()
         if not self._linked:
             return
         listener = self._listener
@@ -335,6 +343,7 @@ class TwoTierNamespace(Namespace):
         if self.closed:
             return
         super().close()
+        self.fleet.close()
         self.recovery.close()
         with self._starting:
             listener, self._listener = self._listener, None
@@ -416,4 +425,9 @@ class TwoTierNamespace(Namespace):
             journal=len(self.journal),
             compiled=COMPILED,
             epoch=self.store.epoch,
+            conflicts=self._conflicts(),
         )
+
+    def _conflicts(self) -> tuple[str, ...]:
+        found = self.fleet.conflicts
+        return (*found, UNVERIFIED) if self.subscriber.unverified.recent else found

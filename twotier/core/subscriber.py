@@ -1,18 +1,22 @@
 """A namespace's ear on the link: turns what the listener hears into changes of the local tier (DESIGN steps 4 to 7)."""
 
+import logging
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twotier.clock import SECOND, wall_clock
 from twotier.coherence.listener import NOT_ASKED, NotAsked
 from twotier.coherence.message import LATER, Message
 from twotier.coherence.subscriber import EVERYTHING
 from twotier.core.clears import HeardClears, Verdict
+from twotier.core.unverified import UnverifiedMessages
 from twotier.opid import NO_OP, op_tag
 
 if TYPE_CHECKING:
     from twotier.core.namespace import TwoTierNamespace
+
+UNVERIFIED: Final = "messages arrive that can't be verified here: of a process with another secret, or forged"
 
 
 class NamespaceSubscriber:
@@ -27,6 +31,8 @@ class NamespaceSubscriber:
         """Instant (ns) up to which every message published is known to have arrived; None before the first proof."""
         self._came_live = False
         self._clears = HeardClears()
+        interval = namespace.options.max_staleness / 2.5
+        self.unverified = UnverifiedMessages(namespace.bump_epoch, namespace.clock, interval)
 
     def received(self, payloads: list[bytes]) -> None:
         """Drop what other writes have superseded."""
@@ -34,7 +40,7 @@ class NamespaceSubscriber:
         for payload in payloads:
             message = namespace.messages.decode(payload)
             if message is None:
-                namespace.counters.corrupt += 1
+                self._unverified()
             elif message is LATER:
                 namespace.bump_epoch()  # of a process that was upgraded already
             elif message.kind == "clear":
@@ -52,6 +58,16 @@ class NamespaceSubscriber:
                 if message.sent_at:
                     namespace.counters.lag.add(wall_clock() - message.sent_at)
                 namespace.counters.invalidations_received += len(message.keys)
+
+    def _unverified(self) -> None:
+        """Put everything in doubt: the message may have named any key."""
+        namespace = self._namespace
+        namespace.counters.unverified += 1
+        namespace.log.log(
+            logging.ERROR, "unverified", "namespace %s on %s: %s; nothing is fresh until it has been asked for again",
+            namespace.options.namespace, namespace.label, UNVERIFIED,
+        )  # fmt: skip
+        self.unverified.heard()
 
     def _clear(self, message: Message) -> None:
         """Empty the local tier, unless the message is known or late; without a secret anybody can make a new one."""
@@ -95,6 +111,9 @@ class NamespaceSubscriber:
         namespace = self._namespace
         if generation is not NOT_ASKED and namespace.generations.contradicts(generation, group):
             namespace.bump_epoch()
+        if namespace.fleet.unheard:
+            namespace.bump_epoch()  # somebody may write of whom nothing is heard
+        self.unverified.settle()
         self.proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
         namespace.renew(lease_until)
         if self._came_live:

@@ -7,6 +7,7 @@ from twotier.core.behind.reports import DeadLetter, WriteBehindStats
 from twotier.core.behind.settings import WriteBehindOptions
 from twotier.core.loading.context import LoadContext
 from twotier.errors import (
+    AccessDenied,
     BacklogFull,
     ConfigurationError,
     LoaderError,
@@ -31,6 +32,7 @@ from twotier.writer import Writer
 __all__ = [
     "DEFAULT_TTL",
     "NOT_FOUND",
+    "AccessDenied",
     "AsyncCache",
     "AsyncWriteBehind",
     "BacklogFull",

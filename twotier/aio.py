@@ -34,7 +34,8 @@ class AsyncCache(ProcessBound, AsyncFront):
     either closes both. Works on asyncio's and uvloop's loops, several at once, and belongs to none of them.
 
     Making one isn't awaited: `embedded://` starts its server then, which holds up the loop for 0.04 to 0.6 s, and
-    `connect="eager"` asks for up to `timeout`. On a thread neither does: `await asyncio.to_thread(AsyncCache, url)`.
+    `connect="eager"` asks a few questions, each for up to `timeout`. On a thread neither does: `await
+    asyncio.to_thread(AsyncCache, url)`.
 
     `await cache.get(key)` awaits nothing when the local tier has the value. What reads and writes the local tier only
     isn't awaited: `peek`, `resize`, `stats`, `health`. A task that is cancelled in a call leaves whether a write took

@@ -17,6 +17,10 @@ class RemoteError(TwoTierError):
     """The remote tier refused a command (wrong type, no permission, out of memory, read-only replica)."""
 
 
+class AccessDenied(RemoteError):  # noqa: N818 - the field's name
+    """The server refuses our user name or password, or denies our user a command, key or channel (ACL)."""
+
+
 class RemoteTimeout(RemoteError):  # noqa: N818 - the field's name, as in socket.timeout
     """The remote tier didn't answer within the call's deadline: whether a write took place is unknown."""
 

@@ -166,8 +166,8 @@ class Options(LoadPolicy):
 
     connect: Literal["lazy", "eager"] = "lazy"
     """"lazy": the cache is made, and serves from the local tier alone, whether the server is there or not. "eager":
-    making it raises RemoteUnavailable unless the server answers within `timeout`, for which it waits (also an
-    `AsyncCache`, with its loop)."""
+    making it raises RemoteUnavailable unless the server answers within `timeout`, is a primary, and permits what the
+    cache will ask for. It waits for the answers (also an `AsyncCache`, with its loop)."""
 
     username: str | None = None
     """User name for the server, where neither URL nor client gives one."""

@@ -11,9 +11,9 @@ import pytest
 from answers import FETCHED, answer
 from waiting import wait_for
 
-from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.errors import AccessDenied, RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.commands import Fetch, Fetched, FetchMany, Ping, Publication, Put
-from twotier.remote.refusals import NoMemoryError, NotServingError, OutOfStepError, StaleConnectionError
+from twotier.remote.refusals import NoMemoryError, NotServingError, OutOfStepError
 
 PUBLICATION = Publication(b"channel", b"payload")
 
@@ -246,10 +246,10 @@ def test_pushes_are_no_replies(fake_server, remotes):
     [
         (b"-LOADING dataset\r\n", NotServingError, "open", False),
         (b"-MASTERDOWN link\r\n", NotServingError, "open", False),
-        (b"-READONLY replica\r\n", StaleConnectionError, "closed", False),
-        (b"-NOAUTH required\r\n", StaleConnectionError, "closed", False),
+        (b"-READONLY replica\r\n", RemoteError, "closed", False),
+        (b"-NOAUTH required\r\n", AccessDenied, "closed", False),
         (b"-OOM command not allowed\r\n", NoMemoryError, "closed", True),
-        (b"-NOPERM this user\r\n", RemoteError, "closed", True),
+        (b"-NOPERM this user\r\n", AccessDenied, "closed", True),
         (b"-ERR boom\r\n", RemoteError, "closed", True),
         (b":7\r\n", OutOfStepError, "open", False),
     ],

@@ -14,10 +14,9 @@ from answers import answer
 from servers import denials
 from waiting import wait_for
 
-from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.errors import AccessDenied, RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.commands import Fetch, Fetched, Ping
 from twotier.remote.pool import PoolTimeout
-from twotier.remote.refusals import StaleConnectionError
 
 
 def test_deadline_of_name_lookup(monkeypatch, remotes):
@@ -125,7 +124,7 @@ def test_wrong_password_is_tried_once_a_second(own_server, remotes, caplog):
         errors = []
         with caplog.at_level(logging.ERROR, "twotier"):
             for _ in range(20):
-                with pytest.raises(StaleConnectionError) as caught:
+                with pytest.raises(AccessDenied) as caught:
                     remote.run(Ping())
                 errors.append("".join(traceback.format_exception(caught.value)))
         admin.execute_command("AUTH", "right")
@@ -141,7 +140,7 @@ def test_a_missing_password_is_told(own_server, remotes):
         admin.config_set("requirepass", "right")
     for protocol in (2, 3):
         remote = remotes(own_server.url, protocol=protocol)
-        with pytest.raises(StaleConnectionError):
+        with pytest.raises(AccessDenied):
             remote.run(Ping())
 
 

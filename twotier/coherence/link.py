@@ -322,8 +322,10 @@ class Link:
         match reply:
             case [b"master", *_]:
                 pass
-            case [b"slave" | b"sentinel" as role, *_]:
-                raise _BrokenError(f"the server is no master: its role is {role.decode()}")
+            case [b"slave", *_]:
+                raise _BrokenError("the server is no master: its role is slave")
+            case [b"sentinel", *_]:
+                raise _BrokenError("the server is a sentinel: write redis+sentinel://host:port/service")
             case _:
                 raise _BrokenError(f"ROLE was answered with {refused or type(reply).__name__}")
         if not self._checked:

@@ -29,7 +29,7 @@ from twotier.core.loadgate import LoadGate
 from twotier.core.loading.absences import Absences
 from twotier.core.loading.ahead import Durations
 from twotier.core.loading.attempts import Attempts
-from twotier.core.reaching import breaker_state, executors, listener, outages
+from twotier.core.reaching import breaker_state, check_access, executors, listener, outages
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import UNVERIFIED, NamespaceSubscriber, TrackingSubscriber
@@ -43,7 +43,7 @@ from twotier.occasional import OccasionalLog
 from twotier.opid import NO_OP, OpIds
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
-from twotier.remote.commands import Ping, Publication
+from twotier.remote.commands import Publication
 from twotier.remote.connect import Topology
 from twotier.remote.executors import AnyAsyncExecutor, AnyExecutor
 from twotier.remote.values import Values
@@ -280,9 +280,9 @@ class TwoTierNamespace(Namespace):
         self.recovery.wake()
 
     def reach(self) -> None:
-        """Close the namespace and raise RemoteUnavailable unless the remote tier answers within one deadline."""
+        """Close the namespace and raise RemoteUnavailable unless the remote tier answers, and permits what we need."""
         try:
-            self.executor.run(Ping(), probing=True)
+            check_access(self.topology, self.executor, self.options)
         except RemoteError as error:
             self.close()
             raise RemoteUnavailable(f"the remote tier isn't usable: {error}") from error

@@ -1,18 +1,25 @@
 """How a deployment is reached: what runs commands on it, and what listens to it; for one server, or a cluster."""
 
+import contextlib
+from collections.abc import Iterator
+
 from twotier.clock import Clock
 from twotier.coherence.listener import Listener
 from twotier.coherence.listening import AnyListener
 from twotier.coherence.shards import ShardedListener
 from twotier.options import Options
+from twotier.remote.access_check import CheckAccess, CheckRole, wanted
 from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker
 from twotier.remote.breaker import State as BreakerState
 from twotier.remote.cluster.topology import ClusterTopology
+from twotier.remote.commands import Command, Ping
+from twotier.remote.conditional import Conditional
 from twotier.remote.connect import Topology
 from twotier.remote.edge import Edge
 from twotier.remote.executor import Executor
 from twotier.remote.executors import AnyAsyncExecutor, AnyExecutor
+from twotier.remote.refusals import CrossSlotError, RedirectionError
 
 
 def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[AnyExecutor, AnyAsyncExecutor]:
@@ -21,6 +28,29 @@ def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[A
         return topology.executors()
     edge = Edge(topology, options, breaker)
     return Executor(edge), AsyncExecutor(edge)
+
+
+def check_access(topology: Topology, executor: AnyExecutor, options: Options) -> None:
+    """Raise RemoteError unless the servers answer, and permit what a cache with these options asks for.
+
+    Each question may take `timeout`: three of one server, and two more of each primary of a cluster.
+    """
+    asked = [executor]
+    if isinstance(topology, ClusterTopology):
+        executor.run(Ping(), probing=True)
+        asked = [topology.members.member(node).executor for node in topology.members.primaries()]
+    for each in asked:
+        for question in _questions(topology, options):
+            if topology.slotted:
+                with contextlib.suppress(RedirectionError, CrossSlotError):  # nodes check permissions first
+                    each.run(question, probing=True)
+            else:
+                each.run(question, probing=True)
+
+
+def _questions(topology: Topology, options: Options) -> Iterator[Command[None] | Conditional[None]]:
+    yield CheckRole(options.namespace, primary=not topology.slotted, linked=options.coherence != "none")
+    yield CheckAccess(options.namespace, wanted(options))
 
 
 def breaker_state(topology: Topology, breaker: Breaker) -> BreakerState:

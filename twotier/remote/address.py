@@ -123,14 +123,19 @@ def address_of_url(url: str, options: Options) -> Address:
         raise ConfigurationError(f"the URL's path must be a database number, got {shown!r}")
     kind: type[AbstractConnection] = given.pop("connection_class", TCPConnection)
     address = _address(kind, given, options)
+    check_arguments(address, options, shown)
+    return address
+
+
+def check_arguments(address: Address, options: Options, shown: str) -> None:
+    """Raise ConfigurationError if redis-py takes no connection of these arguments; `shown`: where they are from."""
     try:
         address.connection(options)  # which connects nowhere yet
     except (TypeError, ValueError, redis.RedisError):
         raise ConfigurationError(
-            "the URL's ssl_... options must be those of redis-py for rediss://, with values that it takes "
+            "the ssl_... options must be those of redis-py for TLS (rediss://), with values that it takes "
             f"(ssl_cert_reqs: none, optional or required), got {shown!r}"
         ) from None
-    return address
 
 
 def check_query(query: str, shown: str, more: frozenset[str] = frozenset()) -> None:
@@ -159,7 +164,9 @@ def address_of_client(client: redis.Redis, options: Options) -> Address:
     given = lent_by(pool.connection_kwargs)
     if not issubclass(kind, UnixDomainSocketConnection):
         given = {"host": "localhost"} | given
-    return _address(kind, given, options)
+    address = _address(kind, given, options)
+    check_arguments(address, options, f"a client of {address.label}")
+    return address
 
 
 def lent_by(arguments: Mapping[str, Any]) -> dict[str, Any]:

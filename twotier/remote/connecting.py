@@ -1,10 +1,20 @@
 """What a failure to connect means. Only texts that can't hold a secret are kept: servers quote what they don't know."""
 
-import redis.exceptions
+from typing import Any
 
-from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
-from twotier.remote.refusals import NotServingError, StaleConnectionError
+import redis.exceptions
+from redis.connection import AbstractConnection
+
+from twotier.errors import AccessDenied, RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.remote.refusals import NotServingError, RefusedCredentialsError
 from twotier.resp import ProtocolError
+
+
+def ensure_data_server(connection: AbstractConnection, where: str) -> None:
+    """Raise RemoteError if HELLO was answered by a sentinel, which holds no data."""
+    told: Any = connection.handshake_metadata
+    if isinstance(told, dict) and told.get(b"mode") == b"sentinel":
+        raise RemoteError(f"{where} is a sentinel, which holds no data: write redis+sentinel://host:port/service")
 
 
 def connect_failure(where: str, error: BaseException) -> RemoteError:  # noqa: PLR0911 - one case a kind
@@ -15,9 +25,9 @@ def connect_failure(where: str, error: BaseException) -> RemoteError:  # noqa: P
         case redis.exceptions.BusyLoadingError():
             return NotServingError(f"{where} is loading its data")
         case redis.exceptions.AuthenticationError() | redis.exceptions.AuthorizationError():
-            return StaleConnectionError(f"{where} refuses the user name or password")
+            return RefusedCredentialsError(f"{where} refuses the user name or password")
         case redis.exceptions.NoPermissionError():
-            return StaleConnectionError(f"{where} denies our user the handshake (ACL)")
+            return AccessDenied(f"{where} denies our user the handshake (ACL)")
         case redis.exceptions.ResponseError():
             return RemoteError(f"{where} refuses the handshake: is the database there, and RESP3 (else protocol=2)?")
         case ProtocolError():

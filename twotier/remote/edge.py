@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.errors import AccessDenied, RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
 from twotier.remote.channel import SLOWEST, EchoError, SlowTripError
@@ -20,12 +20,14 @@ from twotier.remote.commands import Command
 from twotier.remote.conditional import Conditional
 from twotier.remote.pool import Loan, NoThreadError, Pool, PoolTimeout
 from twotier.remote.refusals import (
+    CrossSlotError,
     IntegerOverflow,
     MovingError,
     NotAnInteger,
     OtherTypeError,
     OutOfStepError,
     RedirectionError,
+    RefusedCredentialsError,
     StaleConnectionError,
 )
 from twotier.remote.replicas import Rest
@@ -78,6 +80,10 @@ class Edge:
             return RemoteUnavailable(f"the connection to {where} was lost: {reason}")
         if isinstance(error, (ProtocolError, EchoError)):
             return RemoteUnavailable(f"{where} sent what isn't a reply to us ({type(error).__name__})")
+        if isinstance(error, (RedirectionError, CrossSlotError)) and not self._topology.slotted:
+            return RemoteError(
+                f"{where} is a node of a cluster, which has other keys elsewhere: write redis+cluster://"
+            )
         return error
 
     def heard_since(self, instant: float) -> bool:
@@ -171,6 +177,7 @@ class Call:
             self._let_go(meaning)
         if not self._probing:
             self._tell_breaker(meaning)
+        meaning = _told(meaning)
         if meaning is not error:
             raise meaning from None
 
@@ -201,3 +208,10 @@ class Call:
                 edge.pool.distrust()  # so that the probe is made on a fresh connection
         elif isinstance(meaning, RemoteError):
             edge.breaker.succeeded()
+
+
+def _told(meaning: BaseException) -> BaseException:
+    """Return a documented error in place of those that say how a connection fares."""
+    if isinstance(meaning, RefusedCredentialsError):
+        return AccessDenied(str(meaning))
+    return RemoteError(str(meaning)) if isinstance(meaning, StaleConnectionError) else meaning

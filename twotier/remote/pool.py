@@ -27,11 +27,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
+import redis.exceptions
+
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.channel import Channel
-from twotier.remote.connecting import connect_failure
-from twotier.remote.refusals import StaleConnectionError
+from twotier.remote.connecting import connect_failure, ensure_data_server
 from twotier.remote.turn import Attempt, Turn
 from twotier.rounds import Rounds
 from twotier.worker import start_thread
@@ -39,7 +40,7 @@ from twotier.worker import start_thread
 BESIDE_A_VALUE: Final = 128 << 10
 """Bytes that a string may have beside a value of `max_value_bytes`: the envelope with its tags, or a key."""
 REFUSAL_MEMORY: Final = 1.0
-"""Seconds for which refused credentials aren't tried again."""
+"""Seconds for which a server that refuses the handshake isn't connected to again."""
 MAX_IDLE: Final = 60.0
 """Seconds after which an idle connection isn't used any more: routers between us and the server may have forgotten it
 (some after a few minutes), and then what is sent on it is lost without an answer."""
@@ -73,7 +74,7 @@ class Pool:
         self._closed = False
         self._era = 0
         """Raised when what was connected to so far is of no use any more."""
-        self._refused: tuple[float, str] | None = None
+        self._refused: tuple[float, RemoteError] | None = None
         self._next_log = 0.0
         self._reset()
 
@@ -308,7 +309,7 @@ class Pool:
         """Begin to open a channel; the lock is held."""
         attempt = Attempt(turn)
         if self._refused is not None and time.monotonic() < self._refused[0]:
-            attempt.failure = StaleConnectionError(self._refused[1])
+            attempt.failure = type(self._refused[1])(str(self._refused[1]))
             return attempt
         begun = False
         try:
@@ -335,7 +336,11 @@ class Pool:
                 connection = self._connection()
                 try:
                     connection.connect()
+                    ensure_data_server(connection, self._label)
                     opened.append(Channel(connection, self._timeout, era, self._longest))
+                except redis.exceptions.ResponseError:
+                    ensure_data_server(connection, self._label)
+                    raise
                 finally:
                     if not opened:
                         connection.disconnect()
@@ -356,8 +361,8 @@ class Pool:
                 self._refused = None
                 self._channels.add(weakref.ref(opened[0], self._channels.discard))
                 self._idle.extend(islice(iter(opened.pop, None), 1))
-            elif isinstance(failure, StaleConnectionError):
-                self._refused = (time.monotonic() + REFUSAL_MEMORY, str(failure))
+            elif failure is not None and not isinstance(failure, (RemoteTimeout, RemoteUnavailable)):
+                self._refused = (time.monotonic() + REFUSAL_MEMORY, failure)
                 self._log_refusal(failure)
             if failure is not None and (sleeper := attempt.turn) in self._asleep:
                 self._woken(sleeper)

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from twotier.errors import RemoteError, RemoteUnavailable
+from twotier.errors import AccessDenied, RemoteError, RemoteUnavailable
 from twotier.remote.places import host_in, port_in
 from twotier.resp import ErrorReply
 
@@ -42,7 +42,11 @@ class NoMemoryError(RemoteError):
 
 
 class StaleConnectionError(RemoteError):
-    """The server refused for a reason that a fresh connection may not have: a demoted primary, lost credentials."""
+    """The server refused for a reason that a fresh connection may not have, such as a demoted primary."""
+
+
+class RefusedCredentialsError(StaleConnectionError):
+    """The server refuses the connection's user name or password, which a fresh connection may have right."""
 
 
 class RedirectionError(RemoteError):
@@ -51,6 +55,10 @@ class RedirectionError(RemoteError):
     def __init__(self, slot: int, host: str, port: int, *, asking: bool) -> None:
         super().__init__(f"slot {slot} is served by another node of the cluster")
         self.slot, self.host, self.port, self.asking = slot, host, port, asking
+
+
+class CrossSlotError(RemoteError):
+    """A node of a cluster was asked for keys of several slots at once."""
 
 
 class MovingError(RemoteError):
@@ -65,22 +73,24 @@ _OUTAGES: Final = {
 }
 _STALE: Final = {
     "READONLY": "is a read-only replica",
-    "NOAUTH": "asks for authentication",
-    "WRONGPASS": "refuses the user name or password",
     "UNBLOCKED": "changed its role",
 }
+_CREDENTIALS: Final = {"NOAUTH": "asks for authentication", "WRONGPASS": "refuses the user name or password"}
+_DENIED: Final = {"NOPERM": "denies our user this command, key or channel (ACL)"}
 _REASONS: Final = {
-    "NOPERM": "denies our user this command, key or channel (ACL)",
     "EXECABORT": "refused a command of the transaction",
     "MISCONF": "can't persist, and refuses writes",
     "NOREPLICAS": "has too few replicas, and refuses writes",
-    "CROSSSLOT": "asks for keys of one slot",
 }
+_CROSS_SLOT: Final = {"CROSSSLOT": "asks for keys of one slot"}
 _FULL: Final = {"OOM": "is out of memory (maxmemory with noeviction)"}
 _OTHER_TYPE: Final = {"WRONGTYPE": "holds a value of another type under the key"}
 _KNOWN: Final = {
     NotServingError: _OUTAGES,
     StaleConnectionError: _STALE,
+    RefusedCredentialsError: _CREDENTIALS,
+    AccessDenied: _DENIED,
+    CrossSlotError: _CROSS_SLOT,
     NoMemoryError: _FULL,
     OtherTypeError: _OTHER_TYPE,
     RemoteError: _REASONS,

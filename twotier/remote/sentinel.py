@@ -17,7 +17,7 @@ from redis.sentinel import SentinelConnectionPool
 from twotier.clock import SystemClock
 from twotier.errors import ConfigurationError
 from twotier.options import Options
-from twotier.remote.address import Address, access, check_query, lent_by, tcp_label, warn_of_plaintext
+from twotier.remote.address import Address, access, check_arguments, check_query, lent_by, tcp_label, warn_of_plaintext
 from twotier.remote.masking import masked
 from twotier.remote.pool import Pool
 from twotier.remote.primary_watch import PrimaryWatch
@@ -161,7 +161,7 @@ def sentinel_from_url(url: str, options: Options) -> SentinelTopology:
     for name in ("username", "password"):
         if (value := query.get(f"sentinel_{name}")) is not None:
             theirs[name] = value
-    return _topology(kind, unquote(service), places, theirs, given, options)
+    return _topology(kind, unquote(service), places, theirs, given, options, shown=shown)
 
 
 def sentinel_from_client(client: redis.Sentinel | redis.Redis, options: Options) -> SentinelTopology:
@@ -201,6 +201,7 @@ def _topology(
     given: dict[str, Any],
     options: Options,
     their_kind: type[Connection] | None = None,
+    shown: str = "a client of sentinels",
 ) -> SentinelTopology:
     """Put it together: `theirs` is how sentinels are connected to, `given` how primaries are."""
     their_kind = their_kind or kind
@@ -219,6 +220,8 @@ def _topology(
         arguments = {**theirs, "host": host, "port": port}
         sentinels.append(Address(their_kind, arguments, tcp_label(their_kind, arguments)))
     primary = Address(kind, {"db": 0, **access(kind, given, options)}, service)
+    for address in (*sentinels, primary):
+        check_arguments(address, options, shown)
     return SentinelTopology(service, sentinels, primary, options)
 
 

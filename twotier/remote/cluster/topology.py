@@ -5,36 +5,46 @@ The nodes that are named only tell about the others; all are reached with the sa
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import redis
 from redis.connection import Connection, SSLConnection
 
-from twotier.errors import ConfigurationError
+from twotier.errors import ConfigurationError, RemoteUnavailable
 from twotier.options import Options
-from twotier.remote.address import Address, access, address_of_url, lent_by, tcp_label
+from twotier.remote.address import Address, access, address_of_url, check_arguments, lent_by, tcp_label
 from twotier.remote.cluster.executors import AsyncClusterExecutor, ClusterExecutor
 from twotier.remote.cluster.members import Members
 from twotier.remote.cluster.slotmap import Node
 from twotier.remote.masking import masked
+from twotier.remote.places import host_in, port_in
 from twotier.remote.pool import Pool
 from twotier.remote.topology import SingleServer
 
 DEFAULT_PORT: Final = 6379
 
+Remap: TypeAlias = Callable[[tuple[str, int]], tuple[str, int]]
+"""redis-py's `address_remap`: where a node is reached that announces this host and port."""
+
 
 class ClusterTopology:
-    """A deployment of many nodes: `seeds` are those named, `address` how the first of them is reached."""
+    """A deployment of many nodes: `seeds` are those named, `address` how the first of them is reached.
+
+    `remap` returns where a node is that announces a host and a port; None: there. Seeds are where they are named.
+    """
 
     slotted = True
     knows_replicas = True
 
-    def __init__(self, seeds: list[Node], address: Address, options: Options) -> None:
+    def __init__(self, seeds: list[Node], address: Address, options: Options, remap: Remap | None = None) -> None:
         self._address = address
+        self._remap = remap
+        self._seeds = frozenset(seeds)
         self._options = options
         self._named = {seed.host for seed in seeds}
         self.label = f"the cluster of {', '.join(map(str, seeds))}"
-        self.identity: Hashable = ("cluster", tuple(sorted(seeds)), address.identity, options.protocol, _hosts(options))
+        ways = (address.identity, options.protocol, _hosts(options), remap)
+        self.identity: Hashable = ("cluster", tuple(sorted(seeds)), *ways)
         self.members = Members(seeds, self._server, options)
         self._executor: ClusterExecutor | None = None
 
@@ -69,16 +79,32 @@ class ClusterTopology:
         return f"ClusterTopology({self.label!r})"
 
     def _server(self, node: Node) -> SingleServer:
-        address = self._address.at(node.host, node.port)
-        return _NodeServer(replace(address, told=node.host not in self._named), self._options)
+        host, port = node.host, node.port
+        if self._remap is not None and node not in self._seeds:
+            host, port = _remapped(self._remap, node)
+        address = self._address.at(host, port)
+        return _NodeServer(replace(address, told=host not in self._named), self._options)
 
 
 def _hosts(options: Options) -> Hashable:
     return None if options.allowed_hosts is None else tuple(options.allowed_hosts)
 
 
+def _remapped(remap: Remap, node: Node) -> tuple[str, int]:
+    """Return what the user's function says; RemoteUnavailable where it says nothing that can be connected to."""
+    try:
+        host, port = remap((node.host, node.port))
+        return host_in(host), port_in(b"%d" % port)
+    except Exception as error:
+        raise RemoteUnavailable(
+            f"address_remap must return a host and a port for {node}; it failed: {type(error).__name__}"
+        ) from error
+
+
 class _NodeServer(SingleServer):
     """One node, which may be a primary today and a replica tomorrow."""
+
+    slotted = True
 
     def replica_pool(self) -> Pool | None:
         """Return the node's own connections, if reads go to replicas: each says there by itself that it may read."""
@@ -111,7 +137,8 @@ def cluster_from_client(client: redis.RedisCluster, options: Options) -> Cluster
     seeds = [Node(node.host, node.port) for node in client.nodes_manager.startup_nodes.values()]
     lent = lent_by(given) | {"host": seeds[0].host, "port": seeds[0].port, "db": 0}
     address = Address(kind, access(kind, lent, options), tcp_label(kind, lent))
-    return ClusterTopology(seeds, address, options)
+    check_arguments(address, options, f"a client of {address.label}")
+    return ClusterTopology(seeds, address, options, client.nodes_manager.address_remap)
 
 
 def _cut(rest: str) -> tuple[str, str, str]:

@@ -194,6 +194,19 @@ cdef object take_container(PlainFormat form, Reader* r, int tag, bint marked):
     return take_mapping(form, r, tag, marked, count)
 
 
+cdef object take_leaf(PlainFormat form, Reader* r):
+    # None, an int or a str, where nothing else may be: what holds values must count as a level, as C recurses for it.
+    cdef int tag
+    need(r, 1)
+    tag = r.at[0]
+    if not (
+        P_SMALL_TEXT <= tag < P_SMALL_KEY or P_INT1 <= tag <= P_BIG
+        or tag == P_NONE or tag == P_TEXT or tag == P_WIDE
+    ):
+        refused("the payload makes a value of what it isn't made of")
+    return take_value(form, r)
+
+
 cdef inline object take_key(PlainFormat form, Reader* r):
     cdef int tag = take_byte(r)
     if tag >= P_SMALL_KEY_AGAIN and tag < P_SMALL_TEXT:

@@ -163,7 +163,7 @@ cdef object take_zone(PlainFormat form, Reader* r, int tag):
     if not -86400000000 < number < 86400000000:
         refused("the payload holds an offset of more than a day")
     offset = _datetime.timedelta(0, 0, number)
-    name = take_value(form, r)
+    name = take_leaf(form, r)
     if name is None and number:
         return Timezone(offset)
     if type(name) is not str:

@@ -183,15 +183,12 @@ cdef object take_deque(PlainFormat form, Reader* r, bint marked, int64_t room):
 cdef object take_extension(PlainFormat form, Reader* r):
     cdef int number = take_byte(r), i
     cdef list arguments = []
-    cdef object builder, argument
+    cdef object builder
     if number >= len(form.builders):
         refused("the payload holds a type that this release doesn't know")
     builder = form.builders[number]
     for i in range(builder.takes):
-        argument = take_value(form, r)
-        if type(argument) is not str and type(argument) is not int:
-            refused("the payload makes a value of what it isn't made of")
-        arguments.append(argument)
+        arguments.append(take_leaf(form, r))
     weigh(r, builder.weigh(*arguments))
     r.slow += 1
     return builder.make(*arguments)

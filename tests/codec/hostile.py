@@ -76,6 +76,11 @@ def fractions_of_one_hash(count):
     return [fractions.Fraction(number * PRIME + 1, 1) + PRIME for number in range(count)]
 
 
+def big(number):
+    """Return an integer of any size, encoded."""
+    return head(tags.BIG, size := number.bit_length() // 8 + 1) + number.to_bytes(size, "little", signed=True)
+
+
 def bomb(tag_bytes):
     """Return a maker of a list of many of one thing."""
     return lambda size: head(tags.LIST, size) + tag_bytes * size
@@ -141,6 +146,7 @@ HOSTILE = [
     lambda size: head(tags.LIST, size // 4) + bare(fractions.Fraction(1, 3)) * (size // 4),
     lambda size: bare([fractions.Fraction((1 << min(65_535, 8 * size)) + 1, (1 << min(65_535, 8 * size)) - 1)]),
     lambda size: bare(fractions.Fraction(fibonacci(min(90_000, 11 * size)), fibonacci(min(90_000, 11 * size) - 2))),
+    lambda size: bytes([tags.EXTENSION, 1, 0x80]) + big(7 << 2400 * size) + big(3 << 1200 * size),
     lambda size: bare(decimal.Decimal("1" * 40 * size)),
     lambda size: bare([decimal.Decimal(f"1E+{10**17 + number}") for number in range(size // 8)]),
     lambda size: bare({decimal.Decimal(f"1E+{10**17 + number}") for number in range(size // 8)}),

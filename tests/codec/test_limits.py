@@ -51,3 +51,11 @@ def test_heavy_values_are_padded(codec):
             with pytest.raises(SerializationError):
                 codec.decode(wrong)
     assert not codec.encode([set() for _ in range(100)]).endswith(b"\0\0")
+
+
+def test_ranges_of_huge_numbers(codec):
+    """A range whose length takes long to find is refused both ways, and one of 1,024 bits comes back."""
+    value = range(1, 1 << 1023, 7 << 900)
+    assert codec.decode(codec.encode(value)) == value
+    with pytest.raises(SerializationError, match="1024 bits"):
+        codec.encode(range(1, 1 << 1024, 7))

@@ -185,6 +185,28 @@ def test_amplifiers(make, size):
     assert not findings.failures
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [bytes([tags.EXTENSION, 0]), bytes([tags.EXTENSION, 8]), bytes([tags.OFFSET, 1]) + bytes(7)],
+    ids=["fraction", "path", "offset"],
+)
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_takes_only_text_and_numbers_nests_nothing(name, prefix):
+    """Parts of fractions, paths and offsets that begin one again, half a million deep, are refused at once."""
+    code = f"""
+from twotier.codec.codecs import PlainCodec
+from twotier.errors import SerializationError
+try:
+    PlainCodec().decode({prefix!r} * 500_000 + bytes(10_000_000))
+except SerializationError as error:
+    assert "isn't made of" in str(error), error
+else:
+    raise AssertionError
+"""
+    environment = {**os.environ, "TWOTIER_IMPL": name}
+    subprocess.run([sys.executable, "-X", "faulthandler", "-c", code], check=True, timeout=100, env=environment)
+
+
 HONEST_KEYS = {
     "ids": range(5000),
     "negative": range(-2500, 2500),

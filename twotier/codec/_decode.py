@@ -267,7 +267,7 @@ class _Decoding:
         if not -_DAY * _MILLION < micros < _DAY * _MILLION:
             raise SerializationError("the payload holds an offset of more than a day")
         offset = dt.timedelta(microseconds=micros)
-        name = self.value()
+        name = self._leaf()
         if name is None and offset:
             return dt.timezone(offset)
         if type(name) is not str:
@@ -316,16 +316,16 @@ class _Decoding:
         if number >= len(BUILDERS):
             raise SerializationError("the payload holds a type that this release doesn't know")
         builder = BUILDERS[number]
-        arguments = [self._argument() for _ in range(builder.takes)]
+        arguments = [self._leaf() for _ in range(builder.takes)]
         self._weigh(builder.weigh(*arguments))
         self._slow += 1
         return builder.make(*arguments)
 
-    def _argument(self) -> str | int:
-        argument = self.value()
-        if type(argument) is not str and type(argument) is not int:
+    def _leaf(self) -> Any:
+        """Read None, an int or a str, where nothing else may be: what holds values must count as a level."""
+        if self._payload[self._at : self._at + 1] not in _LEAVES:
             raise SerializationError("the payload makes a value of what it isn't made of")
-        return argument
+        return self.value()
 
     def _reference(self) -> Any:
         number = self._number()
@@ -526,6 +526,14 @@ _KEYS: Final = frozenset(
     )
 )
 """The first byte of a key that has a number."""
+_LEAVES: Final = frozenset(
+    bytes([tag])
+    for tag in (
+        *(tags.NONE, tags.INT1, tags.INT2, tags.INT4, tags.INT8, tags.BIG, tags.TEXT, tags.WIDE),
+        *range(tags.SMALL_TEXT, tags.SMALL_KEY),
+    )
+)
+"""The first byte of None, an int and a str."""
 _ZONES: Final[dict[int, Callable[[_Decoding], dt.tzinfo]]] = {
     tags.UTC: _Decoding._utc,
     tags.OFFSET: _Decoding._offset,

@@ -17,6 +17,8 @@ from twotier.errors import SerializationError
 
 MOST_BITS: Final = 1 << 16
 """Of a fraction's numerator or denominator: reducing longer ones takes long."""
+MOST_RANGE_BITS: Final = 1 << 10
+"""Of a range's numbers: to find its length, which range itself does, one is divided by another."""
 _SEPARATORS: Final = "/\\"
 
 FACTORIES: Final[tuple[Callable[[], Any] | None, ...]] = (
@@ -68,6 +70,19 @@ def _fraction(numerator: int, denominator: int) -> fractions.Fraction:
     return made
 
 
+def _range_parts(value: range) -> tuple[int, int, int]:
+    parts = value.start, value.stop, value.step
+    if max(map(int.bit_length, parts)) > MOST_RANGE_BITS:
+        raise SerializationError(f"a range of numbers of more than {MOST_RANGE_BITS} bits can't be stored")
+    return parts
+
+
+def _range(start: int, stop: int, step: int) -> range:
+    if max(map(int.bit_length, (start, stop, step))) > MOST_RANGE_BITS:
+        raise SerializationError("the payload holds a range of absurd size")
+    return range(start, stop, step)
+
+
 def _text(value: object) -> tuple[str]:
     return (str(value),)
 
@@ -86,7 +101,7 @@ def _path_weight(text: str) -> int:
 
 BUILDERS: Final = (
     Builder(fractions.Fraction, (int, int), _fraction_parts, _fraction, lambda *_: 1000),
-    Builder(range, (int, int, int), lambda value: (value.start, value.stop, value.step), range, lambda *_: 240),
+    Builder(range, (int, int, int), _range_parts, _range, lambda *_: 240),
     _address(ipaddress.IPv4Address, 800),
     _address(ipaddress.IPv6Address, 1600),
     _address(ipaddress.IPv4Network, 3000),

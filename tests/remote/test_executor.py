@@ -218,6 +218,18 @@ def plant_unread(remote, command):
     return channel
 
 
+def test_the_numbers_of_trips_begin_anew(remote, namespace):
+    """After the last number of eight digits the trips of a connection are numbered anew, and their replies taken."""
+    key = namespace.encode()
+    put(remote, key, key)
+    (channel,) = remote.pool.channels()
+    channel._trip = 0xFFFF_FFFE
+    for _ in range(3):
+        assert remote.run(Fetch(key)).data == key
+    assert remote.pool.channels() == [channel]
+    assert channel._trip == 1
+
+
 def test_a_reply_too_many(fake_server, remotes):
     """A server that answers more than was asked isn't believed."""
 

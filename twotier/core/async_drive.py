@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from twotier.core.carrying import Carrier, carried
-from twotier.core.commands import Load, Pause, Spawn, Wait
+from twotier.core.commands import Load, Local, Pause, Spawn, Wait
 from twotier.core.drive import Flow, close, end
 from twotier.errors import TwoTierError
 from twotier.remote.executors import AnyAsyncExecutor
@@ -72,8 +72,9 @@ async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: T
     """
     try:
         return await _async_drive(flow, executor, tasks)
-    finally:
+    except BaseException:  # a flow that has returned has ended
         close(flow)
+        raise
 
 
 async def _async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: Tasks) -> R:
@@ -81,18 +82,19 @@ async def _async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: 
         command = next(flow)
         while True:
             try:
-                if isinstance(command, Load):
+                if not isinstance(command, Local):
+                    assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
+                    result = await executor.run(command)
+                elif isinstance(command, Load):
                     result = await _called(command.loader)
                 elif isinstance(command, Wait):
                     result = await _waited(command)
                 elif isinstance(command, Pause):
                     await asyncio.sleep(command.seconds)
                     result = None
-                elif isinstance(command, Spawn):
-                    result = tasks.run(command, executor)
                 else:
-                    assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
-                    result = await executor.run(command)
+                    assert isinstance(command, Spawn)  # noqa: S101 - for the type checker
+                    result = tasks.run(command, executor)
             except BaseException as error:  # noqa: BLE001 - the flow decides
                 command = _raised_in(flow, error)
             else:
@@ -101,8 +103,6 @@ async def _async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: 
         return done.value  # type: ignore[no-any-return]
     except Carrier as carrier:
         raised = carrier.error
-    finally:
-        close(flow)
     raise raised  # which Python makes a RuntimeError, as of any coroutine
 
 

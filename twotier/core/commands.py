@@ -15,8 +15,14 @@ _LAST_LOOK: Final = 0.05
 """Seconds between two looks of a waiter whether waiting has become pointless: doubled from the first to the last."""
 
 
+class Local:
+    """What a driver does by itself; it hands all else to the remote tier's executor."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Local):
     """Wait for `future` and give its result; TimeoutError past `seconds` (None: no limit), which ends the wait alone.
 
     With `pointless`, the waiter calls that every 2 to 50 ms; once it gives True, waiting ends like that as well.
@@ -41,21 +47,21 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Load(Local):
     """Call `loader` and give what it returns."""
 
     loader: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Local):
     """Let `seconds` pass."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(Local):
     """Run `flow` in the background, in a copy of the caller's context, and give the future of its result at once.
 
     What the flow raises is the future's: one that nobody waits for has to take care of its errors itself. Raises

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from twotier.core.background import Background
 from twotier.core.blocking import hold_up
 from twotier.core.carrying import Carrier, carried
-from twotier.core.commands import Load, Pause, Spawn, Wait
+from twotier.core.commands import Load, Local, Pause, Spawn, Wait
 from twotier.remote.executors import AnyExecutor
 
 R = TypeVar("R")
@@ -33,8 +33,9 @@ def drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -
             return _drive(flow, executor, background)
         finally:
             hold_up(before)
-    finally:
+    except BaseException:  # a flow that has returned has ended
         close(flow)
+        raise
 
 
 def drive_spawned(spawn: Spawn, executor: AnyExecutor | None, background: Background) -> Any:
@@ -70,19 +71,20 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
         command = next(flow)
         while True:
             try:
-                if isinstance(command, Load):
+                if not isinstance(command, Local):
+                    assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
+                    result = executor.run(command)
+                elif isinstance(command, Load):
                     result = called(command.loader)
                 elif isinstance(command, Wait):
                     result = _waited(command)
                 elif isinstance(command, Pause):
                     time.sleep(command.seconds)
                     result = None
-                elif isinstance(command, Spawn):
+                else:
+                    assert isinstance(command, Spawn)  # noqa: S101 - for the type checker
                     task = functools.partial(drive_spawned, command, executor, background)
                     result = background.run(task, or_here=command.is_awaited)
-                else:
-                    assert executor is not None, "a flow of local-only mode asked for the remote tier"  # noqa: S101 - an invariant
-                    result = executor.run(command)
             except BaseException as error:  # noqa: BLE001 - the flow decides
                 command = flow.throw(carried(error))
             else:
@@ -91,8 +93,6 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
         return done.value  # type: ignore[no-any-return]
     except Carrier as carrier:
         raised = carrier.error
-    finally:
-        close(flow)
     raise raised
 
 

@@ -131,9 +131,9 @@ class Generations:
 
     def prefix(self, group: int = 0, *, reads: bool = False) -> Flow[bytes]:
         """Return the prefix of a group's keys, asking the server when it isn't known for certain."""
-        known = self._known[group]
-        if known is not None and known[0] == self._store.epoch and self._store.live and self._holds(known[2]):
-            return known[1]
+        standing = self._standing(group)
+        if standing is not None:
+            return standing
         for _ in range(ATTEMPTS):
             epoch, now = self._store.epoch, self._clock.now()
             name: bytes = yield Generation(self.keys[group], self._new_name((group,)))
@@ -206,8 +206,14 @@ class Generations:
             self._known[group] = (epoch, prefix, after(now, self._lasts))
         return prefix
 
-    def _holds(self, until: int) -> bool:
-        return until == NEVER or self._clock.now() < until
+    def _standing(self, group: int) -> bytes | None:
+        """Return the prefix of a group, if it is known for certain."""
+        known, store = self._known[group], self._store
+        if known is not None and known[0] == store.epoch and store.live:
+            until = known[2]
+            if until == NEVER or self._clock.now() < until:
+                return known[1]
+        return None
 
     def contradicts(self, name: bytes | None, group: int = 0) -> bool:
         """Tell whether the generation that a lease exchange found (None: the key is gone) is another than is known.
@@ -220,6 +226,11 @@ class Generations:
         return name is None or known[1] != self.prefix_of(name)
 
     # What flows ask for
+
+    def known_place(self, key: str) -> bytes | None:
+        """Return what `place` gives, if that takes no trip."""
+        prefix = self._standing(0)
+        return None if prefix is None else prefix + as_bytes(key)
 
     def place(self, key: str) -> Flow[bytes]:
         """Return the name of `key` on the server, to read it."""

@@ -80,6 +80,13 @@ class GroupedGenerations(Generations):
 
     # What flows ask for
 
+    def known_place(self, key: str) -> bytes | None:
+        """Return what `place` gives, if that takes no trip."""
+        name = as_bytes(key)
+        slot = slot_of(name)
+        prefix = self._standing(slot // GROUP_SLOTS)
+        return None if prefix is None else _place(prefix, name, slot)
+
     def place(self, key: str) -> Flow[bytes]:
         """Return the name of `key` on the server, to read it."""
         name = as_bytes(key)
@@ -176,13 +183,6 @@ class GroupedGenerations(Generations):
             if group in wanted:
                 found[group] = told
         return found
-
-    def _standing(self, group: int) -> bytes | None:
-        """Return the prefix of a group, if it is known for certain."""
-        known, store = self._known[group], self._store
-        if known is not None and known[0] == store.epoch and store.live and self._holds(known[2]):
-            return known[1]
-        return None
 
     def _last_known(self, group: int, error: RemoteError) -> bytes | RemoteError:
         """Return the prefix last known, if nothing is fresh while the generation's node is lost; else `error`.

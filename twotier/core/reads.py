@@ -163,11 +163,15 @@ class Reads(Fills):
         namespace = self._namespace
         now = namespace.clock.now()
         try:
-            place = yield from namespace.generations.place(key)
+            place = namespace.generations.known_place(key) or (yield from namespace.generations.place(key))
             fetched: Fetched = yield Fetch(place)
-            return (yield from self._let_in(key, place, fetched, token, now, keep=keep))
+            value = self._received(key, place, fetched, token, now, keep=keep)
+            if type(value) is Unproven or type(value) is Bare:
+                value = yield from self._let_in_pending(value)
         except RemoteError:
             namespace.counters.remote_errors += 1
+        else:
+            return value
         return (yield from self._unanswered(key))
 
     def _fetch_many(self, keys: list[str], found: dict[str, Any], *, keep: bool) -> Flow[None]:
@@ -182,7 +186,7 @@ class Reads(Fills):
                 pending: list[Unproven | Bare] = []
                 for key, place, fetched in (yield from self._fetched(asked)):
                     value = self._received(key, place, fetched, taken[key], now, keep=keep)
-                    if isinstance(value, Unproven | Bare):
+                    if type(value) is Unproven or type(value) is Bare:
                         pending.append(value)
                     else:
                         values[key] = value
@@ -221,10 +225,14 @@ class Reads(Fills):
     ) -> Flow[Any]:
         """Install what the remote tier gave, if `token` still stands, and return it; MISSING where it had nothing."""
         value = self._received(key, place, fetched, token, now, keep=keep)
-        if isinstance(value, Unproven | Bare):
-            found = yield from self._decided([value])
-            value = found[key] if key in found else (yield from self._unanswered(key))
+        if type(value) is Unproven or type(value) is Bare:
+            value = yield from self._let_in_pending(value)
         return value
+
+    def _let_in_pending(self, pending: Unproven | Bare) -> Flow[Any]:
+        """Do as `_let_in` with what takes a trip more to decide."""
+        found = yield from self._decided([pending])
+        return found[pending.key] if pending.key in found else (yield from self._unanswered(pending.key))
 
     def _received(self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False) -> Any:
         """Do as `_let_in`, but for an entry with tags, which is `Unproven` so far, and a number that is `Bare`."""

@@ -38,6 +38,10 @@ LARGEST: Final = 1 << 30
 """Most bytes of one reply with many values, and of a trip."""
 MOST_PUSHES: Final = 1000
 """Most messages that nobody asked for, in one trip."""
+_ECHO: Final = slice(-22, -2)
+"""Where the text is that a PING asks for."""
+_LAST_TRIP: Final = 0xFFFFFFFF
+"""The number of a trip, in 8 digits; after it they begin anew."""
 _SLACK: Final = 0.98
 """Share of the usual timeout that must be left for the socket to keep it: telling it the remainder is a system call."""
 
@@ -48,18 +52,18 @@ class Channel:
     __slots__ = (
         "__weakref__",
         "_buffer",
-        "_came",
         "_connection",
         "_deadline",
         "_echo",
         "_moved_at",
         "_noted",
         "_patience",
+        "_ping",
         "_poll",
+        "_pushes",
         "_queued",
         "_reader",
         "_replies",
-        "_series",
         "_timeout",
         "_trip",
         "_wanted",
@@ -84,11 +88,12 @@ class Channel:
         self.socket.settimeout(timeout)
         self._reader = Reader(longest=longest, largest=LARGEST, skips=True)
         self._buffer = bytearray(_CHUNK)
-        self._series = os.urandom(6).hex().encode()
+        self._ping = b"*2\r\n$4\r\nPING\r\n$20\r\n" + os.urandom(6).hex().encode()
+        """A PING, but for the number of the trip."""
         self._trip = 0
         self._echo = b""
         self._replies: list[Any] = []
-        self._wanted = 0
+        self._wanted = self._pushes = 0
         self._deadline = self._moved_at = 0.0
         self._queued: int | None = None
         """Bytes that were waiting to be sent when that was looked at last."""
@@ -112,7 +117,9 @@ class Channel:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._wait_for(left if left < self._timeout * _SLACK else self._timeout)
+        patience = left if left < self._timeout * _SLACK else self._timeout
+        if patience != self._patience:
+            self._wait_for(patience)
         for part in self.begin(wire, count, deadline):
             sent = self.socket.send(part)
             self.sent += sent
@@ -133,14 +140,14 @@ class Channel:
 
     def begin(self, wire: bytes, count: int, deadline: float) -> tuple[bytes, ...]:
         """Begin the trip of a command with `count` replies; return what is to be sent, in parts."""
-        self._trip += 1
+        self._trip = trip = (self._trip + 1) & _LAST_TRIP
         self._deadline = deadline
         self._queued, self._moved_at, self._noted, self.sent, self.received = None, 0.0, 0, 0, 0
-        self._echo = echo = b"%b%08x" % (self._series, self._trip)
+        ping = b"%b%08x\r\n" % (self._ping, trip)
+        self._echo = ping[_ECHO]
         self._wanted = count + 1
         self._replies = []
-        self._came = 0
-        ping = b"*2\r\n$4\r\nPING\r\n$20\r\n%b\r\n" % echo
+        self._pushes = 0
         return (wire + ping,) if len(wire) <= _CHUNK else (wire, ping)
 
     def receive(self) -> list[Any] | None:
@@ -152,12 +159,24 @@ class Channel:
         if not size:
             raise ConnectionResetError("closed by the server")
         self.received += size
-        replies, came = self._replies, self._reader.feed(self._buffer, size)
-        replies += [reply for reply in came if type(reply) is not Push]
-        self._came += len(came)
-        if self._came > len(replies) + MOST_PUSHES or self.received > LARGEST:
+        came = self._reader.feed(self._buffer, size)
+        for reply in came:
+            if type(reply) is Push:
+                came = self._without_pushes(came)
+                break
+        if self.received > LARGEST:
             raise ProtocolError("the server sends without end")
-        return None if len(replies) < self._wanted else self._checked(replies)
+        replies = self._replies
+        replies += came
+        if len(replies) < self._wanted:
+            return None
+        self._replies = []  # the caller's from here on
+        echoed = replies.pop()
+        if echoed != self._echo or len(replies) >= self._wanted or not self._reader.idle:
+            if type(echoed) is ErrorReply:  # a server that takes no commands now
+                raise refusal(echoed)
+            raise EchoError
+        return replies
 
     def unblock(self) -> int:
         """Have the socket wait for nothing until the next `exchange`; return its descriptor, for a loop to watch."""
@@ -203,13 +222,12 @@ class Channel:
             return None
         return int.from_bytes(left, sys.byteorder)
 
-    def _checked(self, replies: list[Any]) -> list[Any]:
-        self._replies = []  # the caller's from here on
-        echoed = replies.pop()
-        if echoed != self._echo or len(replies) >= self._wanted or not self._reader.idle:
-            if type(echoed) is ErrorReply:  # a server that takes no commands now
-                raise refusal(echoed)
-            raise EchoError
+    def _without_pushes(self, came: list[Any]) -> list[Any]:
+        """Return the replies to us among `came`; ProtocolError if the others are too many."""
+        replies = [reply for reply in came if type(reply) is not Push]
+        self._pushes += len(came) - len(replies)
+        if self._pushes > MOST_PUSHES:
+            raise ProtocolError("the server sends without end")
         return replies
 
     def _send_rest(self, wire: bytes, sent: int) -> None:

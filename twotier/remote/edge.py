@@ -135,8 +135,8 @@ class Call:
         """Instant of `time.monotonic` at which the call is over, but for the time that the size of its trip allows."""
 
     def __enter__(self) -> Self:
-        if not self._probing:
-            self._edge.breaker.check()
+        if not self._probing and (breaker := self._edge.breaker).state != "closed":
+            breaker.check()
         return self
 
     def watch(self) -> None:

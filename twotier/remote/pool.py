@@ -24,7 +24,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import redis.exceptions
@@ -47,6 +46,7 @@ MAX_IDLE: Final = 60.0
 TENDED_EVERY: Final = 5.0
 """Seconds between two looks for idle connections that are too old, or that the server has closed."""
 _LOG_EVERY: Final = 60.0
+_FIRST: Final = (0,)
 
 Loan: TypeAlias = list[Channel]
 """What one call has of a pool: no channel, or one. Whoever makes one gives it back, or drops it, in a `finally`."""
@@ -114,16 +114,14 @@ class Pool:
         """Take a channel as `take` does, if there is one at once; return whether there was."""
         while self._idle:
             try:
-                loan.extend(islice(self._latest, 1))
+                next(map(loan.append, self._latest))
             except IndexError:  # another thread was faster
                 return False
-            if self._usable(loan[0]):
+            channel = loan[0]
+            if channel.era == self._era and channel.alive_at > time.monotonic() - MAX_IDLE and channel.quiet():
                 return True
             self.drop(loan)
         return False
-
-    def _usable(self, channel: Channel) -> bool:
-        return channel.era == self._era and channel.alive_at > time.monotonic() - MAX_IDLE and channel.quiet()
 
     @contextlib.contextmanager
     def queue(self, wake: Callable[[], object], deadline: float, *, connects: bool = False) -> Iterator[Turn]:
@@ -165,7 +163,7 @@ class Pool:
 
     def give(self, loan: Loan) -> None:
         """Take back a channel whose every reply was read."""
-        self._idle.extend(islice(iter(loan.pop, None), 1))
+        self._idle.extend(map(loan.pop, _FIRST))
         if self._turns or self._closed:
             with self._lock:
                 self._wake_one()
@@ -209,7 +207,10 @@ class Pool:
         readable = [by_descriptor[descriptor] for descriptor, _ in poll.poll(0)]
         oldest = time.monotonic() - MAX_IDLE
         self._drop_idle([each for each in idle if each.alive_at <= oldest])
-        self._drop_idle([each for each in readable if each.alive_at > oldest], but=self._usable)
+        self._drop_idle(
+            [each for each in readable if each.alive_at > oldest],
+            but=lambda channel: channel.era == self._era and channel.quiet(),
+        )
         return bool(self._channels)
 
     def _drop_idle(self, channels: list[Channel], but: Callable[[Channel], bool] = lambda _: False) -> None:
@@ -252,7 +253,7 @@ class Pool:
         try:
             while self._idle:
                 with contextlib.suppress(IndexError):
-                    loan.extend(islice(self._latest, 1))
+                    next(map(loan.append, self._latest))
                     self.drop(loan)
         finally:
             if loan:
@@ -360,7 +361,7 @@ class Pool:
             if opened:
                 self._refused = None
                 self._channels.add(weakref.ref(opened[0], self._channels.discard))
-                self._idle.extend(islice(iter(opened.pop, None), 1))
+                self._idle.extend(map(opened.pop, _FIRST))
             elif failure is not None and not isinstance(failure, (RemoteTimeout, RemoteUnavailable)):
                 self._refused = (time.monotonic() + REFUSAL_MEMORY, failure)
                 self._log_refusal(failure)

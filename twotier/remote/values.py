@@ -66,6 +66,7 @@ class Values:
         self._envelope = Envelope(secrets, options.namespace)
         self._namespace = options.namespace
         self._most = options.max_value_bytes
+        self._longest = self._most + ENVELOPE_BYTES
         self._clock = options.clock or SystemClock()
         self._next_log: int | None = None
 
@@ -153,10 +154,12 @@ class Values:
             number = _raw(data)
             if number is not None and (counted or not self.signs):
                 return Loaded(number, None, data)
-        elif len(data) <= self._most + ENVELOPE_BYTES + (MOST_STAMPS_BYTES if is_tagged(data) else 0):
+        elif len(data) <= self._longest or (is_tagged(data) and len(data) <= self._longest + MOST_STAMPS_BYTES):
             sealed = self._envelope.open(key, data)
-            if sealed is not None and self._reads(sealed.flags & ~_TAGGED):
+            if sealed is not None and (sealed.flags == self._codec.flag or self._reads(sealed.flags & ~_TAGGED)):
                 try:
+                    if sealed.flags == self._codec.flag:  # as nearly all are
+                        return Loaded(self.decode(sealed.payload), sealed.op_id, sealed.payload)
                     return self._opened(sealed)
                 except SerializationError as error:
                     self._complain(str(error))

@@ -1,9 +1,11 @@
 """`allowed_hosts`: where sentinels and cluster nodes may send a cache, and its password, to."""
 
 import logging
+import time
 
 import pytest
 from scripted_server import ScriptedServer
+from waiting import wait_for
 
 from twotier import Cache, ConfigurationError
 from twotier.errors import RemoteError, RemoteUnavailable
@@ -86,5 +88,38 @@ def test_sentinels_send_no_password_elsewhere(thief, allowed, monkeypatch):
             with pytest.raises(RemoteError):
                 cache.incr("count")
             assert bool(thief.accepted) == (allowed is None)
+    finally:
+        sentinel.close()
+
+
+@pytest.mark.parametrize("allowed", [["127.0.0.2"], ["127.0.0.0/8"]], ids=["refused", "allowed"])
+def test_replicas_elsewhere_get_no_password(thief, allowed, monkeypatch):
+    """A replica that sentinels name is read from, while the primary is away, only if that is allowed."""
+    monkeypatch.setattr(allowed_hosts, "_next_log", 0.0)
+
+    def bulk(text):
+        return b"$%d\r\n%b\r\n" % (len(text), text)
+
+    def answer(words, _):
+        match words:
+            case [b"SENTINEL", b"REPLICAS", *_]:
+                fields = (b"ip", b"127.0.0.1", b"port", b"%d" % thief.port, b"flags", b"slave")
+                return b"*1\r\n*6\r\n" + b"".join(map(bulk, fields))
+            case [b"SENTINEL", *_]:
+                return b"*2\r\n" + bulk(b"127.0.0.2") + bulk(b"1")  # where nobody listens
+        return None
+
+    sentinel = ScriptedServer(None, answer)
+    try:
+        url = f"redis+sentinel://app:secret-word@localhost:{sentinel.port}/orders"
+        with Cache(url, namespace="t", allowed_hosts=allowed, replica_fallback=True) as cache:
+            watch = cache._namespace.topology._watch
+            wait_for(lambda: cache.get("warm") is None and watch.replicas, "the replica is known")
+            if allowed == ["127.0.0.0/8"]:
+                wait_for(lambda: cache.get("key") is None and thief.accepted, "the replica is connected to")
+            else:
+                with pytest.raises(RemoteUnavailable, match="allowed_hosts"):
+                    cache._namespace.topology.replica_pool().take([], time.monotonic() + 5)
+                assert not thief.accepted
     finally:
         sentinel.close()

@@ -1,5 +1,6 @@
 """A server that shakes hands as it likes: a connection isn't made then, within bounds of time and memory."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -92,3 +93,15 @@ def test_a_flood_takes_no_memory(scripted, flooded):
     )
     assert child.returncode == 0, child.stderr
     assert int(child.stdout) < 40
+
+
+@pytest.mark.parametrize("code", ["MASTERDOWN", "LOADING", "NOAUTH", "NOPERM", "ERR", "READONLY", "EXECABORT"])
+def test_refusals_are_shown_in_one_short_line(scripted, code, caplog):
+    """Whatever a server says in place of a handshake, errors and logs show none of its control characters."""
+    text = f"-{code} \x1b[31m{'x' * 5000}\r\n".encode()
+    server = scripted(always(text), hello=text)
+    with caplog.at_level(logging.DEBUG, "twotier"), pytest.raises(RemoteError) as caught:
+        Cache(server.url, namespace="t", connect="eager")
+    for line in (str(caught.value), *caplog.messages):
+        assert line.isprintable()
+        assert len(line) < 700

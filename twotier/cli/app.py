@@ -13,6 +13,7 @@ from twotier.cli.demo.run import run
 from twotier.cli.demo.screen import Screen
 from twotier.cli.demo.summary import summarise
 from twotier.errors import TwoTierError
+from twotier.remote.refusals import one_line
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -47,7 +48,7 @@ def demo(
         with _requests_to_end_as_interrupts():
             results = run(Plan(seconds=seconds, workers=workers, url=url), Screen(console))
     except TwoTierError as error:
-        _leave(f"twotier demo: {error}", _CANNOT_RUN)
+        _leave(f"twotier demo: {one_line(str(error))}", _CANNOT_RUN)
     except KeyboardInterrupt:
         _leave("twotier demo: interrupted", _INTERRUPTED)
     summarise(results, console)

@@ -6,7 +6,7 @@ import redis.exceptions
 from redis.connection import AbstractConnection
 
 from twotier.errors import AccessDenied, RemoteError, RemoteTimeout, RemoteUnavailable
-from twotier.remote.refusals import NotServingError, RefusedCredentialsError
+from twotier.remote.refusals import NotServingError, RefusedCredentialsError, one_line
 from twotier.resp import ProtocolError
 
 
@@ -35,6 +35,6 @@ def connect_failure(where: str, error: BaseException) -> RemoteError:  # noqa: P
         case redis.exceptions.TimeoutError() | TimeoutError():
             return RemoteTimeout(f"no connection to {where} within its deadline")
         case redis.exceptions.ConnectionError():
-            return RemoteUnavailable(f"can't connect to {where}: {error}")
+            return RemoteUnavailable(f"can't connect to {where}: {one_line(str(error))}")
         case _:
             return RemoteUnavailable(f"can't connect to {where}: {type(error).__name__}")

@@ -12,6 +12,8 @@ _SLOT: Final = re.compile("[0-9]{1,5}")
 _LAST_SLOT: Final = 16_383
 _SHOWN: Final = 160
 """Characters of an error's text that a log line gets."""
+_LINE: Final = 400
+"""The same, of a text that names a server, too."""
 
 
 class NotAnInteger(RemoteError):  # noqa: N818 - says what is wrong with the value
@@ -112,6 +114,15 @@ def shown(error: ErrorReply) -> str:
     kind = code(error)
     text = error.text.removeprefix(f"{kind} ")
     return f"{kind}: {text[:_SHOWN]!r}"
+
+
+def one_line(text: str) -> str:
+    r"""Return a text that may be a server's as one line for logs and terminals, cut, with no control characters.
+
+    >>> one_line("max clients\r\n\x1b[31m")
+    'max clients\\r\\n\\x1b[31m'
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:_LINE])
 
 
 def refusal(error: ErrorReply) -> RemoteError:

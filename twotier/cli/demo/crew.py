@@ -17,6 +17,7 @@ from twotier.cli.demo.board import Board, Counts, Order
 from twotier.cli.demo.plan import Place, Plan
 from twotier.cli.demo.worker import Report, work
 from twotier.cli.demo.writer import write
+from twotier.remote.refusals import one_line
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -99,7 +100,7 @@ def _serve(job: Job, place: Place, plan: Plan, line: int, mouth: Connection) -> 
     try:
         report = job(place, plan, line)
     except Exception:  # noqa: BLE001 - told to the parent, who shows it
-        report = Report(crash=traceback.format_exc())
+        report = Report(crash="\n".join(map(one_line, traceback.format_exc().splitlines())))
     mouth.send(report)
     mouth.close()
 

@@ -13,6 +13,7 @@ from typing import Final
 from twotier.cli.demo.board import Counts
 from twotier.cli.demo.ledger import Ledger
 from twotier.cli.demo.source import Row, note
+from twotier.remote.refusals import one_line
 from twotier.stats import Stats
 
 _MOST_COMPLAINTS: Final = 5
@@ -56,7 +57,7 @@ class Judge:
         """Count a read that raised."""
         self.counts.reads += 1
         self.counts.failed += 1
-        self._complain(f"reading {name} raised {type(error).__name__}: {error}")
+        self._complain(f"reading {name} raised {type(error).__name__}: {one_line(str(error))}")
 
     def judge(self, name: str, answer: object, tier: Tier | None, began: int) -> None:
         """Count a read of `name` that began at `began` (ns) and was answered by `tier` with `answer`."""

@@ -10,6 +10,7 @@ from twotier.cli.demo.load import Zipf
 from twotier.cli.demo.plan import WRITES, Place, Plan
 from twotier.cli.demo.source import Source
 from twotier.cli.demo.worker import Report, watch
+from twotier.remote.refusals import one_line
 
 _POLL: Final = 0.005
 
@@ -37,7 +38,8 @@ class Writer:
             self._cache.set(name, self._source.read(name))
         except Exception as error:  # noqa: BLE001 - whatever it is, the promise is that there is none
             self._counts.failed += 1
-            self.complaints = self.complaints or [f"writing {name} raised {type(error).__name__}: {error}"]
+            told = f"writing {name} raised {type(error).__name__}: {one_line(str(error))}"
+            self.complaints = self.complaints or [told]
         self._ledger.cached(version, time.monotonic_ns())
         self._counts.writes += 1
 

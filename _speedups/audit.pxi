@@ -18,17 +18,43 @@ cdef int audit(Table* t) except -1:
 
 
 cdef int audit_index(Table* t) except -1:
-    cdef uint64_t count = 0, live = 0, passing = 0, passed = 0, home
-    cdef uint32_t n, place, i, distance
-    cdef Chunk* chunk
+    cdef uint64_t count = 0, live = 0
+    cdef uint32_t i, n
     expect(t.fits <= t.maxsize, "the policy reckons with more entries than maxsize")
     expect(t.count <= t.fits or t.resizing, "more entries than the policy reckons with")
     expect(t.used <= t.capacity, "more entries in use than there are")
-    expect(t.count <= <uint64_t> t.n_chunks * PER_CHUNK, "more entries than the index may hold")
+    expect(t.count <= <uint64_t> t.n_chunks * (PER_CHUNK + 1), "more entries than the index may hold")
     expect((<size_t> t.entries & 63) == 0, "the entries aren't aligned")
-    expect((<size_t> t.chunks & 63) == 0, "the index isn't aligned")
-    for n in range(t.n_chunks):
-        chunk = &t.chunks[n]
+    count = audit_chunks(t, index_of(t))
+    if t.former != NULL:
+        count += audit_chunks(t, former_of(t))
+        expect(t.emptied < t.n_former, "the former index outlived its entries")
+        for n in range(t.emptied):
+            expect(places_of(t.former[n].tags, 0) == (1 << PLACES) - 1, "an emptied chunk holds an entry")
+    else:
+        expect(t.former_index == NULL, "a former index of no chunks")
+    for i in range(t.heads, t.used):
+        if t.entries[i].key != NULL:
+            live += 1
+            expect(t.entries[i].value != NULL, "an entry without a value")
+            expect(
+                is_in(t, index_of(t), i, t.details[i].hash)
+                != (t.former != NULL and is_in(t, former_of(t), i, t.details[i].hash)),
+                "an entry that a lookup would not find, or would find twice",
+            )
+    expect(count == t.count and live == t.count, "the index and the entries hold different numbers")
+    return 0
+
+
+cdef int64_t audit_chunks(Table* t, Index x) except -1:
+    # Check one index; return how many entries it holds.
+    cdef uint64_t passing = 0, passed = 0, home
+    cdef int64_t count = 0
+    cdef uint32_t n, place, i, distance
+    cdef Chunk* chunk
+    expect((<size_t> x.chunks & 63) == 0, "the index isn't aligned")
+    for n in range(x.n_chunks):
+        chunk = &x.chunks[n]
         passed += chunk.passed
         expect(chunk.passed == 0 or places_of(chunk.tags, 0) == 0, "a chunk that was passed has room")
         for place in range(PLACES):
@@ -37,33 +63,14 @@ cdef int audit_index(Table* t) except -1:
             count += 1
             i = chunk.places[place] & NUMBER
             expect(t.heads <= i < t.used and t.entries[i].key != NULL, "a place names no entry")
-            home = home_of(t, t.details[i].hash)
-            distance = (n + t.n_chunks - <uint32_t> (home >> 32)) % t.n_chunks
+            home = home_in(t, x, t.details[i].hash)
+            distance = (n + x.n_chunks - <uint32_t> (home >> 32)) % x.n_chunks
             passing += distance
-            expect(distance_of(t, chunk, place) == distance, "a place has another distance")
+            expect(distance_of(t, x, chunk, place) == distance, "a place has another distance")
             expect(chunk.tags[place] == tag_of(home), "a place has another tag")
             expect((chunk.places[place] ^ mark_of(home)) & 0x30000000 == 0, "a place has another mark")
     expect(passing == passed, "chunks were passed by other numbers of entries")
-    for i in range(t.heads, t.used):
-        if t.entries[i].key != NULL:
-            live += 1
-            expect(t.entries[i].value != NULL, "an entry without a value")
-            expect(found_at(t, i), "an entry that a lookup would not find")
-    expect(count == t.count and live == t.count, "the index and the entries hold different numbers")
-    return 0
-
-
-cdef bint found_at(Table* t, uint32_t i) noexcept nogil:
-    # Whether the entry is between its home and the first chunk that nothing passed.
-    cdef Chunk* chunk = &t.chunks[home_of(t, t.details[i].hash) >> 32]
-    cdef uint32_t place
-    while True:
-        for place in range(PLACES):
-            if chunk.tags[place] and chunk.places[place] & NUMBER == i:
-                return True
-        if chunk.passed == 0:
-            return False
-        chunk = chunk_after(t, chunk)
+    return count
 
 
 cdef int audit_free(Table* t) except -1:

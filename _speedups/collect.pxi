@@ -50,7 +50,7 @@ cdef int store_clear(PyObject* self) noexcept:
     except MemoryError:
         return 0
     t.clock = NULL
-    free_entries(&old)
+    free_entries(&old, False)
     return clear_attributes(self)
 
 

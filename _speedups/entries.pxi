@@ -51,6 +51,10 @@ cdef struct Chunk:       # of the index: a cache line
     uint32_t passed      # entries that are further on, since there was no room here
     uint32_t places[12]  # distance from home << 30 | mark << 28 | the entry
 
+cdef struct Index:       # an index, as its functions take it
+    Chunk* chunks
+    uint32_t n_chunks
+
 cdef struct GhostBucket:  # half a cache line
     uint16_t prints[8]   # fingerprints; 0: no ghost
     uint16_t stamps[8]
@@ -104,6 +108,7 @@ cdef struct Table:
     int64_t lease_until
     uint64_t multiplier  # odd and secret
     uint64_t hits, misses
+    Chunk* former        # NULL, or the index before this one while its entries move
     Lru lru
     uint64_t changes     # of the table's structure, so that a lookup sees what foreign code did
     uint32_t count, used, capacity, heads, free, maxsize
@@ -111,6 +116,9 @@ cdef struct Table:
     uint32_t fits        # entries that the policy reckons with: maxsize, or as many as the bytes allow
     void* block          # what `entries` is aligned inside of
     void* index          # what `chunks` is aligned inside of
+    void* former_index   # what `former` is aligned inside of
+    uint32_t n_former    # its chunks
+    uint32_t emptied     # those before this one have been emptied
     int64_t* stales      # NULL before the first stale window
     int64_t* weights     # NULL without max_bytes
     int64_t bytes, max_bytes

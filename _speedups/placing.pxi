@@ -37,6 +37,12 @@ cdef inline bint is_fresh(Table* t, uint32_t i, int64_t now_) noexcept nogil:
     return (steady_now() if likely(t.clock == NULL) else now_) < until
 
 
+cdef inline bint is_fresh_at(Table* t, uint32_t i, int64_t now_) noexcept nogil:
+    # `now_` is the instant on whichever clock the store has: no clock is read.
+    cdef int64_t until = until_of(t, i)
+    return is_current(t, i) and (until == NEVER or now_ < until)
+
+
 cdef inline bint is_current(Table* t, uint32_t i) noexcept nogil:
     # Whether nothing has put everything in doubt since.
     return (t.entries[i].meta ^ t.epoch) >> EPOCH_SHIFT == 0
@@ -170,6 +176,8 @@ cdef inline void enter(Table* t, uint32_t i, PyObject* key, uint64_t hash_) noex
     t.entries[i].key = new_reference(key)
     t.entries[i].expires = NEVER
     index_put(t, i, hash_)
+    if unlikely(t.former != NULL):
+        index_move(t, MOVES)
     t.count += 1
     t.changes += 1
 

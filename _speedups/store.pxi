@@ -2,6 +2,7 @@
 
 cdef enum:
     PER_EXPIRE = 1024    # entries that a call of expire() may reclaim
+    AHEAD = 16           # entries ahead of which keys() asks for a key
 
 cdef object process_seed = int.from_bytes(os.urandom(8), "little")
 
@@ -127,7 +128,9 @@ cdef class Store:
         cdef uint32_t i
         cdef list keys = []
         for i in range(t.heads, t.used):
-            if i < t.used and t.entries[i].key != NULL and is_fresh(t, i, now_):
+            if i + AHEAD < t.used:
+                prefetch(t.entries[i + AHEAD].key)
+            if i < t.used and t.entries[i].key != NULL and is_fresh_at(t, i, now_):
                 keys.append(<object> t.entries[i].key)
         return keys
 
@@ -309,6 +312,8 @@ cdef class Store:
         cdef int64_t now_ = instant(&self.t)
         leaving_init(&leaving)
         count = reclaim(&self.t, now_, PER_EXPIRE, &leaving)
+        if self.t.former != NULL:
+            index_move(&self.t, PER_EXPIRE)
         if count == 0 and self.t.count == 0:
             table_shrink(&self.t)
         release(self, &leaving)

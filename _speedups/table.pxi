@@ -4,6 +4,7 @@
 # find that without asking, and what would put something in raises.
 
 cdef enum:
+    FREED = 4096  # entries after which other threads may run: under a millisecond
     LESS = 32768  # entries by which an empty table's arrays shrink in a step: 2 MiB, a fraction of a millisecond
 
 
@@ -34,6 +35,8 @@ cdef bint table_init(Table* t, bint weighed) except False:
     t.details = NULL
     t.index = NULL
     t.chunks = NULL
+    t.former_index = NULL
+    t.former = NULL
     t.stales = NULL
     t.weights = NULL
     t.count = t.used = t.capacity = t.free = 0
@@ -46,7 +49,7 @@ cdef bint table_init(Table* t, bint weighed) except False:
         entries_grow(t, t.heads + LEAST_CAPACITY)
         t.used = t.heads
         policy_init(t)
-        index_resize(t, LEAST_CHUNKS)
+        index_begin(t, LEAST_CHUNKS)
     except MemoryError:
         table_free_arrays(t)
         raise
@@ -58,6 +61,7 @@ cdef void table_free_arrays(Table* t) noexcept nogil:
     free(t.links)
     free(t.details)
     free(t.index)
+    free(t.former_index)
     free(t.stales)
     free(t.weights)
     t.block = NULL
@@ -66,6 +70,8 @@ cdef void table_free_arrays(Table* t) noexcept nogil:
     t.details = NULL
     t.index = NULL
     t.chunks = NULL
+    t.former_index = NULL
+    t.former = NULL
     t.stales = NULL
     t.weights = NULL
     t.used = t.count = t.capacity = t.free = 0
@@ -80,6 +86,9 @@ cdef int table_shrink(Table* t) except -1:
         t.free = NONE
         t.changes += 1
         entries_grow(t, t.capacity - LESS if t.capacity > least + LESS else least)
+    if t.former != NULL:
+        former_end(t)
+        t.changes += 1
     if t.n_chunks > 2 * LEAST_CHUNKS:
         # Without entries all of it is 0, wherever it is cut or moved to.
         t.n_chunks >>= 1
@@ -111,10 +120,13 @@ cdef bint table_detach(Table* t, Detached* old) except False:
     return True
 
 
-cdef void free_entries(Detached* old) noexcept:
-    # Let go of what was taken out. Runs Python code.
+cdef void free_entries(Detached* old, bint in_slices) noexcept:
+    # Let go of what was taken out. Runs Python code; in slices, other threads run in between.
     cdef uint32_t i
     for i in range(old.heads, old.used):
+        if in_slices and i % FREED == 0:
+            with nogil:
+                pass
         if old.entries[i].key != NULL:
             Py_DECREF(<object> old.entries[i].key)
             Py_XDECREF(old.entries[i].value)
@@ -130,7 +142,7 @@ cdef void table_free(Table* t) noexcept:
     old.used = t.used
     t.block = NULL
     table_free_arrays(t)
-    free_entries(&old)
+    free_entries(&old, False)
     free(t.wheel)
     free(t.buckets)
     free(t.adaptive.ghosts.block)

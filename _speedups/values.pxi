@@ -82,7 +82,7 @@ cdef int empty(Store self, uint32_t cause) except -1:
                 if old.entries[i].key != NULL:
                     tell(self, old.entries[i].key, old.entries[i].value, old.entries[i].meta & KIND, cause)
     finally:
-        free_entries(&old)
+        free_entries(&old, True)
     return 0
 
 

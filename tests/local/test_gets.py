@@ -3,9 +3,11 @@
 import inspect
 import sys
 import threading
+import weakref
 
 import pytest
 
+from twotier import _speedups
 from twotier.clock import NEVER
 
 
@@ -94,6 +96,56 @@ def test_a_front_that_was_not_made_answers_no_hit(twin):
     front = twin.LocalFront.__new__(twin.LocalFront)
     with pytest.raises((RuntimeError, AttributeError)):
         front.get("key")
+
+
+def looks_from_aside(look, call):
+    """Return what `look` returned to another thread, over and over, while `call` ran here."""
+    seen, over, interval = [], threading.Event(), sys.getswitchinterval()
+
+    def watch():
+        while not over.is_set():
+            seen.append(look())
+
+    other = threading.Thread(target=watch)
+    sys.setswitchinterval(1e-5)
+    try:
+        other.start()
+        call()
+    finally:
+        over.set()
+        other.join()
+        sys.setswitchinterval(interval)
+    return set(seen)
+
+
+def test_other_threads_run_while_many_values_are_freed():
+    """A clear of very many entries lets others in between: the first value is gone while the last is still there."""
+    store = _speedups.Store(100_000, policy="lru")
+    store.renew(NEVER)
+    for number in range(100_000):
+        store.put(number, set(), expires=NEVER)  # no Python code runs when one is freed
+    first, last = (weakref.ref(store.get(number)) for number in (0, 99_999))
+    seen = looks_from_aside(lambda: (first() is None, last() is None), store.clear)
+    assert (True, False) in seen, "nobody saw the call half-way"
+    assert len(store) == 0
+    store.validate()
+
+
+def test_other_threads_run_while_many_entries_are_evicted():
+    """A resize far below the count lets others in between, to which the store is whole."""
+    store = _speedups.Store(100_000, policy="lru")
+    store.renew(NEVER)
+    for number in range(100_000):
+        store.put(number, str(number), expires=NEVER)
+
+    def look():
+        store.put("new", 1, expires=NEVER)
+        return len(store)
+
+    seen = looks_from_aside(look, lambda: store.resize(10))
+    assert seen - {10, 100_000, 100_001}, "nobody saw the call half-way"
+    assert len(store) == 10
+    store.validate()
 
 
 def test_other_threads_run_during_a_long_get_many(make_store):

@@ -1,6 +1,6 @@
 """Keys: what a caller may pass, and the name that each gets on the server: `{namespace}:{generation}:{key}`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from twotier.options import MAX_KEY_BYTES
@@ -44,6 +44,19 @@ def checked_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if type(values) is not dict and not isinstance(values, Mapping):
         raise TypeError(f"values must be a mapping of str to values, got {type(values).__name__}: {values!r:.100}")
     return values
+
+
+def encoded_many(encode: Callable[[Any], bytes], values: Mapping[str, Any]) -> tuple[list[str], list[Any], list[bytes]]:
+    """Return the checked keys, the values, and the values' payloads, in the order of `values`.
+
+    Three lists and no tuple for each entry: 50,000 of them make the garbage collector look at the whole process.
+    """
+    keys, kept, payloads = [], [], []
+    for key, value in values.items():
+        keys.append(checked(key))
+        kept.append(value)
+        payloads.append(encode(value))
+    return keys, kept, payloads
 
 
 def as_bytes(key: str) -> bytes:

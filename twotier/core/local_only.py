@@ -11,7 +11,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from twotier.clock import SECOND
 from twotier.core.drive import Flow
-from twotier.core.keys import INT64, checked, checked_many
+from twotier.core.keys import INT64, checked_many, encoded_many
 from twotier.core.leases import LoadKeys, Others
 from twotier.core.lifetimes import after
 from twotier.core.loading.admission import Admission
@@ -95,8 +95,8 @@ class LocalOnly:
     def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> None:
         """Put every value; all are refused when one can't be stored."""
         self._namespace.check_open()
-        encoded = [(checked(key), value, self._namespace.values.encode(value)) for key, value in values.items()]
-        for key, value, payload in encoded:
+        encoded = encoded_many(self._namespace.values.encode, values)
+        for key, value, payload in zip(*encoded, strict=True):
             self._put(key, value, payload, ttl, absent=False, tags=tags)
 
     @_flow

@@ -18,7 +18,7 @@ from twotier.core.counting import Counting
 from twotier.core.drive import Flow
 from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
-from twotier.core.keys import checked, checked_many
+from twotier.core.keys import checked_many, encoded_many
 from twotier.core.lifetimes import after, milliseconds
 from twotier.core.missing import MISSING
 from twotier.core.reads import CHUNK, holds
@@ -75,12 +75,14 @@ class Writes(Counting):
     def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Put every value; all are refused when one can't be stored."""
         namespace = self._open()
-        encoded = [(checked(key), value, namespace.values.encode(value)) for key, value in values.items()]
+        keys, kept, payloads = encoded_many(namespace.values.encode, values)
         if ttl == 0:
-            yield from self.delete_many([key for key, _, _ in encoded])
+            yield from self.delete_many(keys)
             return
-        for start in range(0, len(encoded), CHUNK):
-            yield from self._set_chunk(encoded[start : start + CHUNK], ttl, tags)
+        for start in range(0, len(keys), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            entries = list(zip(keys[chunk], kept[chunk], payloads[chunk], strict=True))
+            yield from self._set_chunk(entries, ttl, tags)
 
     def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> Flow[int]:
         """Remove `keys`; return how many were there (while the remote tier is away: here).

@@ -85,8 +85,8 @@ def test_a_contradiction_ends_with_its_process(make, server, namespace):
     wait_for(lambda: listener.health().conflicts, "the contradiction is seen")
     writer.close()
     with redis.Redis.from_url(server.url) as client:
-        assert all(client.pttl(name) > 0 for name in client.keys(f"{namespace}:fleet!*"))
-        client.delete(*client.keys(f"{namespace}:fleet!*"))
+        assert all(client.pttl(name) > 0 for name in client.keys(f"{namespace}:fleet.*"))
+        client.delete(*client.keys(f"{namespace}:fleet.*"))
     wait_for(lambda: not listener.health().conflicts, "it is over")
     epoch = listener.health().epoch
     listener.set("key", 1)
@@ -99,7 +99,7 @@ def test_agreeing_processes_have_no_conflicts_and_one_key(make, server, namespac
     """Steps of a rotation that follow each other agree, and processes of one profile share its key."""
     caches = [make(secret=[OLD, NEW]), make(secret=[OLD, NEW]), make(secret=[NEW, OLD])]
     with redis.Redis.from_url(server.url) as client:
-        wait_for(lambda: len(client.keys(f"{namespace}:fleet!*")) >= 2, "both profiles are there")
+        wait_for(lambda: len(client.keys(f"{namespace}:fleet.*")) >= 2, "both profiles are there")
     looked = [cache._namespace.fleet._due for cache in caches]
     for cache, due in zip(caches, looked, strict=True):
         wait_for(lambda cache=cache, due=due: cache._namespace.fleet._due > due, "they have looked again")
@@ -156,10 +156,10 @@ def test_planted_profiles_are_none(make, server, namespace):
         assert read_profile(data) is None
     with redis.Redis.from_url(server.url) as client:
         for slot in range(SLOTS):
-            client.set(f"{namespace}:fleet!{slot}", PLANTED[slot])
+            client.set(f"{namespace}:fleet.{slot}", PLANTED[slot])
         cache = make()
         ours = profile(Options(namespace=namespace))
-        wait_for(lambda: ours in client.mget(client.keys(f"{namespace}:fleet!*")), "the profile is left")
+        wait_for(lambda: ours in client.mget(client.keys(f"{namespace}:fleet.*")), "the profile is left")
     assert cache.health().conflicts == ()
 
 

@@ -57,14 +57,15 @@ def test_a_generation_that_is_too_large_is_replaced(client, server, namespace):
         assert cache.health().breaker == "closed"
 
 
+@pytest.mark.parametrize("plant", ["set", "lpush"], ids=["string", "list"])
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "many"])
-def test_a_lease_that_never_ends_is_none(client, server, namespace, bulk):
-    """Who would load takes it at once, and what is loaded is stored."""
+def test_a_lease_that_never_ends_is_none(client, server, namespace, bulk, plant):
+    """A load takes the place of such a lease, or of a value of another type, at once, and its result is stored."""
     with Cache(server.url, namespace=namespace) as cache:
         cache.set("key", 1)
         lease = place(client, namespace, "key").removesuffix(b":key") + b"!key"
         cache.delete("key")
-        client.set(lease, b"somebody")
+        getattr(client, plant)(lease, b"somebody")
         begun = time.monotonic()
         if bulk:
             assert cache.get_or_set_many(["key"], lambda keys: {key: [2] for key in keys}) == {"key": [2]}

@@ -107,6 +107,11 @@ def _secret_id(secret: bytes, namespace: str) -> bytes:
     return blake2b(struct.pack(">I", len(name)) + name, key=key, digest_size=8).hexdigest().encode()
 
 
+def profile_keys(stem: bytes) -> list[bytes]:
+    """Return the names of the keys that hold profiles, where every key of the namespace begins with `stem`."""
+    return [stem + b"fleet.%d" % slot for slot in range(SLOTS)]
+
+
 class Fleet:
     """What one process knows of the settings of the others that share its namespace."""
 
@@ -116,7 +121,7 @@ class Fleet:
         ours = read_profile(self._data)
         assert ours is not None  # noqa: S101 - we have just made it
         self._ours: Final = ours
-        self._keys = [namespace.generations.stem + b"fleet!%d" % slot for slot in range(SLOTS)]
+        self._keys = profile_keys(namespace.generations.stem)
         self._due: int | None = None
         self.conflicts: tuple[str, ...] = ()
         """What contradicts this process's settings, as of the last look."""

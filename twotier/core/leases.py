@@ -294,18 +294,17 @@ class TwoTier(Settling):
     def _displaced(self, looks: _Looks, ours: Lease, taken: Taken, patience: int) -> Flow[bool]:
         """Take a lease whose place an absence has, or one that is abandoned or never ends; tell whether it is ours."""
         namespace, stands = self._namespace, taken.holder.data
-        if stands is None:
-            return False
-        # Nobody of ours takes one that never ends: it was planted, or made permanent.
-        abandoned = taken.holder.pttl == NO_EXPIRY or namespace.claims.is_abandoned(ours.lease, stands)
-        if not abandoned:
-            unwanted = looks.anew or ours.lease in looks.ended
-            if not unwanted or namespace.values.absent(ours.lease, stands) is None:
+        # Nobody of ours takes one that never ends, or is no string: it was planted, or made permanent.
+        planted = taken.holder.pttl == NO_EXPIRY
+        abandoned = stands is not None and namespace.claims.is_abandoned(ours.lease, stands)
+        if not planted and not abandoned:
+            unwanted = stands is not None and (looks.anew or ours.lease in looks.ended)
+            if not unwanted or namespace.values.absent(ours.lease, stands or b"") is None:
                 return False
         lease = Put(ours.lease, looks.claim.token, patience // MILLISECOND, absent=False, publication=None)
         looks.claim.add((ours.lease,))
         done = bool((yield IfStands(ours.lease, stands, lease)))
-        if abandoned and done:
+        if stands is not None and abandoned and done:
             namespace.claims.settled(ours.lease, stands)
         if not done:
             looks.claim.drop((ours.lease,))

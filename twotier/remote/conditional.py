@@ -221,10 +221,10 @@ class Replace(OnOneKey[bool]):
 
 @dataclass(frozen=True, slots=True)
 class IfStands(OnOneKey[bool]):
-    """Write where `expected` stands under the watched key; tells whether it was written."""
+    """Write where `expected` stands under the watched key (None: no string); tells whether it was written."""
 
     watched: bytes
-    expected: bytes
+    expected: bytes | None
     write: Write[Any] | Removal
 
     def second(self, stands: bytes | None) -> Command[bool]:

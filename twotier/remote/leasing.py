@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from twotier.remote.commands import Command, Fetched, Publication, Write, fetched
+from twotier.remote.commands import NO_EXPIRY, Command, Fetched, Publication, Write, fetched
 from twotier.remote.conditional import IfStill, LetBe, Packed
 from twotier.remote.held import WhereHeld
-from twotier.remote.refusals import check
-from twotier.resp import pack
+from twotier.remote.refusals import check, code
+from twotier.resp import ErrorReply, pack
 
 
 class Taken(NamedTuple):
@@ -59,9 +59,16 @@ class TakeLeases:
     def parse(self, replies: list[Any]) -> list[Taken]:
         """Return what was found of each key."""
         return [
-            Taken(check(put) is not None, fetched(data, left), fetched(holder, held))
+            Taken(check(put) is not None, fetched(data, left), _holder(holder, held))
             for put, data, left, holder, held in zip(*[iter(replies)] * 5, strict=True)
         ]
+
+
+def _holder(data: Any, left: Any) -> Fetched:
+    """Return what stands in a lease's place; what is no string counts as a lease that never ends."""
+    if type(data) is ErrorReply and code(data) == "WRONGTYPE":
+        return Fetched(None, NO_EXPIRY)
+    return fetched(data, left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from twotier.cache import Cache
 from twotier.cli.demo.catalogue import Module
 from twotier.clock import SystemClock
+from twotier.core.fleet import profile_keys
 from twotier.core.reaching import executors
 from twotier.errors import ConfigurationError
 from twotier.options import Options
@@ -37,6 +38,7 @@ def lent(url: str, options: Options, modules: list[Module]) -> Iterator[str]:
         with Cache(url, options) as cache:
             cache.delete_many([module.name for module in modules])
         namespace = options.namespace.encode()
-        executor.run(Remove([namespace + b":gen"], Publication(namespace + b":inv:v1", b"")))
+        left = [namespace + b":gen", *profile_keys(namespace + b":")]
+        executor.run(Remove(left, Publication(namespace + b":inv:v1", b"")))
     finally:
         topology.close()

@@ -47,7 +47,7 @@ class LateWrites:
     >>> from twotier.clock import ManualClock
     >>> late = LateWrites(ManualClock(), limit=10)
     >>> late.abandon(b"op", {"key": b"payload"})
-    >>> late.heard(b"op")["key"].payload, late.heard(b"op")
+    >>> late.heard(b"op", ["key"])["key"].payload, late.heard(b"op", ["key"])
     (b'payload', {})
     """
 
@@ -96,18 +96,25 @@ class LateWrites:
                     if each.payload is None:
                         self._overtaken.add((each.op_id, key))
 
-    def heard(self, op_id: bytes) -> dict[str, Abandoned]:
-        """Return what is to be undone of a write that has taken place now; that is asked once.
+    def heard(self, op_id: bytes, keys: Iterable[str]) -> dict[str, Abandoned]:
+        """Return the writes of `keys` by `op_id`, which have taken place now, that must be undone; each of them once.
 
-        Its keys are remembered until that was done, for readers who find its values.
+        A message may name some keys of a bulk write alone: a replay puts each key again under the op id of its write.
+        The writes returned are remembered until they are undone, for readers who find their values.
         """
         with self._lock:
-            keys = self._by_op.pop(op_id, {})
-            found = {
-                key: each for key, each in keys.items() if each.payload is not None or (op_id, key) in self._overtaken
-            }
-            for key in keys.keys() - found.keys():
-                self.forget(op_id, key)
+            noted = self._by_op.get(op_id, {})
+            found = {}
+            for key in keys:
+                each = noted.get(key)
+                if each is None:
+                    continue
+                if each.payload is not None or (op_id, key) in self._overtaken:
+                    found[key] = noted.pop(key)
+                else:
+                    self.forget(op_id, key)
+            if not noted:
+                self._by_op.pop(op_id, None)
             return found
 
     def by(self, key: str, op_id: bytes | None) -> Abandoned | None:

@@ -92,7 +92,7 @@ class NamespaceSubscriber:
     def _late(self, message: Message) -> None:
         """Put right what a late write of ours has done."""
         namespace = self._namespace
-        for key, late in namespace.late.heard(message.op_id).items():
+        for key, late in namespace.late.heard(message.op_id, message.keys).items():
             outcome = namespace.journal.took_place(key, late.op_id)
             if outcome == "settled":
                 namespace.late.forget(late.op_id, key)

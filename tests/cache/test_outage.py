@@ -69,8 +69,8 @@ def test_health_follows_what_reads_see(cache, own_server):
     assert cache.health().link == "live"
     namespace.lose()
     assert cache.health().link == "down"
-    own_server.start()
     namespace.subscriber.renewed = lambda *_: None
+    own_server.start()
     wait_for(lambda: namespace._listener.state(namespace.subscriber) == "live", "the link is back")
     assert cache.health().link == "sync"
 

@@ -20,7 +20,8 @@ class Interruption:
     """Runs a call, and raises `error` on its thread before the `nth` line that it comes to in `folder` of the package.
 
     Where a `with` block ends, its own line comes once more, and no exception ever arrives there: the interpreter looks
-    for signals after calls and at jumps back, which are inside of the block.
+    for signals after calls and at jumps back, which are inside of the block. Neither does any at `try:`, which does
+    nothing: Python 3.11 leaves that line out of what an enclosing `with` guards.
     """
 
     def __init__(self, nth: int, folder: str = "", error: type[BaseException] = Interrupted):
@@ -50,7 +51,8 @@ class Interruption:
         if event == "line":
             number = frame.f_lineno
             last, self._last[frame] = self._last.get(frame, 0), number
-            if last > number and _begins_block(frame.f_code.co_filename, number):
+            source = linecache.getline(frame.f_code.co_filename, number).strip()
+            if source == "try:" or (last > number and source.startswith(("with ", "async with "))):
                 return self._trace
             self._left -= 1
             if not self._left:
@@ -64,10 +66,6 @@ def _is_finalizing(frame: FrameType | None) -> bool:
     while frame is not None and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None
-
-
-def _begins_block(file: str, number: int) -> bool:
-    return linecache.getline(file, number).lstrip().startswith(("with ", "async with "))
 
 
 def every_line(

@@ -27,6 +27,8 @@ NOT_SPLIT = {
     "Write": "is a base",
     "Command": "is a protocol",
     "Publication": "is no command",
+    "CheckRole": "is asked of each node by itself",
+    "CheckAccess": "likewise",
     "RemoveOther": "is one server's, and Rectify a cluster's",
 }
 

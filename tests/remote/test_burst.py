@@ -58,7 +58,7 @@ def test_callers_are_told_at_once_that_nobody_is_there(remotes, tmp_path):
     began = time.monotonic()
     with ThreadPoolExecutor(MANY) as threads:
         results = list(threads.map(outcome, [remote] * MANY))
-    assert {type(result) for result in results} == {RemoteUnavailable}
+    assert all(isinstance(result, RemoteUnavailable) for result in results)
     assert time.monotonic() - began < 5
 
 

@@ -25,7 +25,7 @@ nox.options.sessions = ["tests", "django", "servers"]
 
 
 def runs(python: str, version: str) -> bool:
-    """Tell whether `python` is an interpreter of `version`: a pyenv shim is there even when nothing is behind it."""
+    """Return True if `python` is an interpreter of `version`: a pyenv shim is there even when nothing is behind it."""
     script = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         found = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True)

@@ -167,7 +167,7 @@ cdef inline double adaptive_step(uint32_t others, uint32_t own) noexcept nogil:
 
 
 cdef inline bint adaptive_learn(Table* t, uint64_t hash_) noexcept nogil:
-    # Move the boundary if the key left lately; tell whether it belongs in main at once.
+    # Move the boundary if the key left lately; return True if it belongs in main at once.
     cdef uint16_t stamp = 0
     cdef uint32_t kind = ghosts_take(&t.adaptive.ghosts, spread(t, hash_), &stamp)
     return kind != 0 and adaptive_learn_from(t, kind, stamp)

@@ -1,5 +1,5 @@
-# Calls that read an entry and change the table in one step, as dict's do: of two threads one wins. What is read is
-# taken out, or found, before any Python code runs; copying and decoding come after.
+# Calls that read an entry and change the table atomically, as a dict's do: of two threads one wins. The entry is found,
+# or taken out, before any Python code runs; copying and decoding come after.
 
 
 cdef object pop_entry(Store self, uint32_t i):
@@ -23,7 +23,7 @@ cdef object pop_entry(Store self, uint32_t i):
 
 
 cdef object pop_key(Store self, PyObject* key):
-    # The value under `key`, which leaves; MISSING without one.
+    # Remove the value under `key` and return it; MISSING without one.
     cdef uint32_t i = find_fresh(&self.t, key)
     if i != NONE:
         return pop_entry(self, i)
@@ -32,7 +32,7 @@ cdef object pop_key(Store self, PyObject* key):
 
 
 cdef tuple pop_some(Store self):
-    # Some fresh item, which leaves; None if there is none. The newest of a ring is most likely fresh.
+    # Remove some fresh item and return it; None if there is none. The newest of a ring is most likely fresh.
     cdef Table* t = &self.t
     cdef int64_t now_ = instant(t)
     cdef uint32_t head = 0, i

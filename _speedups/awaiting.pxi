@@ -46,7 +46,7 @@ cdef class _Ready:
         raise (kind() if value is None else kind(value)).with_traceback(traceback)
 
     def __reduce__(self):
-        raise TypeError("a result to be awaited can't be copied or pickled")
+        raise TypeError("an awaitable result can't be copied or pickled")
 
     def close(self):
         """Let go of the result."""

@@ -1,4 +1,4 @@
-# Keys whose hashes crowd, found before they are put into a table: twotier/codec/crowding.py explains it.
+# Find keys whose hashes collide, before they are put into a table: twotier/codec/crowding.py explains how.
 
 cdef extern from *:
     """
@@ -72,7 +72,7 @@ cdef int check_crowding(PyObject** keys, Py_ssize_t count, bint in_set, bint slo
             first = min(count, <Py_ssize_t> (slots * 3 // 5 if in_set else slots * 2 // 3))
             most = 64 * first + 256
             if count_jumps(hashes, first, taken, slots - 1, 9 if in_set else 0, most) > most:
-                raise SerializationError("the payload holds too many keys that meet in one place")
+                raise SerializationError("the payload holds too many keys that collide in a table")
             slots *= 2
         most = count + 4 if slow else 4 * count + 64
         if count_jumps(hashes, count, taken, last - 1, 0, most) > most and equal_pairs(hashes, count) > most:

@@ -36,10 +36,10 @@ cdef object plain_value(PlainFormat form, bytes payload):
 cdef int check_end(Reader* r, const uint8_t* start, int64_t weight) except -1:
     cdef const uint8_t* at = r.at
     if r.end - start != padded_size(r.at - start, weight):
-        return refused("the payload goes on after its end")
+        return refused("the payload has data after its end")
     while at < r.end:
         if at[0]:
-            return refused("the payload goes on after its end")
+            return refused("the payload has data after its end")
         at += 1
     return 0
 
@@ -135,20 +135,20 @@ cdef object take_other(PlainFormat form, Reader* r, int tag):
     if tag == P_REFERENCE:
         size = take_varint(r)
         if r.hashed or r.shared == NULL or size >= len(<list> r.shared):
-            refused("the payload refers to what it doesn't have")
+            refused("the payload holds a reference to a missing value")
         return (<list> r.shared)[size]
     if tag == P_SHARED:
         if r.hashed or r.marked:
-            refused("the payload shares what can't be shared")
+            refused("the payload marks a value as shared where sharing isn't allowed")
         weigh(r, W_SHARED)
         r.marked = True
         value = take_value(form, r)
         if r.marked:
-            refused("the payload shares what can't be shared")
+            refused("the payload marks a value as shared where sharing isn't allowed")
         return value
     if tag == P_EXTENSION:
         return take_extension(form, r)
-    refused("the payload holds what this codec doesn't write")
+    refused("the payload holds a tag that this codec never writes")
 
 
 cdef object take_container(PlainFormat form, Reader* r, int tag, bint marked):
@@ -263,5 +263,5 @@ cdef int more_keys(Reader* r) except -1:
 cdef str take_name(PlainFormat form, Reader* r):
     cdef object name = take_key(form, r)
     if type(name) is not str:
-        refused("the payload names a type by what isn't text")
+        refused("the payload names a type with a value that isn't text")
     return name

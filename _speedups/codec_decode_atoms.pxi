@@ -78,9 +78,9 @@ cdef object take_decimal(Reader* r):
             0x30 <= letter <= 0x39 or letter == 0x2B or letter == 0x2D or letter == 0x2E
             or 0x61 <= letter | 0x20 <= 0x7A
         ):
-            refused("the payload holds a Decimal that isn't one")
+            refused("the payload holds an invalid Decimal")
     if size == 0:
-        refused("the payload holds a Decimal that isn't one")
+        refused("the payload holds an invalid Decimal")
     r.slow += 1
     return Decimal(PyUnicode_DecodeUTF8(<const char*> data, size, NULL))
 
@@ -99,7 +99,7 @@ cdef object take_uuid(Reader* r, bint has_safety):
         return made
     safety = take_byte(r)
     if safety != 0 and safety != 0xFF:
-        refused("the payload holds a UUID of a safety that isn't known")
+        refused("the payload holds a UUID with an unknown is_safe")
     PyObject_GenericSetAttr(made, "is_safe", SafeUUID(-1 if safety else 0))
     return made
 
@@ -167,7 +167,7 @@ cdef object take_zone(PlainFormat form, Reader* r, int tag):
     if name is None and number:
         return Timezone(offset)
     if type(name) is not str:
-        refused("the payload names a time zone by what isn't text")
+        refused("the payload names a time zone with a value that isn't text")
     return Timezone(offset, name)
 
 
@@ -190,7 +190,7 @@ cdef object take_new_zone(Reader* r):
             break
         before = letter
     if size > 64 or before == 0x2F:
-        refused("the payload names a time zone that can't be one")
+        refused("the payload names an invalid time zone")
     zone = ZoneInfo(PyUnicode_DecodeUTF8(<const char*> data, size, NULL))
     append_to(&r.zones, zone)
     return zone

@@ -109,7 +109,7 @@ cdef object take_mapping(PlainFormat form, Reader* r, int tag, bint marked, Py_s
     cdef object factory
     if tag == P_DEFAULT:
         if count >= len(form.factories):
-            refused("the payload holds a defaultdict of a factory that isn't known")
+            refused("the payload holds a defaultdict with an unknown factory")
         factory = form.factories[count]
         count = <Py_ssize_t> take_varint(r)
     if count > (r.end - r.at) // 2:
@@ -170,7 +170,7 @@ cdef object take_deque(PlainFormat form, Reader* r, bint marked, int64_t room):
     cdef object made, append
     need(r, count)
     if room and count >= room:
-        refused("the payload holds a deque of more than it takes")
+        refused("the payload holds a deque with more items than its maxlen")
     weigh(r, deque_weight(count))
     made = Deque((), room - 1) if room else Deque()
     register_shared(r, marked, made)
@@ -202,14 +202,14 @@ cdef object take_instance(PlainFormat form, Reader* r, bint marked):
     has = how & ~3
     how &= 3
     if how > P_NEW_KEYWORDS or has > P_HAS_ITEMS + P_HAS_PAIRS + P_HAS_STATE:
-        refused("the payload makes an instance in a way that isn't known")
+        refused("the payload builds an instance in an unknown way")
     weigh(r, W_INSTANCE)
     name = take_name(form, r)
     arguments = take_value(form, r)
     if how == P_NEW_KEYWORDS:
         keywords = take_value(form, r)
     if type(arguments) is not tuple or how == P_NEW_KEYWORDS and type(keywords) is not dict:
-        refused("the payload makes an instance in a way that isn't known")
+        refused("the payload builds an instance in an unknown way")
     r.slow += 1
     made = form.allowed.make(name, how, arguments, keywords)
     register_shared(r, marked, made)

@@ -142,7 +142,7 @@ cdef inline int go_in(PlainFormat form, Writer* w) except -1:
     if unlikely(w.depth == P_MOST_DEPTH):
         raise SerializationError(f"a value that nests more than {P_MOST_DEPTH} levels deep can't be stored")
     if unlikely(w.size > form.longest):
-        raise SerializationError(f"the value takes more bytes than max_value_bytes, which is {form.longest}")
+        raise SerializationError(f"the encoded value is larger than max_value_bytes, which is {form.longest}")
     w.depth += 1
     return 0
 
@@ -258,7 +258,7 @@ cdef int put_dict(PlainFormat form, Writer* w, object pairs) except -1:
 
 cdef int check_unchanged(Py_ssize_t left) except -1:
     if left:
-        raise SerializationError("a value that was changed meanwhile can't be stored")
+        raise SerializationError("the value was changed while it was being encoded")
     return 0
 
 

@@ -1,4 +1,4 @@
-# What a decoding reads from and what it knows: a pointer and an end, the budget, and what has a number.
+# State of the decoder: a pointer and an end, the budget, and the keys and values that have a number.
 
 cdef enum:
     FEW_READ = 32
@@ -97,4 +97,4 @@ cdef inline int register_shared(Reader* r, bint marked, object value) except -1:
 
 
 cdef inline int unmarked(bint marked) except -1:
-    return refused("the payload shares what isn't mutable") if unlikely(marked) else 0
+    return refused("the payload marks an immutable value as shared") if unlikely(marked) else 0

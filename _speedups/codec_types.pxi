@@ -1,4 +1,4 @@
-# What the plain format's encoder and decoder take from CPython: types, and what looks into their objects.
+# CPython's types and accessors that the plain format's encoder and decoder use.
 
 from cpython.datetime cimport (
     PyDateTime_DATE_GET_FOLD, PyDateTime_DATE_GET_HOUR, PyDateTime_DATE_GET_MICROSECOND, PyDateTime_DATE_GET_MINUTE,

@@ -1,7 +1,7 @@
-# What an encoding writes into and what it knows: a growing buffer, the keys that have a number, mutable values seen.
+# State of the encoder: a growing buffer, the keys that have a number, the mutable values seen.
 #
 # The tables are open-addressing ones of pointers, probed in line, at most half full; small ones lie in the struct
-# itself, on the stack. They hold references: what they know must not die, and its address go to something else.
+# itself, on the stack. They hold references, so that no other object can take the address of one they know.
 
 cdef enum:
     FEW_BYTES = 1024

@@ -77,7 +77,7 @@ cdef class Memo:
             if type(position) is int and 0 <= position < MOST_SKIPPED:
                 mask |= <uint64_t> 1 << <int> position
         if self.store is not None:
-            raise RuntimeError("a Memo is made with its store once; make another one")
+            raise RuntimeError("a Memo can be initialised only once; create another one")
         self.skipped = mask
         self.limit = limit
         self.awaited = awaited_

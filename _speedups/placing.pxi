@@ -153,7 +153,7 @@ cdef inline bint reserve(Table* t, Made* made, int64_t now_) except False:
 
 cdef bint reserve_more(Table* t, Made* made, int64_t now_) except False:
     if unlikely(t.capacity == 0):
-        raise RuntimeError("the store isn't made yet")
+        raise RuntimeError("the store isn't initialised yet")
     if made.stale and t.stales == NULL:
         t.stales = <int64_t*> calloc(t.capacity, sizeof(int64_t))
         if t.stales == NULL:
@@ -185,7 +185,7 @@ cdef inline void enter(Table* t, uint32_t i, PyObject* key, uint64_t hash_) noex
 cdef inline bint place(
     Table* t, uint32_t i, PyObject* key, uint64_t hash_, PyObject* value, Made* made, int64_t now_, Leaving* leaving
 ) noexcept:
-    # Put the value in entry `i`, or in a new one if that is NONE; tell whether it could be held.
+    # Put the value in entry `i`, or in a new one if that is NONE; return True if it could be held.
     cdef Entry* e
     cdef uint32_t meta
     if made.weight > t.max_bytes or made.deadline <= now_:

@@ -142,7 +142,7 @@ cdef inline void admit_adaptive(Table* t, uint32_t i, bint promote) noexcept nog
 
 
 cdef inline bint learn_and_make_room(Table* t, uint64_t hash_, int64_t weight, Leaving* leaving) noexcept nogil:
-    # adaptive: learn from the ghost of the key that comes, make room for it, and tell whether it belongs in main.
+    # adaptive: learn from the ghost of the key that comes, make room for it, and return True if it belongs in main.
     cdef Adaptive* a = &t.adaptive
     cdef uint32_t victim
     cdef bint promote

@@ -59,7 +59,7 @@ cdef class ReplyReader:
         if self.busy:
             raise RuntimeError("a reader is fed by one caller at a time")
         if self.broken:
-            raise ProtocolError("what was read before wasn't RESP")
+            raise ProtocolError("earlier bytes on this connection weren't RESP")
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         self.busy = self.broken = True  # unless all goes well
         try:

@@ -135,7 +135,7 @@ cdef class Store:
         return keys
 
     def __contains__(self, key):
-        """Tell whether a fresh entry is there; counts nothing."""
+        """Return True if a fresh entry is there; counts nothing."""
         return find_fresh(&self.t, <PyObject*> key) != NONE
 
     def __len__(self):
@@ -151,7 +151,7 @@ cdef class Store:
         return self.token_of(hash_)
 
     def stands(self, key, uint64_t token):
-        """Tell whether `token`, taken for `key`, still stands, be the store live or not."""
+        """Return True if `token`, taken for `key`, still stands, whether or not the store is live."""
         return self.token_stands(hash_of(<PyObject*> key), token, 0)
 
     def begin_write(self, key):
@@ -171,7 +171,7 @@ cdef class Store:
     def install(
         self, key, value, uint64_t token, *, uint64_t op=0, int64_t expires, int64_t stale=0, bytes encoded=None
     ):
-        """Put `value` if `token` still stands and the store is live; tell whether it was put."""
+        """Put `value` if `token` still stands and the store is live; return True if it was put."""
         cdef Table* t = &self.t
         cdef Leaving leaving
         cdef Made made = made_for(op, expires, checked_stale(stale))
@@ -199,12 +199,12 @@ cdef class Store:
         self.put_now(<PyObject*> key, value, encoded, &made, instant(&self.t))
 
     def add(self, key, value, *, int64_t expires, int64_t stale=0, bytes encoded=None):
-        """Put `value` unless a fresh entry is there; tell whether it was put."""
+        """Put `value` unless a fresh entry is there; return True if it was put."""
         cdef Made made = made_for(0, expires, checked_stale(stale))
         return self.add_now(<PyObject*> key, value, encoded, &made, instant(&self.t))
 
     def touch(self, key, *, int64_t expires, int64_t stale=0):
-        """Give the fresh entry under `key` a new expiry, voiding outstanding tokens; tell whether there was one."""
+        """Give the fresh entry under `key` a new expiry, voiding outstanding tokens; return True if there was one."""
         cdef Made made = made_for(0, expires, checked_stale(stale))
         return self.touch_now(<PyObject*> key, &made, instant(&self.t))
 
@@ -216,7 +216,7 @@ cdef class Store:
     # Removing
 
     def discard(self, key):
-        """Remove the entry and void outstanding tokens; tell whether a fresh one was there."""
+        """Remove the entry and void outstanding tokens; return True if a fresh one was there."""
         cdef Table* t = &self.t
         cdef Leaving leaving
         cdef uint64_t hash_ = hash_of(<PyObject*> key)
@@ -261,7 +261,7 @@ cdef class Store:
         return demote(self, keys, op)
 
     def demoted(self, key):
-        """Tell whether the entry under `key` was demoted, and everything has been heard since."""
+        """Return True if the entry under `key` was demoted, and all messages have been heard since."""
         return demoted(&self.t, <PyObject*> key)
 
     def bump_epoch(self):

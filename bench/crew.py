@@ -74,7 +74,7 @@ class Crew:
             return [answer["disagreement"] for answer in self.ask("settle") if answer["disagreement"]]
 
     def usable(self) -> bool:
-        """Tell whether the writer and every witness have recovered."""
+        """Return True if the writer and every witness have recovered."""
         health = self._writer.health()
         usable = health.link == "live" and health.breaker == "closed" and health.journal == 0
         return usable and all(answer["usable"] for answer in self.ask("health"))

@@ -66,7 +66,7 @@ run = make(values, one, two, owner)
 
 
 def measure(calls: int, rounds: int) -> bool:
-    """Print a table a way to call; tell whether the gates are met."""
+    """Print a table a way to call; return True if the gates are met."""
     numbers = random.sample(range(1_000, 1_000 + 10 * calls), calls)
     size = 2 * calls
     met = True

@@ -126,7 +126,7 @@ class Deployment:
         return True
 
     def whole(self) -> bool:
-        """Tell whether every sentinel knows of every node, all are well, and agree on the primary."""
+        """Return True if every sentinel knows of every node, all are well, and agree on the primary."""
         primaries = set()
         for each in self.sentinels:
             with each.client() as client:

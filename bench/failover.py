@@ -88,7 +88,7 @@ class Side:
 
 
 class Contender:
-    """A cache, by how a key is read and written; both tell whether that succeeded."""
+    """A cache, by how a key is read and written; both return True if they succeed."""
 
     def __init__(self, name: str, read: Callable[[str], Any], write: Callable[[str, int], bool], keys: int) -> None:
         self.name = name

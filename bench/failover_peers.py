@@ -16,7 +16,7 @@ TIMEOUT = 0.25
 TIMEOUTS: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
 
 Operations = tuple[Callable[[str], Any], Callable[[str, int], bool]]
-"""A read, and a write that tells whether it succeeded."""
+"""A read, and a write that returns True if it succeeded."""
 
 
 def twotier(url: str, stack: contextlib.ExitStack) -> Operations:

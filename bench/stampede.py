@@ -168,7 +168,7 @@ def plot(path: Path, runs: dict[str, Instants]) -> None:
 
 
 def cold_key(given: argparse.Namespace) -> bool:
-    """Do part 1; tell whether it holds."""
+    """Do part 1; return True if it holds."""
     loads = sum(crowd(at_once, given.processes, given.threads, given.loader))
     holds = loads == ROUNDS
     print(
@@ -179,7 +179,7 @@ def cold_key(given: argparse.Namespace) -> bool:
 
 
 def expiry(given: argparse.Namespace) -> bool:
-    """Do part 2; tell whether it holds."""
+    """Do part 2; return True if it holds."""
     print(
         f"2. {given.keys:,} keys of {TTL:g} s expire together, two processes x {READERS} threads read them, "
         f"a load takes {given.loader:g} s"
@@ -212,7 +212,7 @@ def expiry(given: argparse.Namespace) -> bool:
 
 
 def failover(given: argparse.Namespace) -> bool:
-    """Do part 3; tell whether it holds."""
+    """Do part 3; return True if it holds."""
     load = recovery.Load(given.processes, given.threads // 2, 1000, given.loader, 3.0)
     seen, back = recovery.run(CAP, load)
     after = seen.since(back)

@@ -120,7 +120,7 @@ class Witness:
         return asdict(tally)
 
     def health(self) -> dict[str, Any]:
-        """Tell whether the cache has recovered."""
+        """Return True if the cache has recovered."""
         health = self._cache.health()
         return {"usable": health.link == "live" and health.breaker == "closed" and health.journal == 0}
 

@@ -82,7 +82,7 @@ class TwoTierCache(AsyncMethods):
             self.cache.set(made, value, self.get_backend_timeout(timeout))
 
     def add(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
+        """Put `value` unless `key` is there; return True if it was put. False while the remote tier is away."""
         made = self.make_and_validate_key(key, version)
         with storing():
             return self.cache.add(made, value, self.get_backend_timeout(timeout))
@@ -140,7 +140,7 @@ class TwoTierCache(AsyncMethods):
     # Removing
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        """Remove `key`; tell whether it was there."""
+        """Remove `key`; return True if it was there."""
         return self.cache.delete(self.make_and_validate_key(key, version))
 
     def delete_many(self, keys: Iterable[Any], version: int | None = None) -> None:

@@ -1,8 +1,8 @@
 """Between Django's calls, synchronous and asynchronous, and the cache's: keys, loaders and ttls there, errors back.
 
-Keys are what `make_and_validate_key` returns. On a local hit that is said in a shorter way, where nothing can tell the
-difference: Django's own functions make the key, on the class as on the backend, of a prefix and a version that are a
-plain str and an int. Anything else (a subclass, a property, a prefix whose text changes) takes the long way, each time.
+`make_and_validate_key` makes the keys. A local hit takes a shortcut if the result is the same: Django's own functions
+make the key, on class and backend alike, from a plain str as prefix and a plain int as version. In all other cases (a
+subclass, a property, a prefix whose text changes) each call runs the whole function.
 
 A key that memcached would refuse draws a CacheKeyWarning when it is written and when it is missed. On a local hit it
 isn't looked at again, unless keys are made in another way than Django's own.
@@ -47,7 +47,7 @@ class Naming(BaseCache):
     _stem: str | None
     """What Django's own functions put before a key; None where it may be another each time, or they aren't used.
 
-    Who uses it has to see to it that the class still has Django's methods: it may have been given others since.
+    Callers must check that the class still has Django's methods: they may have been replaced since.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,9 +1,9 @@
-"""Which methods of a backend are another's: a subclass's, or set on the class or the backend itself.
+"""Detect overridden methods of a backend: by a subclass, or set on the class or the backend itself.
 
-Django's base class builds calls of others (`get_or_set` of `get` and `add`, each `a...` method of its synchronous
-twin), and who overrides `get`, to compress or to count, counts on that. So a call that the cache answers in one step
-of its own does so only while nothing that Django would build it of is overridden. That is looked at in each call, as
-instrumentation replaces methods of classes and backends in use.
+Django's base class builds calls on others (`get_or_set` on `get` and `add`, each `a...` method on its synchronous
+twin), and code that overrides `get`, to compress or to count, relies on that. So the cache answers a call in one step
+of its own only while none of the methods on which Django would build that call is overridden. Each call checks this,
+as instrumentation replaces methods of classes and backends in use.
 """
 
 from typing import Any, TypeVar

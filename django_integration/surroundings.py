@@ -1,8 +1,8 @@
-"""What Django's code finds around it where the cache runs it elsewhere than in the request: context and connections.
+"""Surroundings of Django code that the cache runs outside the request: context and database connections.
 
-On a background thread the context is the caller's, but asgiref (from 3.12 on) holds what it keeps there, as the
-language, for the thread's alone that put it there. And nobody tells a background thread, or a task that has outlived
-its request, of the ends of requests, at which Django closes connections that are broken or have had their time.
+A background thread runs in the caller's context, but asgiref (from 3.12 on) shows values in it, such as the language,
+only to the thread that stored them. And a background thread, or a task that has outlived its request, gets no signal at
+the end of requests, at which Django closes connections that are broken or too old.
 """
 
 import asyncio

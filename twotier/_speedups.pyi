@@ -59,7 +59,7 @@ class Store:
     def keys(self) -> list[Any]:
         """Return the keys of the fresh entries, in no order."""
     def __contains__(self, key: object, /) -> bool:
-        """Tell whether a fresh entry is there; counts nothing."""
+        """Return True if a fresh entry is there; counts nothing."""
     def __len__(self) -> int:
         """Return the number of entries held, suspects included."""
 
@@ -67,7 +67,7 @@ class Store:
     def token(self, key: Hashable) -> int:
         """Return a fill token: take it *before* the read that may fill `key`."""
     def stands(self, key: Hashable, token: int) -> bool:
-        """Tell whether `token`, taken for `key`, still stands, be the store live or not."""
+        """Return True if `token`, taken for `key`, still stands, whether or not the store is live."""
     def begin_write(self, key: Hashable) -> int:
         """Drop the entry, void every outstanding token of the key, and return a token for the write."""
     def install(
@@ -81,7 +81,7 @@ class Store:
         stale: int = 0,
         encoded: bytes | None = None,
     ) -> bool:
-        """Put `value` if `token` still stands (DESIGN rule 2) and the store is live; tell whether it was put.
+        """Put `value` if `token` still stands (DESIGN rule 2) and the store is live; return True if it was put.
 
         `op`: u64 tag of the write that made the value, 0 for none. `expires`: instant (ns), NEVER for none. `stale`: ns
         past `expires` for which it may serve as a suspect. `encoded`: the value's bytes, if the caller has them.
@@ -92,15 +92,15 @@ class Store:
     ) -> None:
         """Put `value` whatever the link (local-only mode, and writes during an outage), voiding outstanding tokens."""
     def add(self, key: Hashable, value: Any, *, expires: int, stale: int = 0, encoded: bytes | None = None) -> bool:
-        """Put `value` unless a fresh entry is there; tell whether it was put."""
+        """Put `value` unless a fresh entry is there; return True if it was put."""
     def touch(self, key: Hashable, *, expires: int, stale: int = 0) -> bool:
-        """Give the fresh entry under `key` a new expiry, voiding outstanding tokens; tell whether there was one."""
+        """Give the fresh entry under `key` a new expiry, voiding outstanding tokens; return True if there was one."""
     def expires(self, key: Hashable) -> int | None:
         """Return the instant at which the fresh entry under `key` expires (ns; NEVER), None without one."""
 
     # Removing
     def discard(self, key: Hashable) -> bool:
-        """Remove the entry and void outstanding tokens; tell whether a fresh one was there."""
+        """Remove the entry and void outstanding tokens; return True if a fresh one was there."""
     def clear(self) -> None:
         """Remove every entry and void every outstanding token."""
 
@@ -113,7 +113,7 @@ class Store:
         As `apply`, but the entries stay as suspects, expired now: each for what it has of a stale window.
         """
     def demoted(self, key: Hashable) -> bool:
-        """Tell whether the entry under `key` was demoted, and everything has been heard since (it is of this epoch)."""
+        """Return True if the entry under `key` was demoted, and all messages have been heard since (in this epoch)."""
     def bump_epoch(self) -> int:
         """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
     def renew(self, lease_until: int) -> None:
@@ -179,7 +179,7 @@ class LocalFront:
     def __getitem__(self, key: Hashable, /) -> Any:
         """Return the value under `key`; KeyError without one."""
     def __contains__(self, key: object, /) -> bool:
-        """Tell whether there is a value under `key`."""
+        """Return True if there is a value under `key`."""
     def __len__(self) -> int:
         """Return the number of entries held, those included that have just expired."""
     def set(self, key: Hashable, value: Any, ttl: Ttl = ...) -> None:

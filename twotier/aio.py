@@ -106,11 +106,11 @@ class AsyncCache(ProcessBound, AsyncFront):
         await self._run(self._calls.set_many(values, ttl, tags))
 
     async def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> bool:
-        """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
+        """Put `value` unless `key` is there; return True if it was put. False while the remote tier is away."""
         return await self._run(self._calls.add(key, value, ttl, tags))
 
     async def delete(self, key: str) -> bool:
-        """Remove `key`; tell whether it was there."""
+        """Remove `key`; return True if it was there."""
         return await self._run(self._calls.delete(key))
 
     async def delete_many(self, keys: Iterable[str]) -> int:
@@ -118,7 +118,7 @@ class AsyncCache(ProcessBound, AsyncFront):
         return await self._run(self._calls.delete_many(keys))
 
     async def invalidate(self, key: str) -> bool:
-        """Expire `key` in every process, its stale copies kept for outages; tell whether it was there."""
+        """Expire `key` in every process, its stale copies kept for outages; return True if it was there."""
         return await self._run(self._calls.invalidate(key))
 
     async def invalidate_many(self, keys: Iterable[str]) -> int:
@@ -146,7 +146,7 @@ class AsyncCache(ProcessBound, AsyncFront):
         return await self._run(self._calls.decr(key, delta, ttl, create=create))
 
     async def contains(self, key: str) -> bool:
-        """Tell whether `key` is there: `key in cache`, awaited."""
+        """Return True if `key` is there: `key in cache`, awaited."""
         return await self._run(self._calls.contains(key))
 
     def __contains__(self, key: str) -> bool:

@@ -101,7 +101,7 @@ class AsyncWriteBehind(ProcessBound):
         await self._write(self._calls.set_many(values, ttl, tags))
 
     async def delete(self, key: str) -> bool:
-        """Remove `key`, and have it deleted at the source; tell whether the cache had it. Raises as `set`."""
+        """Remove `key`, and have it deleted at the source; return True if the cache had it. Raises as `set`."""
         return await self._write(self._calls.delete(key))
 
     async def delete_many(self, keys: Iterable[str]) -> int:

@@ -113,11 +113,11 @@ class Cache(ProcessBound, Front):
         self._run(self._calls.set_many(values, ttl, tags))
 
     def add(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> bool:
-        """Put `value` unless `key` is there; tell whether it was put. False while the remote tier is away."""
+        """Put `value` unless `key` is there; return True if it was put. False while the remote tier is away."""
         return self._run(self._calls.add(key, value, ttl, tags))
 
     def delete(self, key: str) -> bool:
-        """Remove `key`; tell whether it was there."""
+        """Remove `key`; return True if it was there."""
         return self._run(self._calls.delete(key))
 
     def delete_many(self, keys: Iterable[str]) -> int:
@@ -125,7 +125,7 @@ class Cache(ProcessBound, Front):
         return self._run(self._calls.delete_many(keys))
 
     def invalidate(self, key: str) -> bool:
-        """Expire `key` in every process; tell whether it was there.
+        """Expire `key` in every process; return True if it was there.
 
         As `delete`, but stale copies stay in the local tiers, for outages and for loads that fail: use it for values
         that have changed, and `delete` for those that must not be seen again.

@@ -20,7 +20,7 @@ def expect(holds: bool, name: str, given: object, expected: str) -> None:
 
 
 def is_int(given: Any, least: int) -> bool:
-    """Tell whether `given` is an int, and at least `least`."""
+    """Return True if `given` is an int, and at least `least`."""
     return isinstance(given, int) and not isinstance(given, bool) and given >= least
 
 

@@ -35,7 +35,7 @@ class OpIds:
 
 
 def is_earlier(op_id: bytes, *, than: bytes) -> bool:
-    """Tell whether both ids are of one process, which made `op_id` first.
+    """Return True if both ids are of one process, which made `op_id` first.
 
     >>> ids = OpIds()
     >>> first, second = ids.next(), ids.next()

@@ -1,17 +1,17 @@
-r"""The one reader of what servers send: bytes in, whole replies out, whichever way the bytes were cut.
+r"""The reader of all server replies: bytes in, complete replies out, however the bytes were split.
 
-The data path, the link, handshakes, and the talks with sentinels and cluster nodes all read through it. So lengths,
-nesting, elements and sizes are bounded in one place, before anything is allocated for them, and one error says that a
-bound was exceeded. `Reader` is the compiled one (`_speedups/replies.pxi`), or `PlainReader` where nothing was compiled.
+The data path, the link, handshakes, and the connections to sentinels and cluster nodes all read through it. So one
+place bounds lengths, nesting, elements and sizes, before it allocates memory for them, and raises one error. `Reader`
+is the compiled reader (`_speedups/replies.pxi`), or `PlainReader` where nothing was compiled.
 
 Strings are bytes, numbers int or float, null None, maps dicts, sets lists, errors `ErrorReply`, pushes `Push`.
 Verbatim strings come without their format. Attributes are dropped: they only comment on the reply that follows.
 
-A reader that `skips` reads a string that is longer than it takes as an empty one, and stays in step: one key with too
-large a value is nobody else's trouble. (No value of ours is empty, nor is a generation, a lease or a version of a tag.)
+A reader that `skips` returns an empty string in place of one that is too long, and stays in step: a key with too large
+a value doesn't affect other keys. (No value of ours is empty, nor is a generation, a lease or a version of a tag.)
 
 Invariants: no byte is parsed twice but those of one unfinished line; memory is in proportion to what has arrived, never
-to what a length promises; a push stands by itself; the key of a map is a string or an int.
+to an announced length; a push stands by itself; the key of a map is a string or an int.
 
 >>> reader = Reader()
 >>> reader.feed(b"$5\r\nhel")
@@ -117,7 +117,7 @@ class PlainReader:
     def feed(self, data: bytes | bytearray | memoryview, length: int = -1) -> list[Any]:
         """Take `data`, or its first `length` bytes; return the replies that are whole now."""
         if self._broken:
-            raise ProtocolError("what was read before wasn't RESP")
+            raise ProtocolError("earlier bytes on this connection weren't RESP")
         taken = bytes(memoryview(data)[:length] if length >= 0 else data)
         if not taken:
             return []

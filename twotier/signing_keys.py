@@ -1,7 +1,7 @@
 """Signing keys: what the option `secret` may hold, checked element by element before anything is signed.
 
 An empty or guessable key lets anyone who can write to the server sign a pickle, which runs code. So a key has at least
-16 bytes, and each one of a rotation list is checked, as every one of them verifies. No error shows a key.
+16 bytes, and each key of a rotation list is checked, as every one of them verifies. No error shows a key.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def signing_keys(secret: Secret) -> tuple[bytes, ...]:
         return (_key("secret", secret),)
     expect(
         isinstance(secret, list | tuple) and bool(secret),
-        "secret", _Kind(secret), "None, a str or bytes, or a list or tuple of these, the one that signs first",
+        "secret", _Kind(secret), "None, a str or bytes, or a non-empty list or tuple of these (the first one signs)",
     )  # fmt: skip
     return tuple([_key(f"secret[{at}]", each) for at, each in enumerate(secret)])
 

@@ -1,8 +1,8 @@
 """Background services: daemon threads that live only while there is something to do, and start again when needed.
 
 A thread can't always be started: the process or the system is at its limit, or the interpreter is ending (from Python
-3.12 on it refuses then). That is nobody's error: the caller who wanted the service goes on, and the service starts with
-the next call of any cache, or with the next round of any other service, at which a thread can be had.
+3.12 on it refuses then). This fails no call: the caller that wanted the service goes on, and the service starts with
+the next call of any cache, or the next round of any other service, at which a thread is available.
 
 Invariants: a worker has at most one thread. What was changed before `start` or `wake` is seen by a step that begins
 after it. Nothing is waited for while the lock is held but the start of the thread. Any method may be called from a
@@ -34,14 +34,14 @@ class Startable(Protocol):
     """A service that may find no thread to run on."""
 
     def start(self) -> None:
-        """Start it unless it runs; call `start_later` with it where no thread can be had. Raises nothing."""
+        """Start it unless it runs; if no thread can be started, call `start_later` with it. Raises nothing."""
 
 
 class Worker:
     """Calls `step` on a thread named `name`, again and again, while there is something to do.
 
     `step(woken)` returns the seconds until the next one, or None: nothing is left to do, and the thread ends. `woken`
-    tells whether `wake` has ended the pause, or begun the work. An exception is logged, and the step made again.
+    is True if `wake` has ended the pause, or begun the work. An exception is logged, and the step made again.
     """
 
     def __init__(self, step: Callable[[bool], float | None], name: str) -> None:
@@ -145,7 +145,7 @@ class Worker:
             woken = self._take_wake(pause)
 
     def _take_wake(self, pause: float) -> bool:
-        """Wait for a wake-up for up to `pause` seconds; tell whether there was one."""
+        """Wait for a wake-up for up to `pause` seconds; return True if there was one."""
         woken = False
         try:
             self._wakes.get(timeout=max(0.0, pause))
@@ -204,4 +204,4 @@ def _log_failure(name: str, error: BaseException) -> None:
     now = time.monotonic()
     if now - _logged.get(name, -LOG_EVERY) >= LOG_EVERY and threading.main_thread().is_alive():
         _logged[name] = now
-        _log.warning("no thread can be started for %s (%s); it will be tried again (said once a minute)", name, error)
+        _log.warning("no thread can be started for %s (%s); it will be tried again (logged once a minute)", name, error)

@@ -127,7 +127,7 @@ class WriteBehind(ProcessBound):
         self._write(self._calls.set_many(values, ttl, tags))
 
     def delete(self, key: str) -> bool:
-        """Remove `key`, and have it deleted at the source; tell whether the cache had it. Raises as `set`."""
+        """Remove `key`, and have it deleted at the source; return True if the cache had it. Raises as `set`."""
         return self._write(self._calls.delete(key))
 
     def delete_many(self, keys: Iterable[str]) -> int:

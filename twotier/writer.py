@@ -36,5 +36,5 @@ class Writer(Protocol):
 
 
 def is_writer(given: object) -> bool:
-    """Tell whether `given` has a writer's methods."""
+    """Return True if `given` has a writer's methods."""
     return not isinstance(given, type) and all(callable(getattr(given, name, None)) for name in ("write", "delete"))

@@ -32,7 +32,7 @@ def test_what_is_said_before_it_is_asked_for_is_not_believed(scripted):
     """A server that answers commands in advance isn't used, even if these answers would fit."""
     fitting = b"%1\r\n$5\r\nproto\r\n:3\r\n" + b"$-1\r\n:-2\r\n"
     server = scripted(always(None), hello=fitting)
-    with Cache(server.url, namespace="t") as cache, pytest.raises(RemoteError, match="speak as Redis"):
+    with Cache(server.url, namespace="t") as cache, pytest.raises(RemoteError, match="the Redis protocol"):
         cache.incr("count")
 
 

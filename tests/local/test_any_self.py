@@ -41,7 +41,7 @@ def test_a_store_that_is_not_made_yet():
             known = set(map(id, before))
             store = next(s for s in gc.get_objects() if type(s) is _speedups.Store and id(s) not in known)
             found.append(store.get("key"))
-            with pytest.raises(RuntimeError, match="isn't made yet"):
+            with pytest.raises(RuntimeError, match="isn't initialised yet"):
                 store.put("key", 1, expires=NEVER)
             return lambda: 0
 

@@ -205,7 +205,7 @@ def test_a_stream_that_was_lost_is_told(own_server, namespace, source, behind, c
             drainer.flush(20)
         assert 40 <= drainer.stats().lost <= 52
         wait_for(lambda: drainer.stats().streams_lost == 1, "the drainer has noticed")
-        assert "its stream was lost" in caplog.text
+        assert "the server has lost its stream" in caplog.text
         assert "writes of write-behind" in caplog.text
         drainer.flush(20)
         drainer.set("after", 1)

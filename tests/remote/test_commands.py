@@ -209,7 +209,7 @@ def test_increment_of_what_is_no_integer(remote, client, key, value):
 
 
 def test_increment_past_64_bits(remote, client, key):
-    """A sum that leaves 64 bits is an overflow, and changes nothing."""
+    """A sum that doesn't fit into 64 bits is an overflow, and changes nothing."""
     client.set(key, b"9223372036854775807")
     with pytest.raises(IntegerOverflow):
         remote.run(Increment(key, 1, None, True, PUBLICATION))

@@ -1,8 +1,8 @@
-"""Decode the plain format in Python; `_speedups/codec_decode.pxi` takes and refuses the same bytes.
+"""Decode the plain format in Python; `_speedups/codec_decode.pxi` accepts and refuses the same bytes.
 
-One pass, with a position and an end. Every length, count and number is compared with what is left of the payload, and
-the weight of each value is taken off the payload's budget, before anything is made. What is in a key, or in an item of
-a set, shares nothing.
+One pass, with a position and an end. Before the decoder makes a value, it compares every length, count and number with
+the rest of the payload, and subtracts the value's weight from the payload's budget. Keys and items of sets share no
+parts.
 """
 
 import datetime as dt
@@ -55,7 +55,7 @@ class _Decoding:
         """Check that the payload ends here, but for the zeros that its weight asks for."""
         rest = self._payload[self._at :]
         if rest.count(0) != len(rest) or len(self._payload) != weights.padded(self._at, self._budget - self._left):
-            raise SerializationError("the payload goes on after its end")
+            raise SerializationError("the payload has data after its end")
 
     def value(self) -> Any:
         """Read a value."""
@@ -63,7 +63,7 @@ class _Decoding:
         marked = False
         if tag == tags.SHARED:
             if self._hashed:
-                raise SerializationError("the payload shares what can't be shared")
+                raise SerializationError("the payload marks a value as shared where sharing isn't allowed")
             self._weigh(weights.SHARED)
             tag, marked = self._byte(), True
         if not marked:
@@ -100,7 +100,7 @@ class _Decoding:
             return walk, count
         nested = _NESTED.get(tag)
         if nested is None:
-            raise SerializationError("the payload holds what this codec doesn't write")
+            raise SerializationError("the payload holds a tag that this codec never writes")
         return nested, None
 
     def _byte(self) -> int:
@@ -149,7 +149,7 @@ class _Decoding:
 
     def _unmarked(self, marked: bool) -> None:
         if marked:
-            raise SerializationError("the payload shares what isn't mutable")
+            raise SerializationError("the payload marks an immutable value as shared")
 
     # Atoms
 
@@ -271,7 +271,7 @@ class _Decoding:
         if name is None and offset:
             return dt.timezone(offset)
         if type(name) is not str:
-            raise SerializationError("the payload names a time zone by what isn't text")
+            raise SerializationError("the payload names a time zone with a value that isn't text")
         return dt.timezone(offset, name)
 
     def _zone(self) -> dt.tzinfo:
@@ -279,7 +279,7 @@ class _Decoding:
         self._weigh(weights.ZONE)
         name = str(self._take(size), "ascii")
         if size > LONGEST_ZONE or ZONE_NAME.fullmatch(name) is None:
-            raise SerializationError("the payload names a time zone that can't be one")
+            raise SerializationError("the payload names an invalid time zone")
         self._zones.append(zone := zoneinfo.ZoneInfo(name))
         return zone
 
@@ -294,7 +294,7 @@ class _Decoding:
         self._weigh((weights.HASHED_DECIMAL if self._hashed else weights.DECIMAL) + size)
         data = self._take(size)
         if _DECIMAL.fullmatch(data) is None:
-            raise SerializationError("the payload holds a Decimal that isn't one")
+            raise SerializationError("the payload holds an invalid Decimal")
         self._slow += 1
         return decimal.Decimal(data.decode())
 
@@ -308,7 +308,7 @@ class _Decoding:
         made = self._uuid()
         (safety,) = struct.unpack("<b", self._take(1))
         if safety not in (0, -1):
-            raise SerializationError("the payload holds a UUID of a safety that isn't known")
+            raise SerializationError("the payload holds a UUID with an unknown is_safe")
         return uuid.UUID(int=made.int, is_safe=uuid.SafeUUID(safety))
 
     def _extension(self) -> Any:
@@ -324,13 +324,13 @@ class _Decoding:
     def _leaf(self) -> Any:
         """Read None, an int or a str, where nothing else may be: what holds values must count as a level."""
         if self._payload[self._at : self._at + 1] not in _LEAVES:
-            raise SerializationError("the payload makes a value of what it isn't made of")
+            raise SerializationError("the payload builds a value from unsuitable arguments")
         return self.value()
 
     def _reference(self) -> Any:
         number = self._number()
         if self._hashed or number >= len(self._shared):
-            raise SerializationError("the payload refers to what it doesn't have")
+            raise SerializationError("the payload holds a reference to a missing value")
         return self._shared[number]
 
     # Containers; each is told whether it is shared
@@ -439,7 +439,7 @@ class _Decoding:
 
     def _default(self, marked: bool, factory: int) -> Any:
         if factory >= len(FACTORIES):
-            raise SerializationError("the payload holds a defaultdict of a factory that isn't known")
+            raise SerializationError("the payload holds a defaultdict with an unknown factory")
         count = self._counted(self._number(), 2)
         self._weigh(weights.of_counter(count))
         keys = self._hashables(count, in_set=False)
@@ -469,7 +469,7 @@ class _Decoding:
     def _deque(self, marked: bool, room: int) -> deque[Any]:
         count = self._counted(self._number())
         if room and count >= room:
-            raise SerializationError("the payload holds a deque of more than it takes")
+            raise SerializationError("the payload holds a deque with more items than its maxlen")
         self._weigh(weights.of_deque(count))
         items: deque[Any] = self._register(marked, deque(maxlen=room - 1 if room else None))
         for _ in range(count):
@@ -496,13 +496,13 @@ class _Decoding:
         form = self._byte()
         how, has = form & 3, form & ~3
         if how > tags.NEW_KEYWORDS or has > tags.HAS_ITEMS + tags.HAS_PAIRS + tags.HAS_STATE:
-            raise SerializationError("the payload makes an instance in a way that isn't known")
+            raise SerializationError("the payload builds an instance in an unknown way")
         self._weigh(weights.INSTANCE)
         name = self._name()
         arguments = self.value()
         keywords = self.value() if how == tags.NEW_KEYWORDS else None
         if type(arguments) is not tuple or (how == tags.NEW_KEYWORDS and type(keywords) is not dict):
-            raise SerializationError("the payload makes an instance in a way that isn't known")
+            raise SerializationError("the payload builds an instance in an unknown way")
         self._slow += 1
         made = self._register(marked, self._allowed.make(name, how, arguments, keywords))
         if has & tags.HAS_ITEMS:

@@ -1,9 +1,9 @@
 """Encode the plain format in Python; `_speedups/codec_encode.pxi` writes the same bytes.
 
-One pass over the value, depth first. A mutable value that comes twice is found by its identity; only then is there a
-second pass, in which its first occurrence is marked as shared and the others refer to it. Immutable values, and what is
-in a key or in an item of a set, are written each time: nothing that is hashed shares anything, so hashing costs what
-the bytes allow. Others may change a dict, list and so on meanwhile, so each is walked as a snapshot.
+One pass over the value, depth first. The encoder finds a mutable value that occurs twice by its identity; only then
+does it make a second pass, which marks the first occurrence as shared and refers to it from the others. Immutable
+values, and everything inside a key or an item of a set, are written each time: hashed values share no parts, so the
+bytes bound the cost of hashing. Other threads may change containers meanwhile, so each is walked as a snapshot.
 """
 
 import datetime as dt
@@ -32,7 +32,7 @@ _MICROSECOND: Final = dt.timedelta(microseconds=1)
 
 
 class _Fixed(NamedTuple):
-    """What an instance was taken apart into, its iterators read out."""
+    """The parts of an instance, with its iterators read out."""
 
     reduced: Reduced
     items: list[Any] | None
@@ -40,7 +40,7 @@ class _Fixed(NamedTuple):
 
 
 def encoded(value: Any, allowed: AllowedTypes, longest: int) -> bytes:
-    """Return the bytes of `value`; SerializationError if it holds what isn't allowed, or takes over `longest` bytes."""
+    """Return the bytes of `value`; SerializationError if a type isn't allowed, or it takes over `longest` bytes."""
     first = _Encoding(allowed, longest, {}, {})
     first.value(value)
     if _COMES_AGAIN not in first.places.values():
@@ -104,7 +104,7 @@ class _Encoding:
         if self._depth == tags.MOST_DEPTH:
             raise SerializationError(f"a value that nests more than {tags.MOST_DEPTH} levels deep can't be stored")
         if len(self._out) > self._longest:
-            raise SerializationError(f"the value takes more bytes than max_value_bytes, which is {self._longest}")
+            raise SerializationError(f"the encoded value is larger than max_value_bytes, which is {self._longest}")
         self._depth += 1
         walk(self, value)
         self._depth -= 1

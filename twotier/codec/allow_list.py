@@ -1,7 +1,7 @@
-"""Types of the user's that the plain format was told to take (`allow=`): enums by value, others by their own reduce.
+"""User types that the plain format accepts through `allow=`: enums by value, others by their own `__reduce_ex__`.
 
-A payload has the name of a type, which is looked up in the codec's own list. What a type's own `__reduce__`,
-`__new__`, `__setstate__` does is its author's business.
+A payload names a type, and the codec looks the name up in its own list. What a type's own `__reduce__`, `__new__` and
+`__setstate__` do is the responsibility of its author.
 """
 
 import copyreg
@@ -23,11 +23,11 @@ _BOMBS: Final[dict[type, set[type]]] = {
     **{kind: {range} for kind in (list, set, frozenset, deque)},
     fractions.Fraction: {str, decimal.Decimal},
 }
-"""A few bytes of which make a subclass of these take gigabytes."""
+"""Base classes, and argument types of which a few bytes can make an instance take gigabytes."""
 
 
 class Reduced(NamedTuple):
-    """What a value is made of again."""
+    """The parts from which a value is rebuilt."""
 
     name: str
     """Of its type."""
@@ -75,16 +75,16 @@ class AllowedTypes:
         """Return the member of an enum that has `value`."""
         kind = self._kind(name)
         if not issubclass(kind, enum.Enum):
-            raise SerializationError("the payload takes a class for an enum")
+            raise SerializationError("the payload names a class that isn't an enum")
         return kind(value)
 
     def make(self, name: str, form: int, arguments: tuple[Any, ...], keywords: dict[str, Any] | None) -> Any:
         """Make an instance of an allowed type."""
         kind = self._kind(name)
         if issubclass(kind, enum.Enum):
-            raise SerializationError("the payload makes a member of an enum anew")
+            raise SerializationError("the payload builds a new member of an enum")
         if any(issubclass(kind, base) and kinds & set(map(type, arguments)) for base, kinds in _BOMBS.items()):
-            raise SerializationError("the payload makes an instance of what stands for far more than it holds")
+            raise SerializationError("the payload builds an instance whose size its bytes don't bound")
         return kind(*arguments) if form == CALL else kind.__new__(kind, *arguments, **(keywords or {}))
 
     def extend(self, made: Any, items: list[Any]) -> None:
@@ -99,7 +99,7 @@ class AllowedTypes:
     def set_state(self, made: Any, state: Any) -> None:
         """Give an instance its state."""
         if type(made) not in self or isinstance(made, enum.Enum):
-            raise SerializationError("the payload sets the state of what isn't its own")
+            raise SerializationError("the payload sets the state of a value of another type")
         own = getattr(made, "__setstate__", None)
         if own is not None:
             own(state)

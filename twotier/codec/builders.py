@@ -1,8 +1,8 @@
 """Value types that are written as a number and plain arguments: how each is taken apart and made.
 
-A payload never names a class. It gives the number of a `Builder`, whose arguments are read inline, exactly as many as
-it takes; the builder checks that they are plain data of its own kind, and makes the one value that it stands for. So no
-constructor is called with what it wasn't meant for, and nothing that a payload holds elsewhere is handed to one twice.
+A payload never names a class. It gives the number of a `Builder`, and its arguments follow inline, exactly as many as
+the builder takes. It checks that they are plain data of the right types, and makes its value. So no constructor gets
+unexpected arguments, and no other part of a payload can be passed to a constructor a second time.
 """
 
 import fractions

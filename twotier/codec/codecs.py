@@ -1,9 +1,9 @@
 """Codecs: values to bytes and back, exact in type and value.
 
 `PlainCodec` is the default: a format of plain data, of value types of the standard library, and of the types of an
-allow-list; whoever can write to the server can plant values, but not run code, nor take more memory and time than
-the bytes planted account for. `Pickle` takes any picklable object and trusts what it reads, so it is only used
-behind a secret, whose signature is checked before.
+allow-list. Anyone who can write to the server can plant values, but can't run code, nor take more memory and time
+than the planted bytes account for. `Pickle` takes any picklable object and trusts its input, so it is only used with a
+secret, after the signature has been checked.
 """
 
 import pickle
@@ -22,7 +22,7 @@ class Codec(Protocol):
     """Encodes and decodes values."""
 
     flag: ClassVar[int]
-    """Says in the envelope which codec wrote the payload; 1 to 31."""
+    """Identifies the codec of the payload in the envelope; 1 to 31."""
 
     def encode(self, value: Any) -> bytes:
         """Return the bytes of `value`; SerializationError if it can't be taken."""
@@ -59,7 +59,7 @@ class PlainCodec:
 
 
 class Pickle:
-    """Any picklable object. Decoding runs whatever the bytes ask for: only for bytes whose signature was checked."""
+    """Any picklable object. Decoding can run any code: only for bytes whose signature was checked."""
 
     flag: ClassVar[int] = 2
 

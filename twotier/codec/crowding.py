@@ -1,12 +1,12 @@
-"""Keys whose hashes crowd: found before they are put into a table.
+"""Find keys whose hashes collide, before they are put into a table.
 
-Hashes of numbers and tuples aren't keyed, so keys can be chosen that all meet in one place, by equal hashes or by
-the way they are probed for; each insertion then walks past all before it. `check` follows the probing of CPython's
+Hashes of numbers and tuples aren't keyed, so an attacker can choose keys that all collide, through equal hashes or
+through their probe sequences; each insertion then walks past all earlier keys. `check` follows the probing of CPython's
 dict or set, on bits, for each size that the table has while it grows and after the next growth, and stops at a
-bound that honest data doesn't come to: the worst are multiples of large powers of two, which jump up to 28 times a
-key in a dict of 30,000.
+bound that ordinary data doesn't reach: the worst are multiples of large powers of two, which pass over up to 28
+occupied slots a key in a dict of 30,000.
 
-Keys with equal hashes are compared, too. Honest ones are few: -1 and -2, and tuples of them ({-1, -2}^4: 8 pairs a
+Keys with equal hashes are compared, too. Ordinary data has few: -1 and -2, and tuples of them ({-1, -2}^4: 8 pairs a
 key). `_speedups/codec_crowding.pxi` decides alike.
 """
 
@@ -18,15 +18,15 @@ from typing import Any, Final
 from twotier.errors import SerializationError
 
 FEW: Final = 16
-"""Keys that may crowd."""
+"""Number of keys that are never checked."""
 FEW_SLOW: Final = 3
 """The same for keys whose comparison runs Python code."""
 _WIDTH: Final = (1 << sys.hash_info.width) - 1
 _RUN: Final = 9
-"""Slots after the first that a set looks at in line."""
+"""Slots after the first that a set probes in a row."""
 MOST_JUMPS: Final = 64
 FREE_JUMPS: Final = 256
-"""Most occupied slots (in a set: runs of ten) that are left behind for a free one: so many a key, and beside these."""
+"""Most occupied slots (in a set: runs of ten) that probes pass over: so many per key, plus so many."""
 
 
 def check(keys: Collection[Any], *, in_set: bool, slow: bool) -> None:
@@ -41,7 +41,7 @@ def check(keys: Collection[Any], *, in_set: bool, slow: bool) -> None:
         first = hashes[: slots * 3 // 5 if in_set else slots * 2 // 3]
         most = MOST_JUMPS * len(first) + FREE_JUMPS
         if (_jumps_in_set if in_set else _jumps_in_dict)(first, slots - 1, most) > most:
-            raise SerializationError("the payload holds too many keys that meet in one place")
+            raise SerializationError("the payload holds too many keys that collide in a table")
         slots *= 2
     # In a dict's last table, which is mostly free, honest keys seldom jump, and each of a pair jumps over the other.
     most = count + 4 if slow else 4 * count + 64

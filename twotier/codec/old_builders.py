@@ -61,7 +61,7 @@ def _timezone(offset: dt.timedelta, *name: str) -> dt.timezone:
 def _zone(key: str) -> zoneinfo.ZoneInfo:
     _data(key, of=str)
     if len(key) > LONGEST_ZONE or ZONE_NAME.fullmatch(key) is None:
-        raise SerializationError("the payload names a time zone that can't be one")
+        raise SerializationError("the payload names an invalid time zone")
     return zoneinfo.ZoneInfo(key)
 
 

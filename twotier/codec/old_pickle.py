@@ -1,9 +1,9 @@
 """Read what the codec before the plain format wrote (flag 1): a pickle of protocol 5 that names our builders alone.
 
-For one release. It runs the opcodes that our encoder wrote, and no others, in Python, without `pickle`, whose unpickler
-does whatever the bytes say. There are budgets, as in the plain format: weight by the payload's length, depth, and work,
-so that what a payload holds once and refers to many times (a tuple, a large integer, the text of a Decimal) costs its
-size each time. An honest payload that shares more than that allows for is refused, and counts as missing.
+For one release. It runs only the opcodes that our encoder wrote, in Python and without `pickle`, whose unpickler does
+whatever the bytes say. Budgets apply as in the plain format: weight by the payload's length, depth, and work, so that
+a part to which a payload refers many times (a tuple, a large integer, the text of a Decimal) costs its size each time.
+A genuine payload that shares more than these budgets allow is refused, and counts as missing.
 
 A builder is no value: only a call takes it off the stack. What fills a container waits until the container is complete,
 so that all of its keys are looked at before the first is put into a table.
@@ -109,7 +109,7 @@ class _Reading:
                 raise SerializationError("the payload holds what this codec didn't write")
             step(self)
         if self._at + 1 != len(payload) or len(self._stack) != 1 or self._marks:
-            raise SerializationError("the payload goes on after its end")
+            raise SerializationError("the payload has data after its end")
         value, _, _ = self._taken(self._stack[0])
         return value
 
@@ -363,7 +363,7 @@ class _Reading:
             kind, given, *new = arguments
             form = CALL if not new else NEW if new[0] is None else NEW_KEYWORDS
             if type(given) is not tuple or (form == NEW_KEYWORDS and type(new[0]) is not dict):
-                raise SerializationError("the payload makes an instance in a way that isn't known")
+                raise SerializationError("the payload builds an instance in an unknown way")
             made = self._allowed.make(_text(kind), form, given, new[0] if form == NEW_KEYWORDS else None)
             self._push(_Node(made, self._check_depth(depth + 1), cost + 4))
         else:
@@ -383,7 +383,7 @@ class _Reading:
 
 def _text(name: Any) -> str:
     if type(name) is not str:
-        raise SerializationError("the payload names a type by what isn't text")
+        raise SerializationError("the payload names a type with a value that isn't text")
     return name
 
 

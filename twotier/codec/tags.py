@@ -1,8 +1,8 @@
-"""The tags of the plain format: each value is one byte that says its type, and what that type's layout asks for.
+"""The tags of the plain format: each value is one byte that names its type, and the fields of that type's layout.
 
 Numbers are little-endian; `n` and every length, count and index are unsigned LEB128 of the shortest form. An
-integer or a length takes the shortest tag that holds it. No tag is 0, a sign or a digit: zeros pad a payload, and
-raw integers are told apart by their first byte. `_speedups/codec_tags.pxi` has the same list.
+integer or a length takes the shortest tag that holds it. No tag is 0, a sign or a digit: zeros pad a payload, and the
+first byte distinguishes raw integers. `_speedups/codec_tags.pxi` has the same list.
 """
 
 from typing import Final

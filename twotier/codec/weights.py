@@ -1,10 +1,10 @@
-"""What a decoded value costs: the budget that a payload gives by its length, and the weight of each type.
+"""Weights of decoded values: the cost of each type, against a budget that the payload's length sets.
 
-A weight is the memory that a value takes (bytes, as the allocator rounds them), and 200 for each microsecond that
-making it takes over 0.1 us for each byte of its encoding. A payload of n bytes may hold values of a weight of `FREE
-+ PER_BYTE * n`. The decoder takes each weight off before it allocates. An honest value that is heavier for its
-length (a list of empty sets) is padded with zeros by the encoder, to the exact length that allows for it. So both
-must weigh alike: weights are part of the format. `_speedups/codec_weights.pxi` has the same figures.
+A weight is the memory of a value (bytes, as the allocator rounds them), plus 200 for each microsecond that making
+the value takes beyond 0.1 us per byte of its encoding. A payload of n bytes may hold values of a weight of `FREE
++ PER_BYTE * n`. The decoder subtracts each weight before it allocates. The encoder pads a value that weighs more than
+its length allows (a list of empty sets) with zeros, to exactly the length that allows for it. So encoder and decoder
+must agree on all weights: they are part of the format. `_speedups/codec_tags.pxi` has the same figures.
 """
 
 from typing import Final

@@ -286,7 +286,7 @@ class Link:
                 payloads.setdefault(prefix, []).append(EVERYTHING)
         for key in keys or ():
             if type(key) is not bytes:
-                raise _BrokenError("the server named what isn't a key")
+                raise _BrokenError("the server named an invalid key")
             payloads.setdefault(key[: key.find(b":") + 1], []).append(key)
 
     def _answered(self, reply: Any) -> list[Event]:

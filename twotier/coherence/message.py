@@ -122,7 +122,7 @@ class MessageCodec:
         return None if keys is None else Message(kind, op_id, keys, sent_at)
 
     def _genuine(self, payload: bytes, end: int) -> bool:
-        """Tell whether `payload`, whose MAC is said to start at `end`, may be believed."""
+        """Return True if `payload`, whose MAC is said to start at `end`, may be believed."""
         if not self._macs:
             return True
         body, mac = payload[:end], payload[end:]

@@ -102,14 +102,14 @@ class Audit:
         return fetched.data if differs else None
 
     def _is_current(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
-        """Tell whether the server has these versions of an entry's tags, whatever is known here."""
+        """Return True if the server has these versions of an entry's tags, whatever is known here."""
         if not stamps:
             return True
         versions: list[Version] = yield ReadVersions([self._namespace.versions.place(tag) for tag in stamps])
         return [version.name for version in versions] == list(stamps.values())
 
     def _all_heard(self, since: int) -> bool:
-        """Wait until the link has proven that it has heard all that was published before `since`; tell whether."""
+        """Wait for proof that the link has heard everything published before `since`; return False without one."""
         namespace = self._namespace
         give_up = since + round(2e9 * namespace.options.max_staleness)
         while not self._closing.wait(_PAUSE):

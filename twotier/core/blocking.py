@@ -24,7 +24,7 @@ _thread: Final = _Thread()
 
 
 def holds_up_a_loop() -> bool:
-    """Tell whether the caller is a flow that a synchronous call on an event loop's thread runs."""
+    """Return True if the caller is a flow that a synchronous call on an event loop's thread runs."""
     flow = _thread.flow
     return isinstance(flow, GeneratorType) and flow.gi_running  # what an exception has left there doesn't count
 
@@ -42,12 +42,12 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def is_gone(loop: asyncio.AbstractEventLoop | None) -> bool:
-    """Tell whether `loop` was closed or stopped, so that no task of it goes on."""
+    """Return True if `loop` was closed or stopped, so that no task of it goes on."""
     return loop is not None and (loop.is_closed() or not loop.is_running())
 
 
 def is_needed(*, for_loops: bool) -> bool:
-    """Tell whether an executor has work for this very thread, which waits meanwhile; never for a task.
+    """Return True if an executor has work for this very thread, which waits meanwhile; never for a task.
 
     Where other threads serve the executor as well, it is only if what is waited for is in the hands of a task (or
     tasks) of an event loop (`for_loops`): what threads have in hand seldom needs another thread, and a backlog is no
@@ -70,7 +70,7 @@ def _serve(queues: Mapping[threading.Thread, Any], queue: Any) -> int:
 
 
 def _is_needed_by_asgiref() -> bool:
-    """Tell whether `sync_to_async` has work for this thread, which waits in `async_to_sync` further up."""
+    """Return True if `sync_to_async` has work for this thread, which waits in `async_to_sync` further up."""
     asgiref = sys.modules.get("asgiref.sync")
     if asgiref is None:
         return False

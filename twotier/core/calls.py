@@ -102,12 +102,12 @@ class Calls:
         return put(checked_mapping(values), self.life(ttl), tags=checked_tags(tags))
 
     def add(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str] = ()) -> Flow[bool]:
-        """Put `value` unless `key` is there; tell whether it was put."""
+        """Put `value` unless `key` is there; return True if it was put."""
         self._refuse_through("add")
         return self.tiers.set(checked(key), value, self.life(ttl), absent=True, tags=checked_tags(tags))
 
     def delete(self, key: str) -> Flow[bool]:
-        """Remove `key`; tell whether it was there."""
+        """Remove `key`; return True if it was there."""
         return (yield from self.delete_many((key,))) == 1
 
     def delete_many(self, keys: Iterable[str]) -> Flow[int]:
@@ -117,7 +117,7 @@ class Calls:
         return self.tiers.delete_many(keys)
 
     def invalidate(self, key: str) -> Flow[bool]:
-        """Expire `key`, keeping stale copies for outages; tell whether it was there."""
+        """Expire `key`, keeping stale copies for outages; return True if it was there."""
         return (yield from self.tiers.delete_many((key,), kept=True)) == 1
 
     def invalidate_many(self, keys: Iterable[str]) -> Flow[int]:
@@ -129,7 +129,7 @@ class Calls:
         return self.tiers.invalidate_tags(distinct_tags(tags))
 
     def touch(self, key: str, ttl: Ttl) -> Flow[bool]:
-        """Give `key` a new ttl; tell whether it is there."""
+        """Give `key` a new ttl; return True if it is there."""
         return self.tiers.touch(checked(key), self.life(ttl))
 
     def ttl(self, key: str) -> Flow[float | None]:
@@ -155,7 +155,7 @@ class Calls:
         return value
 
     def contains(self, key: str) -> Flow[bool]:
-        """Tell whether `key` is there."""
+        """Return True if `key` is there."""
         return self.tiers.contains(checked(key))
 
     def clear(self) -> Flow[None]:

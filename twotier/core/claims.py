@@ -1,10 +1,10 @@
-"""Leases that this process has on the server, or may have: none is forgotten because its grant or return is uncertain.
+"""Leases that this process holds, or may hold: none is forgotten while its grant or release is uncertain.
 
-A load claims leases before it asks for them, and disclaims each when the server has said that it isn't its any more.
-What it still claims when it ends, however it ends, is abandoned: the lease may stand there, or may come to stand there
-when a request that was held up arrives, and would hold up every load of its key for as long as a lease lasts. So the
-claim is remembered, and recovery gives the lease back: at once, and again after growing pauses, since a late request
-may arrive after the first look. Until then this process takes its own abandoned lease for free.
+A load claims leases before it asks for them, and disclaims each lease once the server has said that the load no longer
+holds it. Claims that are left when a load ends are abandoned: the server may have the lease, or may grant it when a
+delayed request arrives, and it would block every load of its key until it expires. So the process remembers the
+claim, and recovery releases the lease: at once, and again after growing pauses, since a delayed request may arrive
+after the first look. Until then this process takes its own abandoned lease for free.
 
 Abandoned claims are bounded by `MOST` (the oldest is forgotten: that lease ends by itself), and by twice the life of a
 lease. About 300 bytes each.
@@ -70,7 +70,7 @@ class Claims:
         """The claims of loads under way, by token."""
 
     def __bool__(self) -> bool:
-        """Tell whether recovery is to look for leases, now or in a moment."""
+        """Return True if recovery is to look for leases, now or in a moment."""
         return any(claim.looks for claim in list(self._abandoned.values()))
 
     def abandon(self, claim: Claim) -> None:
@@ -85,7 +85,7 @@ class Claims:
         self._when_abandoned()
 
     def is_abandoned(self, lease: bytes, holder: bytes | None) -> bool:
-        """Tell whether `holder`, which stands in the place of `lease`, is a token that this process has abandoned."""
+        """Return True if `holder`, which stands in the place of `lease`, is a token that this process has abandoned."""
         if holder is None or (claim := self._abandoned.get(holder)) is None:
             return False
         return lease in claim.leases

@@ -1,10 +1,9 @@
-"""Which signed clears count: each once, and those that are on time.
+"""Signed clears: each counts once, and only in time.
 
-Who records a signed clear can send it again, and each time it would empty the local tiers, of the stale copies that
-outages are to be served from too. So a process remembers the clears that it has heard of, by op id, and passes over
-one that it knows: it has been obeyed. One that was sent longer ago than is remembered may be new all the same, as
-clocks differ and messages are late; it puts everything in doubt, which keeps the bound on staleness whatever the
-clocks say, and keeps the copies.
+An attacker can record a signed clear and replay it, and each replay would empty the local tiers, including the stale
+copies for outages. So a process remembers the op ids of the clears that it has received, and ignores a known one. A
+clear that was sent before the remembered ones may still be new, as clocks differ and messages are late; it puts all
+entries in doubt, which keeps the bound on staleness whatever the clocks say, and keeps the copies.
 
 Costs: about 100 KB a namespace once 1,024 are known, and about 1 us a clear.
 """

@@ -182,7 +182,7 @@ class Counting(Looking):
         return counted if isinstance(counted, int) else Again.COUNTER
 
     def _begin(self, key: str, seen: bytes | None, delta: int, ttl: int, op_id: bytes) -> Flow[bool]:
-        """Put a new counter in place of what has ended; tell whether it was put."""
+        """Put a new counter in place of what has ended; return True if it was put."""
         namespace, life = self._namespace, milliseconds(ttl)
         publication = namespace.publication("set", op_id, (key,))
 
@@ -198,4 +198,4 @@ class Counting(Looking):
 
 
 def _overflow(key: str, delta: int) -> OverflowError:
-    return OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
+    return OverflowError(f"the sum of {key!r} and {delta} doesn't fit into 64 bits")

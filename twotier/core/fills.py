@@ -1,7 +1,7 @@
-"""What was read of the server and enters the local tier, or hasn't been shown to count yet (DESIGN step 2).
+"""Fills: values read from the server that enter the local tier, or are still to be checked (DESIGN step 2).
 
-An entry with tags counts if none of them has ended, a raw number among signed values if it is a counter's: each takes
-one trip more, for all of a call together.
+An entry with tags counts if none of them has ended; a raw number, where values are signed, if it is a counter's. Each
+check takes one more trip, for all keys of a call together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -66,7 +66,7 @@ class Fills:
     def _warranted(self, bare: list[Bare]) -> Flow[dict[str, Any]]:
         """Install and return those numbers that have a counter's warrant, MISSING for those that haven't.
 
-        Those are left out of which the server doesn't tell it.
+        Numbers for which the server gives no answer are left out.
         """
         namespace, values = self._namespace, self._namespace.values
         names: dict[str, bytes] = {}
@@ -132,14 +132,14 @@ class Fills:
         return loaded
 
     def _have_ended(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
-        """Tell whether a tag of what carries `stamps` has ended since."""
+        """Return True if a tag of what carries `stamps` has ended since."""
         if not stamps:
             return False
         current = yield from self._namespace.versions.current(stamps.items())
         return self._ended_here(stamps) or any(current.get(tag) != version for tag, version in stamps.items())
 
     def _ended_here(self, tags: Iterable[str]) -> bool:
-        """Tell whether a tag was ended here, and the remote tier may not know it yet."""
+        """Return True if a tag was ended here, and the remote tier may not know it yet."""
         journal = self._namespace.journal
         return bool(journal) and any(Tag(tag) in journal for tag in tags)
 

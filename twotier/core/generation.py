@@ -114,7 +114,7 @@ class Generations:
         return [beside(place, b"#") for place in places]
 
     def is_under(self, place: bytes, name: bytes | None) -> bool:
-        """Tell whether the key at `place` is of generation `name`."""
+        """Return True if the key at `place` is of generation `name`."""
         return name is not None and place.startswith(self.prefix_of(name))
 
     def key_in(self, place: bytes) -> str | None:
@@ -187,7 +187,7 @@ class Generations:
         """Go on to replace a name of another secret; raise RemoteError to who `reads`, and if it was done lately."""
         now = self._clock.now()
         if reads or now < self._truce_ends:
-            reason = "is signed with another secret: processes that share a namespace must share a secret"
+            reason = "is signed with another secret: all processes of a namespace need the same secret"
             self._log.log(logging.ERROR, "foreign", "the generation of namespace %s %s", self.namespace, reason)
             raise RemoteError(f"the generation of namespace {self.namespace} {reason}")
         lately = now < self._truce_ends + 10 * LONGEST_TRUCE
@@ -216,7 +216,7 @@ class Generations:
         return None
 
     def contradicts(self, name: bytes | None, group: int = 0) -> bool:
-        """Tell whether the generation that a lease exchange found (None: the key is gone) is another than is known.
+        """Return True if the generation that a lease exchange found (None: the key is gone) is another than is known.
 
         It isn't taken over: it was read before the reply was handled, and a clear may have come in between.
         """

@@ -75,7 +75,7 @@ class GroupedGenerations(Generations):
         return [_place(prefix, name, slot_of(name)) for name in names]
 
     def is_under(self, place: bytes, name: bytes | None) -> bool:
-        """Tell whether the key at `place` is of generation `name`."""
+        """Return True if the key at `place` is of generation `name`."""
         return super().is_under(place, name) or (name is not None and place.startswith(self.stem + name + b"{"))
 
     # What flows ask for
@@ -197,7 +197,7 @@ class GroupedGenerations(Generations):
         return known[1]
 
     def _is_divided(self, group: int) -> bool:
-        """Tell whether a border between two nodes runs through the group, as far as is known."""
+        """Return True if a border between two nodes runs through the group, as far as is known."""
         slots = range(group * GROUP_SLOTS, (group + 1) * GROUP_SLOTS)
         return len({self._owner(slot) for slot in slots}) > 1
 

@@ -75,7 +75,7 @@ class Journal:
         return len(self._doubts)
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything to replay."""
+        """Return True if there is anything to replay."""
         return bool(self._clears) or bool(self._doubts)
 
     def __contains__(self, key: str | Tag) -> bool:
@@ -85,7 +85,7 @@ class Journal:
         return self._tags_forgotten if isinstance(key, Tag) else self._group_of(key) in self._clears
 
     def knows_better(self, key: str, op_id: bytes) -> bool:
-        """Tell whether a write of ours by `op_id` was begun before the one of `key` that is in doubt.
+        """Return True if a write of ours by `op_id` was begun before the one of `key` that is in doubt.
 
         Ids of one process are in the order in which its writes began.
         """

@@ -1,16 +1,16 @@
-"""Late writes: those that a call has given up on, and that take place later all the same (DESIGN step 4).
+"""Late writes: writes that the server executes after their call has given up (DESIGN section 5, Late writes).
 
-A request whose deadline has passed may still be on its way: in a buffer, or at a server that is paused. If it takes
-place after a later write of its key, it overtakes that one. So what a call has given up on is remembered until it is
-heard of: its message bears its own op id. Where it is still the last write of this process, it is simply done: it need
-not be replayed. Where a later write was made, or a replay, it is undone: its value is removed, where it still stands.
+A request whose deadline has passed may still be on its way: in a buffer, or at a paused server. If the server executes
+it after a later write of its key, it replaces that write. So a process remembers each write that a call has given up
+on, until it hears of the write: the message carries its op id. If it is still the process's last write of the key, the
+write counts and needs no replay. After a later write or a replay, its value is removed if the server still has it.
 
-A reader that finds the value of a late write before that knows it by the op id in its envelope. Raw integers bear none:
-they are undone when they are heard of. With tracking, and without a link, nothing tells whose write a change was, and
-no write is remembered (`limit` 0).
+A reader that finds the value of a late write before then recognises it by the op id in its envelope. Raw integers have
+no op id: they are removed once their message arrives. With tracking, and without a link, a process can't recognise its
+own writes, and remembers none (`limit` 0).
 
-What was deleted, expired or given another ttl late isn't undone: that costs a miss. Neither is what was added to a
-counter, as sums have no order, unless a later `set` or `delete` of the counter was made meanwhile.
+Late deletes, expiries and ttls aren't undone: they cost a miss. Neither are late additions to a counter, as sums have
+no order, unless a `set` or `delete` of the counter came after them.
 
 Bounds: as many keys as the journal may have, for `LIFE`; the oldest are forgotten.
 """
@@ -26,9 +26,9 @@ LIFE: Final = 900 * SECOND
 """How long a write may be late (ns): as long as TCP tries to deliver something."""
 
 _ANSWERS: Final = (RemoteError, TypeError, OverflowError)
-"""What a write may come to that isn't late,"""
+"""Errors that prove that a write isn't late,"""
 _SILENCE: Final = (RemoteTimeout, RemoteUnavailable)
-"""but for these."""
+"""except these."""
 
 
 class Abandoned(NamedTuple):
@@ -118,7 +118,7 @@ class LateWrites:
             return found
 
     def by(self, key: str, op_id: bytes | None) -> Abandoned | None:
-        """Return the write of a key by `op_id`, if it is one that may be late."""
+        """Return the write of a key by `op_id`, if that write may be late."""
         return None if op_id is None else self._by_key.get(key, {}).get(op_id)
 
     def undone(self, op_id: bytes, key: str) -> None:

@@ -148,7 +148,7 @@ class TwoTier(Settling):
             tell((yield from self._load_alone(alone, load, looks.terms)))
 
     def _is_needed(self, looks: _Looks) -> bool:
-        """Tell whether our own process has a lease that we wait for, and may need our thread to end it.
+        """Return True if our own process has a lease that we wait for, and may need our thread to end it.
 
         Two loads of one process wait for one lease where a write, or a new epoch, has come between them.
         """
@@ -265,7 +265,7 @@ class TwoTier(Settling):
         return found, away
 
     def _is_there(self, looks: _Looks, key: str, ours: Lease, taken: Taken, now: int) -> Flow[bool]:
-        """Tell whether there is nothing to load: the value is there, or it is known that there is none."""
+        """Return True if there is nothing to load: the value is there, or it is known that there is none."""
         namespace = self._namespace
         stands = taken.fetched.data
         if looks.anew and looks.stood.setdefault(key, stands) == stands:
@@ -292,7 +292,7 @@ class TwoTier(Settling):
         return True
 
     def _displaced(self, looks: _Looks, ours: Lease, taken: Taken, patience: int) -> Flow[bool]:
-        """Take a lease whose place an absence has, or one that is abandoned or never ends; tell whether it is ours."""
+        """Take a lease that an absence replaces, or one that is abandoned or never ends; return True if it is ours."""
         namespace, stands = self._namespace, taken.holder.data
         # Nobody of ours takes one that never ends, or is no string: it was planted, or made permanent.
         planted = taken.holder.pttl == NO_EXPIRY

@@ -5,8 +5,8 @@ its own: were it made to wait, it would hold the place that it waits for.
 
 Places and the queue are one ordered dict: its first `limit` entries have a place, the others wait for one. So a place
 is taken, passed on and given back by one operation on a dict, which an exception that comes between two lines (a
-signal, a killed greenlet) can't split, and there is no lock to be left held. Who waits looks now and then whether its
-turn has come, so a lost wake-up costs a moment only. Costs: 32 steps of C a look, about 200 bytes a caller.
+signal, a killed greenlet) can't split, and no lock can be left held. A caller in the queue checks now and then whether
+its turn has come, so a lost wake-up costs a moment only. Costs: 32 steps of C a look, about 200 bytes a caller.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class LoadGate:
         return None
 
     def has_place(self, place: Place) -> bool:
-        """Tell whether the cap allows the holder of `place` to load."""
+        """Return True if the cap allows the holder of `place` to load."""
         return place in self._holders()
 
     @property

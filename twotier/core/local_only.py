@@ -75,7 +75,7 @@ class LocalOnly:
 
     @_flow
     def contains(self, key: str) -> bool:
-        """Tell whether `key` is there."""
+        """Return True if `key` is there."""
         self._namespace.check_open()
         return holds(self._namespace.store, key)
 
@@ -87,7 +87,7 @@ class LocalOnly:
 
     @_flow
     def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> bool:
-        """Put `value`; with `absent`, only where there is none. Tell whether it was put."""
+        """Put `value`; with `absent`, only where there is none. Return True if it was put."""
         self._namespace.check_open()
         return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent, tags=tags)
 
@@ -118,7 +118,7 @@ class LocalOnly:
 
     @_flow
     def touch(self, key: str, ttl: int) -> bool:
-        """Give `key` a new expiry; tell whether it is there."""
+        """Give `key` a new expiry; return True if it is there."""
         self._namespace.check_open()
         if ttl == 0:
             return self._namespace.store.discard(key)
@@ -145,7 +145,7 @@ class LocalOnly:
                 if type(value) is not int or value not in INT64 or tagged:
                     raise TypeError(f"the value of {key!r} is no integer of 64 bits, or has tags")
                 if value + delta not in INT64:
-                    raise OverflowError(f"the sum of {key!r} and {delta} leaves 64 bits")
+                    raise OverflowError(f"the sum of {key!r} and {delta} doesn't fit into 64 bits")
                 with self._namespace.tags.holding((key,), ()) as hold:
                     # A write in between voids the token: then it is counted up from what was written.
                     added = store.install(key, value + delta, token, expires=expires, stale=self._stale)
@@ -193,7 +193,7 @@ class LocalOnly:
         tell(made)
 
     def _keep(self, key: str, made: Made, token: int, *, anew: bool) -> bool:
-        """Keep what was loaded, if `token` stands; tell whether the value was put."""
+        """Keep what was loaded, if `token` stands; return True if the value was put."""
         namespace, store, expires = self._namespace, self._namespace.store, self._expiry(made.ttl)
         if made.ttl and made.payload:
             stale = self._stale_ttl if made.keeps_stale else self._stale

@@ -38,7 +38,7 @@ class Looking(Reads):
     """The reading flows, and the writing ones that see whether what stands counts."""
 
     def _add(self, key: str, put_at: PutAt) -> Flow[bool]:
-        """Put where there is nothing that counts; tell whether it was put."""
+        """Put where there is nothing that counts; return True if it was put."""
         place = b""
 
         def make(at: bytes) -> Add:
@@ -58,7 +58,7 @@ class Looking(Reads):
         raise contended(key)
 
     def _touch(self, key: str, ttl: int, make: Callable[[bytes], ExpireLooking]) -> Flow[bool]:
-        """Give what stands under `key` a new life; tell whether it counts. Its tags live as long."""
+        """Give what stands under `key` a new life; return True if it counts. Its tags live as long."""
         place = b""
 
         def made(at: bytes) -> ExpireLooking:
@@ -83,7 +83,7 @@ class Looking(Reads):
         return Standing(fetched.data, (yield from self._valid(place, fetched.data)))
 
     def _replace(self, key: str, seen: bytes | None, put_at: WriteAt) -> Flow[bool]:
-        """Put in place of what was `seen`; tell whether it was put: not if something else stands there by now.
+        """Put in place of what was `seen`; return True if it was put: not if something else stands there by now.
 
         Nor if the namespace was cleared meanwhile, so that nobody will find it.
         """

@@ -61,7 +61,7 @@ class Overlaps:
 
     @contextlib.contextmanager
     def settling(self) -> Iterator[Callable[[str], bool]]:
-        """Let no other write begin or settle meanwhile; gives what tells whether a key was written by one alone."""
+        """Let no other write begin or settle meanwhile; gives a function: True if one write alone wrote a key."""
         with self._lock:
             keys = self._keys
             yield lambda key: key not in keys or not keys[key].overlap

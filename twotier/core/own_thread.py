@@ -1,4 +1,4 @@
-"""Awaiting what blocks, on a thread of its own.
+"""Await a blocking call, on a thread of its own.
 
 `asyncio.to_thread` won't do for closing: its threads are gone as soon as the main thread has ended, and loops of other
 threads may go on after that.

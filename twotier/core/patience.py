@@ -1,4 +1,4 @@
-"""How long one call waits for what others of its process, or other processes, have in hand."""
+"""How long one call waits for work of other callers, in this process or another."""
 
 from twotier.clock import SECOND, Clock
 

@@ -1,10 +1,10 @@
-"""What belongs to one process, with its connections and threads, and can be neither copied nor pickled."""
+"""Objects that belong to one process, with its connections and threads, and can't be copied or pickled."""
 
 from typing import NoReturn
 
 
 class ProcessBound:
-    """Base of what `copy`, `deepcopy` and `pickle` refuse, in words that say what to do instead."""
+    """Base of objects that `copy`, `deepcopy` and `pickle` refuse, with an error that names the alternative."""
 
     __slots__ = ()
 

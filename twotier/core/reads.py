@@ -88,7 +88,7 @@ class Reads(Fills):
             yield from self._fetch_many(asked[start : start + CHUNK], found, keep=keep)
 
     def contains(self, key: str) -> Flow[bool]:
-        """Tell whether either tier has `key`; a value that only the remote tier has is filled on the way."""
+        """Return True if either tier has `key`; a value that only the remote tier has is filled on the way."""
         if holds(self._namespace.store, key):
             return True
         return (yield from self.get(key)) is not MISSING
@@ -119,7 +119,7 @@ class Reads(Fills):
         return self._namespace.breaker.state != "closed"
 
     def _in_doubt(self, key: str) -> bool:
-        """Tell whether the remote tier isn't to be asked about `key`.
+        """Return True if the remote tier isn't to be asked about `key`.
 
         Take the token first: a write that fails after this look voids it, and so what the server still has isn't put.
         """
@@ -259,7 +259,7 @@ class Reads(Fills):
         return loaded.value
 
     def _explained(self, key: str) -> bool:
-        """Tell whether the entry's absence on the server is no surprise, and its copy is of use to a load."""
+        """Return True if the entry's absence on the server is no surprise, and its copy is of use to a load."""
         namespace, store = self._namespace, self._namespace.store
         if store.demoted(key):
             return True

@@ -163,7 +163,7 @@ class Replay:
             namespace.late.undone(each.op_id, key)
 
     def _put_again(self, prefix: bytes, key: str, doubt: Doubt) -> bool:
-        """Put the value written in the outage, if that is asked for and nothing else was written there; tell whether.
+        """Put the value written in the outage, if so set and nothing else was written there; return True if it was put.
 
         The value is the local tier's suspect, as long as it is held here; its op id says whether it is that write's.
         """

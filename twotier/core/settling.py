@@ -1,4 +1,4 @@
-"""Ending leases for what was loaded under them: that is stored where they still stand; uncertain ones stay claimed."""
+"""Settling leases: a loaded value is stored if its lease still stands; uncertain leases stay claimed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Settling(Writes):
     def _settle(
         self, ours: dict[str, Lease], made: Mapping[str, Made], stamps: bytes | None, claim: Claim, *, anew: bool
     ) -> Flow[bool]:
-        """Store what was made of keys, where their leases still stand, and end those; tell whether all were stored."""
+        """Store the results whose leases still stand, and end these leases; return True if all were stored."""
         namespace = self._namespace
         op_id, now = namespace.op_ids.next(), namespace.clock.now()
         if stamps is None:
@@ -140,9 +140,9 @@ class Settling(Writes):
             namespace.absences.remember(key, lease.token, after(now, made.ttl), made.tags)
 
     def _give_back(self, claim: Claim, leases: Iterable[bytes] | None = None) -> Flow[None]:
-        """Give leases back, all that are claimed if not told which, so that others needn't wait for their end.
+        """Release leases (by default all that are claimed), so that others needn't wait for them to expire.
 
-        Those of which it isn't certain stay claimed.
+        Leases whose release is uncertain stay claimed.
         """
         given = list(claim.leases if leases is None else leases)
         try:
@@ -155,5 +155,5 @@ class Settling(Writes):
 
 
 def _changes(put: Write[Any]) -> bool:
-    """Tell whether a write changes the key itself, so that others have to hear of it."""
+    """Return True if a write changes the key itself, so that others have to hear of it."""
     return not isinstance(put, PutAbsence) or bool(put.removes)

@@ -64,7 +64,7 @@ class Flight:
         return is_gone(self.loop)
 
     def leads_to(self, goals: tuple["Flight", ...]) -> bool:
-        """Tell whether this load waits, through others perhaps, for one of `goals`."""
+        """Return True if this load waits, through others perhaps, for one of `goals`."""
         seen: set[Flight] = set()
         todo = [self]
         while todo:
@@ -180,9 +180,9 @@ def _loads_around() -> tuple[Flight, ...]:
 
 
 def _closes_circle(within: tuple[Flight, ...], flight: Flight) -> bool:
-    """Note that the loads `within` which the caller is wait for `flight`, unless that would never end: tell whether so.
+    """Return True if the caller's loads `within` would wait for `flight` for ever; else note that they wait.
 
-    It is noted first and looked at then: of two who close a circle in the same moment at least one sees it.
+    The wait is noted before the check: of two callers who close a circle at the same moment at least one sees it.
     """
     for outer in within:
         outer.awaited.difference_update([each for each in list(outer.awaited) if each.future.done()])
@@ -247,7 +247,7 @@ class _Part:
 
 
 def inside_loader() -> bool:
-    """Tell whether the caller is part of a load."""
+    """Return True if the caller is part of a load."""
     return bool(_loads_around())
 
 

@@ -127,7 +127,7 @@ class TagIndex:
         return Hold(self, pairs)
 
     def note(self, key: str, tags: tuple[str, ...]) -> bool:
-        """Note a key that is held under `tags` as well; tell whether it wasn't noted at all."""
+        """Note a key that is held under `tags` as well; return True if it wasn't noted at all."""
         with self._lock:
             for tag in tags:
                 self._keys.setdefault(tag, set()).add(key)

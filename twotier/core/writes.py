@@ -35,7 +35,7 @@ class Writes(Counting):
     """The writing flows beside the reading ones. Keys are checked by the caller; ttl in ns, NEVER for none."""
 
     def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> Flow[bool]:
-        """Put `value`; with `absent`, only where there is none. Tell whether it was put, as far as is known."""
+        """Put `value`; with `absent`, only where there is none. Return True if it was put, as far as is known."""
         namespace = self._open()
         payload = namespace.values.encode(value)
         if ttl == 0:

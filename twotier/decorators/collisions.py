@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twotier.cache import Cache
 
 Holds = Callable[[str], bool]
-"""Tells whether a field's text may have a character in it."""
+"""Returns True if the text of a field may contain a character."""
 Pattern = list[str | Holds]
 """Characters, and fields."""
 

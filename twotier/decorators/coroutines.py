@@ -29,7 +29,7 @@ class CachedCoroutine(Cached[P, Coroutine[Any, Any, R]]):
         _mark_as_coroutine_function(self)
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        """Expire the result of a call in every process, keeping it for outages; return True if there was one."""
         return await self._cache.invalidate(self._write_key(args, kwargs))
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -67,7 +67,7 @@ class BoundCoroutine(Bound[P, Coroutine[Any, Any, R]]):
         super().__init__(cached, instance)
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        """Expire the result of a call in every process, keeping it for outages; return True if there was one."""
         return await self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:

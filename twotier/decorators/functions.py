@@ -24,7 +24,7 @@ class CachedFunction(Cached[P, R]):
         self._cache = cache
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        """Expire the result of a call in every process, keeping it for outages; return True if there was one."""
         return self._cache.invalidate(self._write_key(args, kwargs))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -58,7 +58,7 @@ class BoundFunction(Bound[P, R]):
     __slots__ = ()
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Expire the result of a call in every process, keeping it for outages; tell whether there was one."""
+        """Expire the result of a call in every process, keeping it for outages; return True if there was one."""
         return self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -24,7 +24,7 @@ else:
         COMPILED = False
         warnings.warn(
             f"the compiled local tier of twotier is missing ({error}): the Python twin serves, many times slower. "
-            "Install with a C compiler and TWOTIER_COMPILE=required, or set TWOTIER_IMPL=python if this is meant",
+            "Install with a C compiler and TWOTIER_COMPILE=required, or set TWOTIER_IMPL=python if this is intended",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -216,7 +216,7 @@ class Adaptive:
         return (entry.hash & M64) * self._multiplier & M64
 
     def _learn(self, spread: int) -> bool:
-        """Move the boundary if the key left lately; tell whether it belongs in main at once."""
+        """Move the boundary if the key left lately; return True if it belongs in main at once."""
         found = self._ghosts.take(spread, self._misses, self._main_ops)
         if found is None:
             return False
@@ -254,7 +254,7 @@ class Adaptive:
         return self._main.prev
 
     def _is_newer(self, stamp: int) -> bool:
-        """Tell whether it was seen since main's oldest was: LIRS's test."""
+        """Return True if it was seen since main's oldest was: LIRS's test."""
         tail = self._settle()
         return tail is self._main or since(stamp, tail.stamp) > 0
 

@@ -88,7 +88,7 @@ class LocalFront:
         return value
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether there is a value under `key`."""
+        """Return True if there is a value under `key`."""
         return key in self._store
 
     def __len__(self) -> int:

@@ -147,7 +147,7 @@ class Store:
             return [entry.key for entry in self._table if entry.epoch == epoch and now < entry.expires]
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether a fresh entry is there; counts nothing."""
+        """Return True if a fresh entry is there; counts nothing."""
         with self._lock:
             return self._fresh(key) is not None
 
@@ -164,7 +164,7 @@ class Store:
             return self._tokens.take(spot)
 
     def stands(self, key: Hashable, token: int) -> bool:
-        """Tell whether `token`, taken for `key`, still stands, be the store live or not."""
+        """Return True if `token`, taken for `key`, still stands, whether or not the store is live."""
         spot = self._tokens.spot(key)
         with self._lock:
             return self._tokens.stands(spot, token, 0)
@@ -188,7 +188,7 @@ class Store:
         stale: int = 0,
         encoded: bytes | None = None,
     ) -> bool:
-        """Put `value` if `token` still stands and the store is live; tell whether it was put."""
+        """Put `value` if `token` still stands and the store is live; return True if it was put."""
         spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             if not self._stands(spot, token, op):
@@ -210,7 +210,7 @@ class Store:
             self._place(entry, made, leaving)
 
     def add(self, key: Hashable, value: Any, *, expires: int, stale: int = 0, encoded: bytes | None = None) -> bool:
-        """Put `value` unless a fresh entry is there; tell whether it was put."""
+        """Put `value` unless a fresh entry is there; return True if it was put."""
         spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             if self._fresh(key) is not None:
@@ -223,7 +223,7 @@ class Store:
             return self._place(entry, made, leaving)
 
     def touch(self, key: Hashable, *, expires: int, stale: int = 0) -> bool:
-        """Give the fresh entry under `key` a new expiry; tell whether there was one."""
+        """Give the fresh entry under `key` a new expiry; return True if there was one."""
         _check_times(expires, stale)
         spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
@@ -248,7 +248,7 @@ class Store:
     # Removing
 
     def discard(self, key: Hashable) -> bool:
-        """Remove the entry and void outstanding tokens; tell whether a fresh one was there."""
+        """Remove the entry and void outstanding tokens; return True if a fresh one was there."""
         spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             entry = self._table.find(key)
@@ -305,7 +305,7 @@ class Store:
         return count
 
     def demoted(self, key: Hashable) -> bool:
-        """Tell whether the entry under `key` was demoted, and everything has been heard since."""
+        """Return True if the entry under `key` was demoted, and all messages have been heard since."""
         with self._lock:
             entry = self._table.find(key)
             return entry is not None and entry.demoted and entry.epoch == self._tokens.epoch
@@ -453,7 +453,7 @@ class Store:
         return self.live and self._tokens.stands(spot, token, op)
 
     def _place(self, entry: Entry | None, made: Entry, leaving: Leaving) -> bool:
-        """Put a made entry in the table, in place of `entry` if that isn't None; tell whether it could be held."""
+        """Put a made entry in the table, in place of `entry` if that isn't None; return True if it could be held."""
         over = self._values.over(made.weight)
         if over or made.deadline <= self._now():
             self._remove(entry, "size" if over else "expired", leaving)

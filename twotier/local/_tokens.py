@@ -64,7 +64,7 @@ class Tokens:
         bucket.by_last_op[bucket.gen % VOIDED] = op != 0
 
     def stands(self, spot: Spot, token: int, op: int) -> bool:
-        """Tell whether what write `op` made may be installed with `token`."""
+        """Return True if what write `op` made may be installed with `token`."""
         if token >> 32 != self.epoch & M32:
             return False
         number, mine = spot

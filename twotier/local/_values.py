@@ -65,7 +65,7 @@ class Values:
         return entry.value
 
     def over(self, weight: int) -> bool:
-        """Tell whether so much may not be held."""
+        """Return True if so much may not be held."""
         return self._max_bytes is not None and weight > self._max_bytes
 
     def _weigh(self, key: Any, value: Any, encoded: bytes | None) -> int:

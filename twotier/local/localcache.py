@@ -82,7 +82,7 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         self.store.resize(maxsize)
 
     def add(self, key: Hashable, value: object, ttl: Ttl = DEFAULT_TTL) -> bool:
-        """Put `value` unless there is one; tell whether it was put.
+        """Put `value` unless there is one; return True if it was put.
 
         >>> cache = LocalCache()
         >>> cache.add("a", 1), cache.add("a", 2), cache["a"]
@@ -91,7 +91,7 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         return self.store.add(key, value, expires=self.expiry(ttl))
 
     def touch(self, key: Hashable, ttl: Ttl = DEFAULT_TTL) -> bool:
-        """Give the value under `key` another `ttl` seconds from now; tell whether there was one."""
+        """Give the value under `key` another `ttl` seconds from now; return True if there was one."""
         return self.store.touch(key, expires=self.expiry(ttl))
 
     def ttl(self, key: Hashable) -> float | None:

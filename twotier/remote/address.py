@@ -133,7 +133,7 @@ def check_arguments(address: Address, options: Options, shown: str) -> None:
         address.connection(options)  # which connects nowhere yet
     except (TypeError, ValueError, redis.RedisError):
         raise ConfigurationError(
-            "the ssl_... options must be those of redis-py for TLS (rediss://), with values that it takes "
+            "the ssl_... options must be those of redis-py for TLS (rediss://), with values that it accepts "
             f"(ssl_cert_reqs: none, optional or required), got {shown!r}"
         ) from None
 
@@ -206,7 +206,9 @@ def warn_of_plaintext(kind: type[AbstractConnection], host: str) -> None:
     if issubclass(kind, SSLConnection) or _is_loopback(host) or host in _warned:
         return
     _warned.add(host)
-    _log.warning("connections to %s are not encrypted: whoever is on the way can read and change all; use TLS", host)
+    _log.warning(
+        "connections to %s are not encrypted: anyone on the network path can read and change everything; use TLS", host
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
-"""Which of the hosts that servers name may be connected to: those who answer for a cluster or as sentinels choose them.
+"""Check the hosts that servers name: whoever answers as a cluster node or a sentinel chooses them.
 
-A connection carries credentials. So with `allowed_hosts` what a redirection, a cluster's map or a sentinel names is
-refused unless it is on the list; hosts that the user has named are always allowed.
+A connection carries credentials. So with `allowed_hosts`, a host that a redirection, a cluster's map or a sentinel
+names is refused unless it is on the list; hosts that the user has named are always allowed.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ _next_log = 0.0
 
 
 def check_allowed_hosts(given: Sequence[str] | None) -> None:
-    """Raise ConfigurationError for what is neither the name of a host, nor of a domain, nor a network."""
+    """Raise ConfigurationError unless each element is a host name, a domain, an address or a network."""
     for each in given or ():
         if not (_network(each) or _is_name(each)):
             raise ConfigurationError(
@@ -37,10 +37,10 @@ def ensure_allowed(host: str, allowed: Sequence[str] | None) -> None:
     global _next_log  # noqa: PLW0603 - one line a minute, whoever is refused
     if allowed is None or any(_matches(host, each) for each in allowed):
         return
-    refused = f"a server names the host {host!r}, which allowed_hosts doesn't include: it isn't connected to"
+    refused = f"a server names the host {host!r}, which allowed_hosts doesn't include: not connecting to it"
     if time.monotonic() >= _next_log:
         _next_log = time.monotonic() + _LOG_EVERY
-        _log.error("%s (said once a minute)", refused)
+        _log.error("%s (logged once a minute)", refused)
     raise RemoteUnavailable(refused)
 
 

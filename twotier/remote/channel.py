@@ -105,7 +105,7 @@ class Channel:
         self._poll = poll.poll
 
     def quiet(self) -> bool:
-        """Tell whether the connection is open and has nothing to read, as it must between trips."""
+        """Return True if the connection is open and has nothing to read, as it must between trips."""
         return not self._poll(0) or self._only_tls_records()
 
     def exchange(self, wire: bytes, count: int, deadline: float) -> list[Any]:
@@ -209,7 +209,7 @@ class Channel:
         return min(whole, silence)
 
     def _is_being_sent(self) -> bool:
-        """Tell whether what was sent may still be on its way: the kernel has less of it left than before, or none."""
+        """Return True if what was sent may still be on its way: the kernel has less of it left than before, or none."""
         before, self._queued = self._queued, self._unsent()
         return self._queued is not None and (before is None or not self._queued or self._queued < before)
 
@@ -252,7 +252,7 @@ class Channel:
             self.socket.settimeout(seconds)
 
     def _only_tls_records(self) -> bool:
-        """Tell whether what can be read is TLS's own business (session tickets come after the handshake)."""
+        """Return True if what can be read is TLS's own business (session tickets come after the handshake)."""
         if not isinstance(self.socket, ssl.SSLSocket):
             return False
         self._wait_for(0.0)

@@ -191,7 +191,7 @@ def live(key: bytes, ttl_ms: int | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Put(Write[bool]):
-    """Write a value; with `absent`, only where there is none. Tells whether it was written."""
+    """Write a value; with `absent`, only where there is none. Returns True if it was written."""
 
     key: bytes
     data: bytes
@@ -205,7 +205,7 @@ class Put(Write[bool]):
         return [put(self.key, self.data, self.ttl_ms, *((b"NX",) if self.absent else ()))]
 
     def outcome(self, results: list[Any]) -> bool:
-        """Tell whether SET wrote."""
+        """Return True if SET wrote."""
         return results[0] is not None
 
 
@@ -249,7 +249,7 @@ class Remove(Write[int]):
 
 @dataclass(frozen=True, slots=True)
 class Expire(Write[bool]):
-    """Give a key a new life (ms), or with None one without end; tells whether the key is there."""
+    """Give a key a new life (ms), or with None one without end; returns True if the key is there."""
 
     key: bytes
     ttl_ms: int | None

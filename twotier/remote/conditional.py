@@ -121,12 +121,12 @@ class IsWrite(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class IfUnchanged(IsWrite[bool]):
-    """A second step that writes, unless the watched key has changed; tells whether it did."""
+    """A second step that writes, unless the watched key has changed; returns True if it did."""
 
     write: Write[Any] | Removal
 
     def parse(self, replies: list[Any]) -> bool:
-        """Tell whether EXEC took place."""
+        """Return True if EXEC took place."""
         if replies[-1] is None:
             return False
         self.write.parse(replies)
@@ -169,7 +169,7 @@ class IfStill(IsWrite[R | None]):
 
 @dataclass(frozen=True, slots=True)
 class PutUnchanged(OnOneKey[bool]):
-    """Write a value where what stands is still by the write tagged `seen`; tells whether it is there.
+    """Write a value where what stands is still by the write tagged `seen`; returns True if it is there.
 
     It is also where it was written already: by a request that took place, but whose reply was lost.
     """
@@ -189,7 +189,7 @@ class PutUnchanged(OnOneKey[bool]):
 
 @dataclass(frozen=True, slots=True)
 class RemoveLate(OnOneKey[bool]):
-    """Remove a value that is by one of some writes, or is one of some raw integers; tells whether it was removed."""
+    """Remove a value that is by one of some writes, or is one of some raw integers; returns True if it was removed."""
 
     watched: bytes
     op_ids: frozenset[bytes]
@@ -208,7 +208,7 @@ class RemoveLate(OnOneKey[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Replace(OnOneKey[bool]):
-    """Write a value where nothing stands, or still what was `seen` (None: no string); tells whether it was written."""
+    """Write a value if the key still holds what was `seen` (None: no string); returns True if it was written."""
 
     watched: bytes
     seen: bytes | None
@@ -221,7 +221,7 @@ class Replace(OnOneKey[bool]):
 
 @dataclass(frozen=True, slots=True)
 class IfStands(OnOneKey[bool]):
-    """Write where `expected` stands under the watched key (None: no string); tells whether it was written."""
+    """Write where `expected` stands under the watched key (None: no string); return True if it was written."""
 
     watched: bytes
     expected: bytes | None

@@ -31,7 +31,7 @@ def connect_failure(where: str, error: BaseException) -> RemoteError:  # noqa: P
         case redis.exceptions.ResponseError():
             return RemoteError(f"{where} refuses the handshake: is the database there, and RESP3 (else protocol=2)?")
         case ProtocolError():
-            return RemoteUnavailable(f"what answers at {where} doesn't speak as Redis servers do")
+            return RemoteUnavailable(f"the server at {where} doesn't speak the Redis protocol")
         case redis.exceptions.TimeoutError() | TimeoutError():
             return RemoteTimeout(f"no connection to {where} within its deadline")
         case redis.exceptions.ConnectionError():

@@ -1,8 +1,8 @@
-"""Counters: a number that the server adds to, and where values are signed, a signed warrant beside it.
+"""Counters: a number to which the server adds, and if values are signed, a signed warrant beside it.
 
 The server can't sign what it adds up, so a counter's number is raw. A raw number alone counts for nothing: only a
 warrant beside it, which names its key and generation, says that `incr` has been called on that key. So a number that
-somebody plants under another key is none. What `set` has stored is signed, and the first `incr` makes a counter of it.
+someone plants under another key is a miss. What `set` has stored is signed, and the first `incr` makes a counter of it.
 
 The warrant is made in the transaction that adds, before the number can be seen, with the life of a number that is new.
 A number that was there already keeps its own, which is looked at in the same trip.
@@ -32,7 +32,7 @@ from twotier.resp import pack
 class Increment(Write[int | None]):
     """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
 
-    Raises NotAnInteger or OtherTypeError where something else stands, IntegerOverflow where the sum leaves 64 bits.
+    Raises NotAnInteger or OtherTypeError for any other value, IntegerOverflow if the sum doesn't fit into 64 bits.
 
     INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
     its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever

@@ -87,7 +87,7 @@ class Edge:
         return error
 
     def heard_since(self, instant: float) -> bool:
-        """Tell whether the server has answered a call, or sent a large part of an answer, after `instant`."""
+        """Return True if the server has answered a call, or sent a large part of an answer, after `instant`."""
         return self.answered_at > instant or any(channel.progress_at > instant for channel in self.pool.lent())
 
     def of_replicas(self) -> "Edge":
@@ -107,7 +107,7 @@ class Edge:
         now = time.monotonic()
         if now >= self._next_log:
             self._next_log = now + _LOG_EVERY
-            _log.error("%s: %s (said once a minute)", self._label, error)
+            _log.error("%s: %s (logged once a minute)", self._label, error)
 
 
 class SlowTrip(RemoteTimeout):

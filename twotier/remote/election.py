@@ -71,7 +71,7 @@ class Votes:
         return places.pop() if len(places) == 1 else None
 
     def contested(self, place: Place | None, now: int) -> bool:
-        """Tell whether any vote names another than `place`."""
+        """Return True if any vote names another than `place`."""
         return any(other != place for other in self._valid(now))
 
     def agreed_at(self, place: Place) -> int:

@@ -1,8 +1,8 @@
-"""Handshakes: redis-py asks (HELLO, AUTH, SELECT), and this reads the answers, within bounds.
+"""Handshakes: redis-py sends the commands (HELLO, AUTH, SELECT), and this module reads the replies, within bounds.
 
-redis-py's own parsers trust the server: a length is allocated before anything has come, and each byte that drips in
-renews the timeout. `HandshakeParser` takes their place in every connection that `Address` makes. It reads with the
-reader that all replies are read with, and all that a handshake waits for has one deadline.
+redis-py's own parsers trust the server: they allocate a length before any data has arrived, and each byte that trickles
+in renews their timeout. `HandshakeParser` replaces them in every connection that `Address` makes. It uses the reader
+of all replies, and one deadline covers the whole handshake.
 """
 
 import time

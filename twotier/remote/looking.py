@@ -1,4 +1,4 @@
-"""Writes that also read what stands under their key: it may be of no use to anybody, or have ended with its tags."""
+"""Writes that also read the current value of their key: it may be unusable, or have ended with its tags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Looked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Add(Write[Looked]):
-    """Write a value where there is none; tells whether it was written, and what stood there."""
+    """Write a value if there is none; returns whether it was written, and the earlier value."""
 
     key: bytes
     data: bytes
@@ -36,7 +36,7 @@ class Add(Write[Looked]):
         return 2
 
     def outcome(self, results: list[Any]) -> Looked:
-        """Tell whether SET wrote, and what MGET found."""
+        """Return whether SET wrote, and what MGET found."""
         return Looked(self._put.outcome(results[1:]), only(results[0]))
 
     @property

@@ -37,7 +37,7 @@ def mark_of(op_id: bytes, entry_id: bytes, *, taken: bool = True) -> bytes:
 
 
 def is_later(mark: bytes | None, *, than: bytes) -> bool:
-    """Tell whether a mark is of a write that was appended later than another; what isn't a mark is none."""
+    """Return True if a mark is of a write that was appended later than another; what isn't a mark is none."""
     if mark is None or len(mark) not in (OP_ID_BYTES + _ID_BYTES, OP_ID_BYTES + _ID_BYTES + len(_REFUSED)):
         return False
     return _place(mark) > _place(than)

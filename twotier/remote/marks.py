@@ -37,11 +37,11 @@ class Found(NamedTuple):
     head: bytes
 
     def contradicts(self, written: Written) -> bool:
-        """Tell whether the value is to go."""
+        """Return True if the value is to go."""
         return (self.mark is None or self.mark == written.op_id) and self.differs(written)
 
     def differs(self, written: Written) -> bool:
-        """Tell whether there is a value that isn't by that write, or is by one that the source hasn't taken."""
+        """Return True if there is a value that isn't by that write, or is by one that the source hasn't taken."""
         if not self.head:
             return False
         if not written.taken:

@@ -262,7 +262,7 @@ class Pool:
     # The lock is held in what follows.
 
     def _may_open(self) -> bool:
-        """Tell whether to open another channel: what others began to open and no longer need will do as well."""
+        """Return True if to open another channel: what others began to open and no longer need will do as well."""
         opening = len(self._opening)
         return opening < len(self._turns) and len(self._channels) + opening < self._most
 
@@ -281,7 +281,7 @@ class Pool:
             self._woken(sleeper)
 
     def _woken(self, sleeper: weakref.ref[Turn]) -> bool:
-        """Wake a caller who sleeps; tell whether anybody heard it."""
+        """Wake a caller who sleeps; return True if anybody heard it."""
         turn = sleeper()
         try:
             if turn is None or turn.deadline < time.monotonic():
@@ -375,7 +375,7 @@ class Pool:
         now = time.monotonic()
         if now >= self._next_log:
             self._next_log = now + _LOG_EVERY
-            _log.error("%s (said once a minute)", failure)
+            _log.error("%s (logged once a minute)", failure)
 
 
 _tended: Final = Rounds(Pool.tend, TENDED_EVERY, "twotier-idle")

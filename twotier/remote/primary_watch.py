@@ -110,7 +110,7 @@ class PrimaryWatch:
         return self._votes.agreed_at(primary.place) if current == primary else 0
 
     def verified(self, primary: Primary, run_id: bytes | None) -> bool:
-        """Note the run id of the process found at `primary`; tell whether it is that of the term, which isn't over."""
+        """Note the run id of the process at `primary`; return True if it is that of the term, which isn't over."""
         with self._changed:
             if self._primary != primary:
                 return False
@@ -199,7 +199,7 @@ class PrimaryWatch:
                         return  # a greenlet that goes on in a forked child, where its sockets are closed
                     if time.monotonic() >= self._next_log:
                         self._next_log = time.monotonic() + _LOG_EVERY
-                        _log.exception("the watch of the sentinels failed; it goes on (said once a minute)")
+                        _log.exception("the watch of the sentinels failed; it goes on (logged once a minute)")
                     time.sleep(1.0)
         finally:
             if os.getpid() == born:

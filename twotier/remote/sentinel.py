@@ -187,7 +187,7 @@ def sentinel_from_client(client: redis.Sentinel | redis.Redis, options: Options)
 
 
 def is_sentinels(client: object) -> TypeGuard[redis.Sentinel | redis.Redis]:
-    """Tell whether a client finds its server through sentinels."""
+    """Return True if a client finds its server through sentinels."""
     return isinstance(client, redis.Sentinel) or (
         isinstance(client, redis.Redis) and isinstance(client.connection_pool, SentinelConnectionPool)
     )

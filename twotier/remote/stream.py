@@ -140,7 +140,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class TakeLease:
-    """Take a lease unless somebody has it; tells whether it is ours now."""
+    """Take a lease unless somebody has it; returns True if it is ours now."""
 
     lease: bytes
     token: bytes
@@ -161,7 +161,7 @@ class TakeLease:
 
 @dataclass(frozen=True, slots=True)
 class MakeGroup:
-    """See to it that a stream has its group; tells whether it had none."""
+    """Make the group of a stream unless it exists; returns True if it was made."""
 
     stream: bytes
     replies: ClassVar[int] = 1
@@ -232,7 +232,7 @@ class Prolong(Write[None]):
 
 @dataclass(frozen=True, slots=True)
 class RenewLease(OnOneKey[bool]):
-    """Prolong a lease if it is still ours; tells whether it is."""
+    """Prolong a lease if it is still ours; returns True if it is."""
 
     watched: bytes
     token: bytes

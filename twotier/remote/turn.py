@@ -1,6 +1,6 @@
 """A caller's wait for a connection, and the attempt to open one that is made for it.
 
-The pool refers to both weakly: what a caller left behind is gone with it.
+The pool refers to both weakly: they vanish with a caller that left them behind.
 """
 
 import time
@@ -42,6 +42,6 @@ class Turn:
         return max(0.0, self.deadline - time.monotonic())
 
     def expire(self) -> None:
-        """Be out of time, and look once more: a timer may go off a moment before the deadline."""
+        """Note that the time is up, and look once more: a timer may go off just before the deadline."""
         self.deadline = 0.0
         self.wake()

@@ -210,7 +210,7 @@ class Values:
         if self._next_log is None or now >= self._next_log:
             self._next_log = now + _LOG_EVERY
             _log.warning(
-                "a value of namespace %s on the server can't be used and counts as missing: %s (said once a minute)",
+                "a value of namespace %s on the server can't be used and counts as missing: %s (logged once a minute)",
                 self._namespace,
                 reason,
             )
@@ -221,7 +221,7 @@ _FIRST: Final = frozenset(bytes([byte]) for byte in _DIGITS)
 
 
 def is_tagged(data: bytes) -> bool:
-    """Tell whether `data` looks like the envelope of a tagged value."""
+    """Return True if `data` looks like the envelope of a tagged value."""
     return bool(flags_of(data) & _TAGGED)
 
 

@@ -138,7 +138,7 @@ class _Run:
             time.sleep(min(_TICK, until - elapsed))
 
     def _all_live(self, counts: list[Counts], killed: int) -> bool:
-        """Tell whether every process has been live since after `killed`, and note how long that took."""
+        """Return True if every process has been live since after `killed`, and note how long that took."""
         since = [line.live_since for line in counts]
         if self._returned_at is None or min(since) <= killed:
             return False

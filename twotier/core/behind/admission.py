@@ -40,11 +40,11 @@ class Admission:
         if found is not None:
             self._record.merge(found)
         if fetched.data is not None and found is None:
-            message = "write-behind of %s: the record of what the source has had isn't ours, or was damaged: ignored"
+            message = "write-behind of %s: the record of what has reached the source is foreign or damaged: ignored"
             self._log.log(logging.ERROR, "record", message, self._name)
         if new and self._record:
             self._counters.streams_lost += 1
-            message = "write-behind of %s: its stream was lost on the server, with all that waited there for the source"
+            message = "write-behind of %s: the server has lost its stream, with all entries that waited there"
             self._log.log(logging.ERROR, "stream", message, self._name)
 
     def judge(self, origin: Origin | None) -> Verdict:
@@ -85,7 +85,7 @@ class Admission:
         """Count and log an entry that is dropped."""
         self._counters.replayed += 1
         message = (
-            "write-behind of %s: an entry was dropped, as the source has had it or it waits already (%s): somebody has "
-            "appended it again, or the server was set back"
+            "write-behind of %s: an entry was dropped, as it has reached the source or still waits (%s): someone has "
+            "appended it again, or the server was set back to an older state"
         )
         self._log.log(logging.WARNING, "replayed", message, self._name, verdict)

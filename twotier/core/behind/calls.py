@@ -81,7 +81,7 @@ class WriteBehindCalls:
         return self._calls.acknowledged(put)
 
     def delete(self, key: str) -> Flow[bool]:
-        """Remove `key`; tell whether the cache had it."""
+        """Remove `key`; return True if the cache had it."""
         return (yield from self.delete_many((key,))) == 1
 
     def delete_many(self, keys: Iterable[str]) -> Flow[int]:

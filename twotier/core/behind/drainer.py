@@ -11,9 +11,9 @@ key.
 A retried dead letter is written in its turn of the stream, unless a later change of its key waits; and the letters of
 a key leave when a later change of it is written.
 
-What the source has had by the record (`high_water.py`) isn't written again: an entry like that is dropped, counted and
-logged, as somebody has appended it again, or the server was set back. One that was read before and not acknowledged is
-acknowledged, as what is taken to the source is recorded before that.
+An entry that has reached the source, by the record (`high_water.py`), isn't written again. The drainer drops, counts
+and logs such an entry, as someone has appended it again, or the server was set back. If the entry was read before but
+not acknowledged, the drainer acknowledges it: the record is stored no later than the acknowledgement.
 """
 
 import logging
@@ -54,7 +54,7 @@ _MARGIN: Final = 4
 """Share of the lease that must be left for a call of the writer to begin: one part in so many."""
 _START: Final = b"0"
 _FOREIGN: Final = "foreign, damaged, of a type that isn't allowed, or signed with another secret or by an older version"
-_OLD: Final = "older than what is remembered of what its writer has appended"
+_OLD: Final = "older than the remembered entries of its writer"
 
 
 class Drainer:
@@ -192,7 +192,7 @@ class Drainer:
         return entries
 
     def _read(self) -> Flow[bool]:
-        """Read what there is, as far as there is room for it; tell whether there was something."""
+        """Read what there is, as far as there is room for it; return True if there was something."""
         count = min(self._count, self._waiting.room)
         if count <= 0:
             return False
@@ -257,7 +257,7 @@ class Drainer:
         yield from self._righting.bury(settle)
 
     def _write(self) -> Flow[bool]:
-        """Hand the next group to the writer; tell whether there was one. What it has already is tried to settle."""
+        """Hand the next group to the writer; return True if there was one. What it has already is tried to settle."""
         group = self._waiting.unsettled(self._namespace.clock.now())
         if group:
             yield from self._settle(group)

@@ -1,17 +1,17 @@
-"""What the source has had of one stream: per writer the highest number, and the numbers below it that are still open.
+"""The record of entries that have reached the source: per writer the highest number, and the open numbers below it.
 
 Each process numbers what it appends to a stream, from 1 on without gaps, and each entry bears its `Origin` where the
-signature covers it. An entry whose number the source has had is refused, so that a recorded entry that somebody
-appends again changes nothing. The drainer keeps the record beside the stream, signed as the entries are, and writes it
+signature covers it. An entry whose number has reached the source is refused, so that replaying a recorded entry
+changes nothing. The drainer keeps the record beside the stream, signed as the entries are, and writes it
 in the transaction that acknowledges them (in a cluster, right before that).
 
-- *Open* numbers are those below the highest that haven't been at the source: they wait, came out of order, or never
-  arrived (the call that appended them failed). *Dead* ones became dead letters, and may be tried again.
-- A record that the server has, and one that this process remembers, are merged: what either says that the source has
-  had, it has had. So a server that was set back, by a failover or by somebody, doesn't set back a process that drains.
-- Bounds: `MOST_WRITERS`, the least recent ones leaving first; what such a one has appended before that is refused from
-  then on (`floor`). `MOST_GAPS` spans of numbers that never arrived, a writer; the oldest are refused from then on.
-  What waits or is dead is never forgotten: `max_backlog` bounds it.
+- *Open* numbers are those below the highest that haven't reached the source: they wait, came out of order, or never
+  arrived (the call that appended them failed). *Dead* numbers became dead letters, and may be tried again.
+- The server's record and the one that this process remembers are merged: an entry has reached the source if either
+  record says so. So a server that was set back, by a failover or an attacker, doesn't set back a draining process.
+- Bounds: `MOST_WRITERS`, of which the least recent leave first; what a forgotten writer appended before is refused from
+  then on (`floor`). `MOST_GAPS` spans per writer of numbers that never arrived; the oldest are refused from then on.
+  Waiting and dead numbers are never forgotten: `max_backlog` bounds them.
 
 Costs: 44 bytes a writer, and 16 a span.
 """
@@ -40,7 +40,7 @@ Verdict = Literal["new", "waiting", "had", "dead", "old"]
 
 
 class Origin(NamedTuple):
-    """Who appended an entry to a stream, as its how manieth, and when by its clock (us since 1970)."""
+    """The writer of a stream's entry, its number among the writer's entries, and the writer's time (us since 1970)."""
 
     writer: bytes
     number: int
@@ -57,7 +57,7 @@ class Origin(NamedTuple):
 
 
 class _Writer:
-    """What the source has had of one writer."""
+    """The entries of one writer that have reached the source."""
 
     __slots__ = ("dead", "floor", "last", "open", "taken", "top")
 
@@ -128,7 +128,7 @@ class HighWater:
 
     def __init__(self) -> None:
         self.floor = 0
-        """Whoever isn't remembered is refused what it appended up to this time (us)."""
+        """Entries that an unknown writer appended up to this time (us) are refused."""
         self._writers: dict[bytes, _Writer] = {}
 
     def __bool__(self) -> bool:

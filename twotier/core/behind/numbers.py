@@ -1,7 +1,7 @@
-"""The numbers of what this process appends to one stream, and which of these the server has acknowledged.
+"""The numbers of this process's entries in one stream, and those that the server has acknowledged.
 
-A number that the server has acknowledged is in the stream until the source has had it, or a dead letter is made of it.
-So one of which neither can be said once the stream was drained is lost: the server has lost it.
+The entry of an acknowledged number stays in the stream until it has reached the source or become a dead letter. If
+neither has happened once the stream is drained, the server has lost the entry.
 """
 
 import os

@@ -29,9 +29,9 @@ class WriteBehindStats:
     dead_lettered: int
     """Entries that it has given up."""
     replayed: int
-    """Entries that it dropped, as the source had had them: somebody appended them again, or the server was set back."""
+    """Entries that it dropped because they had reached the source: replayed by someone, or the server was set back."""
     lost: int
-    """Writes of this process that the server had acknowledged and has lost, as far as `flush` has noticed."""
+    """Acknowledged writes of this process that the server has lost, as far as `flush` has noticed."""
     streams_lost: int
     """How often this process's drainer found a stream gone, with all that waited in it."""
 
@@ -51,7 +51,7 @@ class DeadLetter:
     error: str
     """What the writer raised at last."""
     attempts: int
-    """How often it was tried by itself, apart from when it was part of a batch."""
+    """Number of attempts at this key alone; attempts as part of a batch don't count."""
 
 
 class DrainCounters:

@@ -216,7 +216,7 @@ def _mark(change: Change) -> bytes:
 
 
 def _is_among(entries: list[Entry], mark: bytes) -> bool:
-    """Tell whether the entry of a mark is there."""
+    """Return True if the entry of a mark is there."""
     return any(
         entry.id == entry_id_in(mark) and entry.fields is not None and op_id_of(entry.fields[-1]) == op_id_in(mark)
         for entry in entries

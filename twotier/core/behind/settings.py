@@ -57,7 +57,7 @@ class WriteBehindOptions:
     """Whether this process drains when no other does; False: it only writes."""
 
     trust_server: bool = False
-    """Whether a cache without `secret` will do: whoever can write to its server can write to the source then."""
+    """True: accept a cache without a `secret`; then anyone who can write to its server can write to the source."""
 
     def __post_init__(self) -> None:
         """Check every field."""

@@ -139,7 +139,7 @@ class Waiting:
             item.due = now + round(cut * pause * SECOND)
 
     def hopeless(self, group: list[Item]) -> bool:
-        """Tell whether a group is one key that has failed as often as it may."""
+        """Return True if a group is one key that has failed as often as it may."""
         return len(group) == 1 and group[0].alone >= self._options.max_attempts
 
     def pardon(self) -> None:

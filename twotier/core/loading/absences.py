@@ -80,7 +80,7 @@ class Absences:
             keys.add(key)
 
     def holds(self, key: str) -> bool:
-        """Tell whether `key` is known to be absent."""
+        """Return True if `key` is known to be absent."""
         known = self._known.get(key)
         if known is None:
             return False

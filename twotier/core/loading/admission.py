@@ -1,9 +1,9 @@
-"""The way of one load through the gate: a place is taken when the loader is to be called, and not before.
+"""Admission of one load through the gate: it takes a place just before it calls the loader.
 
-Who waits for another process's load holds none: the cap is on loaders. Who finds every place taken does as the policy
-says: serves stale copies, is shed, or queues, without a lease meanwhile, so that other processes may load. Nobody
-queues for longer than the call's patience, nor on a thread that an executor needs while a task of an event loop holds a
-place: they load all the same.
+A caller that waits for another process's load holds no place: the cap is on loaders. If every place is taken, the load
+follows the policy: it serves stale copies, is shed, or queues, without a lease, so that other processes may load. No
+caller queues for longer than its patience, nor on a thread that an executor needs while a task of an event loop holds
+a place: then it loads without a place.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,11 +52,11 @@ class Admission:
         return not self.passes and not self._place.is_held and self._gate.is_full
 
     def take_at_once(self) -> bool:
-        """Take a place if one is free, also where none is needed; tell whether it was."""
+        """Take a place if one is free, also where none is needed; return True if it was."""
         return self._gate.enter_at_once(self._place) is not None
 
     def enter(self) -> bool:
-        """Take a place if one is free, or none is needed; tell whether the loader may be called."""
+        """Take a place if one is free, or none is needed; return True if the loader may be called."""
         return self.passes or self._place.is_held or self._gate.enter_at_once(self._place) is not None
 
     def queue(self, keys: Sequence[str]) -> Flow[list[str]]:

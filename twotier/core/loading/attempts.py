@@ -35,7 +35,7 @@ class Attempts:
         self._stopped: Bounded[str, None] = Bounded(MOST)
 
     def begin(self, key: str, attempt: Attempt) -> bool:
-        """Tell whether `attempt` may load `key` in the background now; `end` has to follow in any case."""
+        """Return True if `attempt` may load `key` in the background now; `end` has to follow in any case."""
         if self.is_backing_off(key):
             return False
         other = self._under_way.setdefault(key, attempt)
@@ -66,7 +66,7 @@ class Attempts:
         self._failed.put(key, self._clock.now() + BACK_OFF)
 
     def is_backing_off(self, key: str) -> bool:
-        """Tell whether a load of `key` has failed a moment ago."""
+        """Return True if a load of `key` has failed a moment ago."""
         until = self._failed.get(key)
         if until is None:
             return False

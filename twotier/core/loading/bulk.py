@@ -174,7 +174,7 @@ class _Results:
 
 
 def _has_raised(flight: Flight, error: Exception) -> bool:
-    """Tell whether a flight has landed with `error`."""
+    """Return True if a flight has landed with `error`."""
     return flight.future.done() and flight.future.exception() is error
 
 

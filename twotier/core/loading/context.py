@@ -87,7 +87,7 @@ def checked_loader(loader: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def takes_context(loader: Callable[..., Any]) -> bool:
-    """Tell whether `loader` takes an argument: one that must be given by position; those with defaults don't count.
+    """Return True if `loader` takes an argument: one that must be given by position; those with defaults don't count.
 
     Raises TypeError where it takes more than one.
 

@@ -1,10 +1,9 @@
 """Following a flight that another caller leads: for how long, and what a follower looks at meanwhile.
 
-Nobody waits for a load for longer than `load_lease`, whatever has become of its leader: a loader that hangs, one that
-needs what the follower holds (a database lock), an event loop that is blocked. Who gives up takes the lead, and the
-others follow the new one, once. A follower looks at both tiers now and then, of all that follow one flight one a
-second at the server; it notices at once when the leader's event loop was closed or stopped, and when an executor has
-work for the thread on which it waits.
+Nobody follows a load for longer than `load_lease`: its loader may hang or need a lock that the follower holds, or its
+event loop may be blocked. The follower that gives up first leads a new flight, which the others follow once. Followers
+check both tiers now and then (one follower of a flight asks the server each second). A follower notices at once when
+the leader's event loop is closed or stopped, and when an executor has work for the thread on which it waits.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,13 +24,13 @@ from twotier.load_policy import LoadPolicy
 from twotier.notfound import NOT_FOUND
 
 APART: Final = object()
-"""What following gives once the caller must not wait any longer: it loads for itself."""
+"""Result of following when the caller must not wait any longer: it runs the loader itself."""
 OVERDUE: Final = object()
-"""What following gives once the flight is older than a load may be: somebody takes over."""
+"""Result of following when the flight is older than a load may be: one of its followers takes over."""
 
 
 def is_in_vain(value: object) -> bool:
-    """Tell whether following gave no value, so that the caller has to look again."""
+    """Return True if following gave no value, so that the caller has to look again."""
     return value is ABANDONED or value is OVERDUE or value is APART
 
 
@@ -43,7 +42,7 @@ class Rounds:
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
         self.apart: set[str] = set()
-        """Keys that the caller loads for itself next time, whoever else does."""
+        """Keys that the caller loads itself next time, whoever else does."""
         self._renewed = False
 
     def another(self, outcomes: Mapping[str, object]) -> None:
@@ -61,7 +60,7 @@ class Rounds:
 
 
 class Following:
-    """What callers of one namespace do who don't lead."""
+    """The following side of the flights of one namespace."""
 
     def __init__(self, tiers: TwoTier | LocalOnly, namespace: Namespace) -> None:
         self._tiers = tiers

@@ -1,10 +1,10 @@
-"""Loading for oneself and for all who miss the same keys: leading flights.
+"""Leading flights: loading keys, for the caller and for all callers that miss the same keys.
 
 Who leads takes a place at the gate once the load is theirs to do, loads, and lands the flights, on the caller's thread
 or, where callers don't wait for as long as it takes, in the background.
 
-What a load takes (flights, a place, attempts) is noted before it is taken, and given back by two `finally`, one inside
-of the other: an exception that comes between two lines of the first is made good by the second.
+A load notes each resource (flights, a place, attempts) before it takes it. Two nested `finally` blocks release them: if
+an exception arrives between two lines of the inner block, the outer one completes it.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from twotier.load_policy import LoadPolicy
 
 
 class Begun(NamedTuple):
-    """What came of asking for loads in the background."""
+    """Result of asking for loads in the background."""
 
     keys: int
     """How many loads were begun."""
     made: Mapping[str, Made]
-    """What the caller has loaded itself."""
+    """Values that the caller has loaded itself."""
 
 
 class Leading(Following):
@@ -79,7 +79,7 @@ class Leading(Following):
             admission.leave()
 
     def _is_impatient(self, led: Mapping[str, Flight], policy: LoadPolicy, *, apart: bool) -> bool:
-        """Tell whether callers may stop waiting before the load has ended."""
+        """Return True if callers may stop waiting before the load has ended."""
         if policy.hard_timeout is not None:
             return True
         if policy.soft_timeout is None or apart:

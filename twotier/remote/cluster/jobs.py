@@ -114,7 +114,7 @@ class Job:
             yield there, look
 
     def take(self, atlas: Atlas, node: Node, sent: Sent, result: Any) -> bool:
-        """Take what a part has come to at `node`; tell whether its keys are being moved, and a pause will help."""
+        """Take what a part has come to at `node`; return True if its keys are being moved, and a pause will help."""
         looks = sent.number == _LOOK
         again: Sent | None = None
         if isinstance(result, RedirectionError):

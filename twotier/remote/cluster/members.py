@@ -175,7 +175,7 @@ class Members:
         except Exception:  # noqa: BLE001 - logged whole; without the map the cluster would be lost for good
             if time.monotonic() >= self._next_log:
                 self._next_log = time.monotonic() + _LOG_EVERY
-                _log.exception("looking at the cluster failed; it will be tried again (said once a minute)")
+                _log.exception("looking at the cluster failed; it will be tried again (logged once a minute)")
             well = False
         self._looked_at = time.monotonic()
         if well:
@@ -185,7 +185,7 @@ class Members:
         return FIRST_PAUSE + pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def survey(self) -> bool:
-        """Ask one node after the other for the map, those that should answer first; tell whether one did."""
+        """Ask one node after the other for the map, those that should answer first; return True if one did."""
         known = list(self._members)
         random.shuffle(known)
         known.sort(key=lambda node: self._members[node].breaker.state != "closed")
@@ -221,7 +221,7 @@ class Members:
         return {replica for replicas in told.replicas.values() for replica in replicas}
 
     def _probe(self) -> bool:
-        """Try the nodes whose breaker is open; tell whether all are closed now."""
+        """Try the nodes whose breaker is open; return True if all are closed now."""
         well = True
         for member in list(self._members.values()):
             if member.breaker.begin_probe():

@@ -203,7 +203,7 @@ cdef object take_leaf(PlainFormat form, Reader* r):
         P_SMALL_TEXT <= tag < P_SMALL_KEY or P_INT1 <= tag <= P_BIG
         or tag == P_NONE or tag == P_TEXT or tag == P_WIDE
     ):
-        refused("the payload makes a value of what it isn't made of")
+        refused("the payload builds a value from unsuitable arguments")
     return take_value(form, r)
 
 

@@ -1,5 +1,7 @@
 """Idle connections that are dead without a sign of it, too old, or closed by the server."""
 
+import contextlib
+import functools
 import threading
 import time
 
@@ -20,10 +22,16 @@ def face():
 
 
 def open_many(pool, count):
-    """Have `count` idle connections."""
+    """Have `count` idle connections; a busy machine may need several tries to open one."""
     loans = [[] for _ in range(count)]
+
+    def opened(loan):
+        with contextlib.suppress(RemoteTimeout):
+            pool.take(loan, time.monotonic() + 30)
+        return loan
+
     for loan in loans:
-        pool.take(loan, time.monotonic() + 30)
+        wait_for(functools.partial(opened, loan), "a connection is open")
     for loan in loans:
         pool.give(loan)
     assert len(pool._idle) == count

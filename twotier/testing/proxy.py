@@ -133,7 +133,7 @@ class FaultProxy:
                 far_reader, far_writer = await asyncio.open_unix_connection(self._target)
             else:
                 far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:  # the server is away: as refused as a proxy can make it
+        except (OSError, asyncio.CancelledError):  # the server is away, or the proxy is closing
             _reset(writer)
             return
         pair, task = _Pair(self, writer, far_writer), asyncio.current_task()

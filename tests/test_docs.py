@@ -148,3 +148,11 @@ def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_the_decisions_have_a_table_of_contents():
+    """DECISIONS.md's table links each of its sections, in order, by the anchor that its heading has."""
+    text = (ROOT / "DECISIONS.md").read_text()
+    sections = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+    listed = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \|", text, flags=re.MULTILINE)
+    assert listed == [(each, each.lower().replace(" ", "-")) for each in sections]

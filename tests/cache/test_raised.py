@@ -2,12 +2,14 @@
 
 import threading
 from asyncio import run_coroutine_threadsafe
+from collections.abc import Mapping
 
 import pytest
 from waiting import wait_for
 
 from twotier import Cache, LoaderError, WriteBehind
-from twotier.core.carrying import Carrier
+from twotier.clock import ManualClock
+from twotier.core.carrying import as_raised
 
 KINDS = [StopIteration, StopAsyncIteration, ValueError]
 
@@ -171,6 +173,197 @@ def test_a_dead_letter_says_what_the_writer_raised(make):
     assert letter.error == "StopIteration: its own"
 
 
-def test_what_carries_it_says_no_more():
-    """Where it is logged, it is what it carries."""
-    assert repr(Carrier(StopIteration("its own"))) == "StopIteration('its own')"
+def test_a_log_line_says_what_a_loader_raised(caplog):
+    """In the background as well, where nobody is told."""
+    clock = ManualClock()
+    with Cache(clock=clock, ttl=60, stale_while_revalidate=60) as cache:
+        cache.set("key", "old")
+        clock.advance(61)
+        loader = raising(StopIteration("its own"))
+        assert cache.get_or_set("key", loader) == "old"
+        wait_for(lambda: "a load in the background failed: StopIteration('its own')" in caplog.messages, "the line")
+        clock.advance(2)
+        assert cache.get_or_set("key", loader, stale_while_revalidate=None, stale_on_error=True) == "old"
+        assert "a loader failed, and stale copies are served: StopIteration('its own')" in caplog.messages
+
+
+class Hostile(Mapping[str, int]):
+    """Raises its error in the methods that it is told."""
+
+    def __init__(self, error, *methods):
+        self._error, self._methods = error, methods
+
+    def _pass(self, method):
+        if method in self._methods:
+            raise self._error
+        return {"key": 1}
+
+    def __getitem__(self, key):
+        return self._pass("getitem")[key]
+
+    def __iter__(self):
+        return iter(self._pass("iter"))
+
+    def __len__(self):
+        return len(self._pass("len"))
+
+    def items(self):
+        """Return the items."""
+        return self._pass("items").items()
+
+    def get(self, key, default=None):
+        """Return one."""
+        return self._pass("get").get(key, default)
+
+
+class Unspeakable:
+    """Has neither a class nor a text that can be asked for."""
+
+    def __init__(self, error):
+        self._error = error
+
+    @property
+    def __class__(self):
+        """Raise."""
+        raise self._error
+
+    def __repr__(self):
+        raise self._error
+
+
+class Delicate(float):
+    """A number that can't be compared."""
+
+    error: Exception
+
+    def __lt__(self, _):
+        raise self.error
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+
+def arguments(error):
+    """Return calls of a cache whose arguments raise `error` when they are looked at."""
+    seconds = Delicate(5)
+    seconds.error = error
+    odd = Unspeakable(error)
+    iterable = Hostile(error, "iter")
+
+    def load():
+        return 1
+
+    def load_tagged(context):
+        context.tags = iterable
+
+    def load_for(context):
+        context.ttl = seconds
+
+    return {
+        "get": lambda cache: cache.get(odd),
+        "get_many, keys": lambda cache: cache.get_many(iterable),
+        "get_many, a key": lambda cache: cache.get_many(["key", odd]),
+        "set, key": lambda cache: cache.set(odd, 1),
+        "set, tags": lambda cache: cache.set("key", 1, tags=iterable),
+        "set, a tag": lambda cache: cache.set("key", 1, tags=["tag", odd]),
+        "set, ttl": lambda cache: cache.set("key", 1, ttl=seconds),
+        "set_many, mapping": lambda cache: cache.set_many(Hostile(error, "items")),
+        "set_many, a key": lambda cache: cache.set_many({"key": 1, odd: 1}),
+        "delete, key": lambda cache: cache.delete(odd),
+        "delete_many, keys": lambda cache: cache.delete_many(iterable),
+        "delete_many, a key": lambda cache: cache.delete_many(["key", odd]),
+        "invalidate_many, keys": lambda cache: cache.invalidate_many(iterable),
+        "invalidate_tag": lambda cache: cache.invalidate_tag("tag", odd),
+        "touch": lambda cache: cache.touch("key", ttl=seconds),
+        "incr": lambda cache: cache.incr(odd),
+        "get_or_set, tags": lambda cache: cache.get_or_set("key", load, tags=iterable),
+        "get_or_set, the context's tags": lambda cache: cache.get_or_set("key", load_tagged),
+        "get_or_set, the context's ttl": lambda cache: cache.get_or_set("key", load_for),
+        "get_or_set, in the background": lambda cache: cache.get_or_set("key", load_tagged, hard_timeout=20),
+        "get_or_set_many, keys": lambda cache: cache.get_or_set_many(iterable, dict.fromkeys),
+        "get_or_set_many, a key": lambda cache: cache.get_or_set_many(["key", odd], dict.fromkeys),
+        "get_or_set_many, result": lambda cache: cache.get_or_set_many(["key"], lambda _: Hostile(error, "get")),
+        "refresh": lambda cache: cache.refresh("key", load_tagged),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", arguments(None))
+def test_what_an_argument_raises(plain, kind, name):
+    """Keys, tags, mappings, times and what a loader gives are objects of the caller's, whose methods may raise."""
+    error = kind("its own")
+    with pytest.raises(kind) as raised:
+        arguments(error)[name](plain)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("name", arguments(None))
+def test_what_an_argument_raises_in_a_task(plain, asyncio, name):
+    """A StopIteration becomes the RuntimeError of a coroutine, whose cause it is."""
+    error = StopIteration("its own")
+
+    async def call():
+        await arguments(error)[name](plain.aio)
+
+    with pytest.raises(RuntimeError, match="raised StopIteration") as raised:
+        asyncio.run(call())
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize("write", ["set", "set_many", "delete"])
+def test_what_an_argument_of_a_write_behind_raises(make, write):
+    """A write-behind has calls of its own."""
+    error = StopIteration("its own")
+    odd = Unspeakable(error)
+    calls = {
+        "set": lambda behind: behind.set(odd, 1),
+        "set_many": lambda behind: behind.set_many(Hostile(error, "items")),
+        "delete": lambda behind: behind.delete(odd),
+    }
+
+    class Source:
+        """A source that forgets."""
+
+        write = delete = staticmethod(lambda _: None)
+
+    with WriteBehind(make(secret="of this test, and long"), Source()) as behind:
+        with pytest.raises(StopIteration) as raised:
+            calls[write](behind)
+        assert raised.value is error
+
+
+def test_an_argument_of_a_cached_function_is_no_shorter_for_what_it_raises():
+    """Nothing takes the StopIteration of a nested argument for the end of the arguments."""
+    error = StopIteration("its own")
+    with Cache() as cache:
+
+        @cache.cached()
+        def load(value):
+            return value
+
+        for value in (("a", Unspeakable(error)), ["a", Unspeakable(error)], {"a": Unspeakable(error)}):
+            with pytest.raises(StopIteration) as raised:
+                load(value)
+            assert raised.value is error
+
+
+def test_what_a_generator_of_the_callers_makes_of_it(plain):
+    """A RuntimeError that Python has made before it came to us stays one."""
+
+    def keys():
+        yield "key"
+        yield next(iter(()))
+
+    def load():
+        return next(each for each in keys() if each != "key")
+
+    with pytest.raises(RuntimeError, match="generator raised StopIteration"):
+        plain.get_many(keys())
+    with pytest.raises(RuntimeError, match="generator raised StopIteration"):
+        plain.get_or_set("key", load)
+
+    def fail():
+        raise RuntimeError("mine") from StopIteration()
+
+    with pytest.raises(RuntimeError, match="mine"):
+        plain.get_or_set("key", fail)
+    assert as_raised(RuntimeError("without a traceback")).args == ("without a traceback",)

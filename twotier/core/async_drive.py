@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from twotier.core.carrying import Carrier, carried
+from twotier.core.carrying import as_raised
 from twotier.core.commands import Load, Local, Pause, Spawn, Wait
 from twotier.core.drive import Flow, close, end
 from twotier.errors import TwoTierError
@@ -101,8 +101,8 @@ async def _async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: 
                 command = flow.send(result)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
-    except Carrier as carrier:
-        raised = carrier.error
+    except RuntimeError as error:
+        raised = as_raised(error)
     raise raised  # which Python makes a RuntimeError, as of any coroutine
 
 
@@ -138,9 +138,9 @@ async def _waited(command: Wait) -> Any:
 def _raised_in(flow: Flow[Any], error: BaseException) -> Any:
     """Raise `error` in `flow`; return the command that it yields then."""
     if not isinstance(error, GeneratorExit):
-        return flow.throw(carried(error))
+        return flow.throw(error)
     # The collector, or whoever abandons us, closes our coroutine: nothing can be awaited any more.
-    with contextlib.suppress(StopIteration, GeneratorExit, Carrier):
+    with contextlib.suppress(StopIteration, GeneratorExit):
         for _ in range(_MOST_LEFT):
             flow.throw(error)
     raise error

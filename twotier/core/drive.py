@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from twotier.core.background import Background
 from twotier.core.blocking import hold_up
-from twotier.core.carrying import Carrier, carried
+from twotier.core.carrying import as_raised
 from twotier.core.commands import Load, Local, Pause, Spawn, Wait
 from twotier.remote.executors import AnyExecutor
 
@@ -86,13 +86,13 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
                     task = functools.partial(drive_spawned, command, executor, background)
                     result = background.run(task, or_here=command.is_awaited)
             except BaseException as error:  # noqa: BLE001 - the flow decides
-                command = flow.throw(carried(error))
+                command = flow.throw(error)
             else:
                 command = flow.send(result)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
-    except Carrier as carrier:
-        raised = carrier.error
+    except RuntimeError as error:
+        raised = as_raised(error)
     raise raised
 
 

@@ -36,7 +36,7 @@ def checked_many(keys: Iterable[str]) -> list[str]:
         each = iter(keys)
     except TypeError:
         raise TypeError(f"keys must be an iterable of str, got {type(keys).__name__}: {keys!r:.100}") from None
-    return list(dict.fromkeys(map(checked, each)))
+    return list(dict.fromkeys([checked(key) for key in each]))
 
 
 def checked_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,7 +15,6 @@ from twotier.coherence.registry import release_listener, shared_listener
 from twotier.core.async_drive import Tasks
 from twotier.core.audit import Audit
 from twotier.core.background import Background, Surroundings
-from twotier.core.carrying import carrying
 from twotier.core.claims import Claims
 from twotier.core.counters import Counters
 from twotier.core.fallback import ReplicaFallback
@@ -76,7 +75,7 @@ class Namespace:
             encode=self.values.encode,
             decode=self.values.decode,
             max_bytes=options.max_bytes,
-            weigher=None if options.weigher is None else carrying(options.weigher),
+            weigher=options.weigher,
             on_removal=options.on_removal,
         )
         self.tags = TagIndex(self.store)

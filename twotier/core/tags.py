@@ -56,7 +56,7 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 def distinct_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct tags in the order given, however many; raises as `checked_tags`."""
-    return tuple(dict.fromkeys(map(_checked, tags)))
+    return tuple(dict.fromkeys([_checked(tag) for tag in tags]))
 
 
 def _checked(tag: str) -> str:

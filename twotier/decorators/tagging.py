@@ -44,4 +44,4 @@ def by_templates(function: Function, tags: Iterable[str], own: str | None) -> Ta
     constant = checked_tags(constant)
     if not writers:
         return lambda args, kwargs: constant  # noqa: ARG005 - no argument counts
-    return lambda args, kwargs: (*constant, *(write(args, kwargs) for write in writers))
+    return lambda args, kwargs: (*constant, *[write(args, kwargs) for write in writers])

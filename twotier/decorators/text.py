@@ -71,15 +71,15 @@ def _quoted(value: str) -> str:
 
 
 def _series(opening: str, closing: str) -> Callable[[Any], str]:
-    return lambda values: f"{opening}{','.join(map(stable_text, values))}{closing}"
+    return lambda values: f"{opening}{','.join([stable_text(value) for value in values])}{closing}"
 
 
 def _unordered(name: str) -> Callable[[Any], str]:
-    return lambda values: f"{name}({','.join(sorted(map(stable_text, values)))})"
+    return lambda values: f"{name}({','.join(sorted([stable_text(value) for value in values]))})"
 
 
 def _dict(values: dict[Any, Any]) -> str:
-    return f"{{{','.join(sorted(f'{stable_text(key)}:{stable_text(value)}' for key, value in values.items()))}}}"
+    return f"{{{','.join(sorted([f'{stable_text(key)}:{stable_text(value)}' for key, value in values.items()]))}}}"
 
 
 def _decimal(value: Decimal) -> str:

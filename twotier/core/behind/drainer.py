@@ -30,7 +30,7 @@ from twotier.core.behind.reports import DrainCounters
 from twotier.core.behind.righting import Righting, RightingApart
 from twotier.core.behind.settings import WriteBehindOptions
 from twotier.core.behind.waiting import Item, Waiting
-from twotier.core.carrying import uncarried
+from twotier.core.carrying import as_raised
 from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.generation import ATTEMPTS
@@ -295,7 +295,7 @@ class Drainer:
                 values = {change.key: change.value for change in changes}
                 yield Load(lambda: writer.write(values))
         except Exception as error:  # noqa: BLE001 - whatever it is, the change waits
-            return uncarried(error)
+            return as_raised(error)
         return None
 
     def _settle(self, group: list[Item]) -> Flow[None]:

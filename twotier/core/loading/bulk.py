@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twotier.core.carrying import uncarried
+from twotier.core.carrying import as_raised
 from twotier.core.drive import Flow
 from twotier.core.keys import checked_many
 from twotier.core.loading.following import Rounds, is_in_vain
@@ -175,7 +175,7 @@ class _Results:
 
 def _has_raised(flight: Flight, error: Exception) -> bool:
     """Return True if a flight has landed with `error`."""
-    return flight.future.done() and flight.future.exception() is error
+    return flight.future.done() and flight.future.exception() is as_raised(error)
 
 
 def _joined(errors: list[Exception]) -> Exception:
@@ -183,7 +183,7 @@ def _joined(errors: list[Exception]) -> Exception:
     distinct = list({id(error): error for error in errors}.values())
     if len(distinct) == 1 or all(isinstance(error, LoadTimeout) for error in distinct):
         return distinct[0]
-    raised = [uncarried(error) for error in distinct]
+    raised = [as_raised(error) for error in distinct]
     joined = LoaderError(f"{len(raised)} loaders failed: {', '.join(type(error).__name__ for error in raised)}")
     joined.__cause__ = ExceptionGroup("what the loaders raised", raised)
     return joined

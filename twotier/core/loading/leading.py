@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from twotier.core.carrying import as_raised
 from twotier.core.commands import Spawn
 from twotier.core.drive import Flow
 from twotier.core.leases import Others
@@ -153,7 +154,7 @@ class Leading(Following):
                 if admission.was_shed:
                     raise  # the leader's alone: who follows looks again
                 for flight in list(led.values()):
-                    flights.land(flight, error=error)
+                    flights.land(flight, error=as_raised(error))
                 raise
             finally:
                 self._give_back(led, admission)
@@ -198,7 +199,7 @@ class Leading(Following):
         except failures as error:
             log = self._namespace.log
             if not self._namespace.closed:  # else it could but fail
-                log.log(logging.WARNING, "load", "a load in the background failed: %r", error, trace=True)
+                log.log(logging.WARNING, "load", "a load in the background failed: %r", as_raised(error), trace=True)
             return {}
         except BaseException:
             self._note_stopped(keys)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from twotier.core.carrying import as_raised
 from twotier.core.drive import Flow
 from twotier.core.loading.following import Rounds, is_in_vain
 from twotier.core.loading.leading import Leading
@@ -107,6 +108,6 @@ class SingleLoads(Leading):
             namespace.attempts.failed(key)
             namespace.counters.stale_on_error += 1
             namespace.log.log(
-                logging.WARNING, "stale_on_error", "a loader failed, and stale copies are served: %r", error
+                logging.WARNING, "stale_on_error", "a loader failed, and stale copies are served: %r", as_raised(error)
             )
         return value

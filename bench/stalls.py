@@ -2,13 +2,16 @@
 
     python bench/stalls.py [--loads 40] [--loader 0.01] [--limit 1.0] [--rounds 3]
 
-Two processes' caches load keys, 40 a round, each by a loader of 10 ms, while the server is stopped (SIGSTOP) at a
-random moment for 0.3, 0.45, 0.6 or 2 s. Once it goes on, each cache asks for every key with `get_or_set`, without
-its local tier's help: none may take longer than `--limit`. Then the same with data connections that are reset every
-50 ms, while loads go on. Exits with 1 where a call took longer.
+Two processes' caches load keys, 40 a round, each by a loader of 10 ms, and a third writes 40 others through to a
+source that takes 10 ms and refuses every other write, while the server is stopped (SIGSTOP) at a random moment for
+0.3, 0.45, 0.6 or 2 s. Once it goes on, each cache asks for every key with `get_or_set`, without its local tier's
+help: none may take longer than `--limit`. Then the same with data connections that are reset every 50 ms, while loads
+go on. Exits with 1 where a call took longer.
 """
 
 import argparse
+import contextlib
+import itertools
 import os
 import random
 import signal
@@ -16,7 +19,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from twotier import Cache
 from twotier.testing import EmbeddedServer
@@ -47,18 +50,49 @@ def loads(caches: list[Cache], keys: list[str], loader: float) -> list[float]:
     return took
 
 
-def stalled(server: EmbeddedServer, caches: list[Cache], seconds: float, count: int, loader: float) -> list[float]:
-    """Stall the server amid loads; return how long the calls after it took."""
+class Moody:
+    """A source that takes `seconds` for a write, and refuses every other one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._calls = seconds, itertools.count()
+
+    def write(self, _: Mapping[str, object]) -> None:
+        """Take values, or refuse them."""
+        time.sleep(self._seconds)
+        if next(self._calls) % 2:
+            raise OSError("not now")
+
+    def delete(self, _: Sequence[str]) -> None:
+        """Take nothing."""
+
+
+def writes(through: Cache, keys: list[str]) -> None:
+    """Write each key through, or fail."""
+    for key in keys:
+        with contextlib.suppress(OSError):
+            through.set(key, "written")
+
+
+def stalled(
+    server: EmbeddedServer, caches: list[Cache], through: Cache, seconds: float, count: int, loader: float
+) -> list[float]:
+    """Stall the server amid loads and writes; return how long the loads after it took."""
     keys = [f"{seconds} {random.random()} {number}" for number in range(count)]
-    thread = threading.Thread(target=loads, args=(caches, keys, loader))
-    thread.start()
+    written = [f"{key} written" for key in keys]
+    threads = [
+        threading.Thread(target=loads, args=(caches, keys, loader)),
+        threading.Thread(target=writes, args=(through, written)),
+    ]
+    for thread in threads:
+        thread.start()
     time.sleep(random.uniform(0, count * (loader + 0.002)))
     os.kill(server.pid, signal.SIGSTOP)
     time.sleep(seconds)
     os.kill(server.pid, signal.SIGCONT)
-    later = after(caches, keys, loader)
-    thread.join()
-    return later + after(caches, keys, loader)
+    later = after(caches, keys + written, loader)
+    for thread in threads:
+        thread.join()
+    return later + after(caches, keys + written, loader)
 
 
 def after(caches: list[Cache], keys: list[str], loader: float) -> list[float]:
@@ -110,11 +144,15 @@ def main() -> None:
         FaultProxy(server.url) as proxy,
         Cache(proxy.url, namespace=NAMESPACE) as one,
         Cache(proxy.url, namespace=NAMESPACE) as other,
+        Cache(proxy.url, namespace=NAMESPACE, writer=Moody(asked.loader)) as through,
     ):
         caches, count, loader = [one, other], asked.loads, asked.loader
         loads(caches, ["warm"], loader)
         for seconds in STALLS:
-            tell(f"stalls of {seconds} s", lambda seconds=seconds: stalled(server, caches, seconds, count, loader))
+            tell(
+                f"stalls of {seconds} s",
+                lambda seconds=seconds: stalled(server, caches, through, seconds, count, loader),
+            )
         tell("resets every 50 ms", lambda: reset(proxy, caches, count, loader))
     if worst > asked.limit:
         sys.exit(f"a call took {worst:.3f} s, more than {asked.limit} s")

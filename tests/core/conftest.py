@@ -10,6 +10,7 @@ from twotier.core.leases import TwoTier
 from twotier.core.loading.bulk import Loads
 from twotier.core.loading.terms import Terms
 from twotier.core.namespace import TwoTierNamespace
+from twotier.core.write_through import TwoTierThrough
 from twotier.errors import RemoteTimeout
 from twotier.load_policy import LoadPolicy
 from twotier.opid import op_tag
@@ -19,6 +20,7 @@ from twotier.remote.conditional import IfStands, PutUnchanged
 from twotier.remote.connect import connect
 from twotier.remote.envelope import op_id_of
 from twotier.remote.fenced import Done, Fenced
+from twotier.remote.held import PutHeld, TakeOver
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases, Taken
 from twotier.remote.looking import Add, Looked
 from twotier.remote.tagging import MakeVersions, ReadVersions, Version
@@ -99,6 +101,17 @@ class Server:
                 self._drop((lease,))
         return held
 
+    def _takeover(self, command: TakeOver) -> None:
+        self.values.update(dict.fromkeys(command.leases, command.token))
+
+    def _putheld(self, command: PutHeld) -> Done:
+        held = [self.values.get(lease) == command.token for lease in command.leases]
+        for lease, (key, data, _), holds in zip(command.leases, command.items, held, strict=True):
+            if holds:
+                self.values[key] = data
+                self._drop((lease,))
+        return Done(held, self.values.get(command.generation_key))
+
     def _putabsence(self, command: PutAbsence) -> None:
         self.values[command.lease] = command.absence
         self._drop(command.removes)
@@ -126,10 +139,14 @@ class Call:
         self._go(lambda: self._flow.send(self._reply))
         return self
 
-    def fail(self) -> "Call":
-        """Let the request fail with a timeout."""
-        self._go(lambda: self._flow.throw(RemoteTimeout("no reply")))
+    def fail(self, error: BaseException | None = None) -> "Call":
+        """Let the request fail, by default with a timeout."""
+        self._go(lambda: self._flow.throw(error or RemoteTimeout("no reply")))
         return self
+
+    def close(self) -> None:
+        """Throw the flow away, as the collector does with a coroutine's."""
+        self._flow.close()
 
     def load(self, value) -> "Call":
         """Let the loader return `value`."""
@@ -174,6 +191,7 @@ class Process:
         self.namespace.renew(NEVER)
         self.tiers = TwoTier(self.namespace)
         self.loads = Loads(self.tiers, self.namespace)
+        self.through = TwoTierThrough(self.namespace, None)
         self._server = server
 
     def call(self, flow) -> Call:
@@ -183,6 +201,10 @@ class Process:
     def set(self, value, key="key", tags=()) -> Call:
         """Begin to set."""
         return self.call(self.tiers.set(key, value, NEVER, tags=tags))
+
+    def write(self, *values, ttl=NEVER) -> Call:
+        """Begin to write through, the first value under "key" and others beside it; the writer is the test's."""
+        return self.call(self.through.put_through({f"key{at or ''}": value for at, value in enumerate(values)}, ttl))
 
     def end_tag(self, tag="tag") -> Call:
         """Begin to end a tag."""

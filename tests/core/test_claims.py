@@ -127,3 +127,19 @@ def test_claims_are_bounded_in_number_and_in_time():
     assert claims.due() == []
     assert not claims.is_abandoned(b"lease", made[1].token)
     assert not claims
+
+
+def test_claims_of_bulk_calls_are_bounded_by_their_leases():
+    """The oldest leases are forgotten, of a call that has more than the bound too."""
+    claims = Claims(ManualClock(), 10, lambda: None, most=3)
+    first, second, third = (Claim(claims, b"%d" % number) for number in range(3))
+    first.add([b"a", b"b"])
+    first.close()
+    second.add([b"c", b"d"])
+    second.close()
+    assert [claims.is_abandoned(lease, first.token) for lease in (b"a", b"b")] == [False, True]
+    assert claims.is_abandoned(b"c", second.token)
+    third.add([b"e", b"f", b"g", b"h"])
+    third.close()
+    assert claims.due() == [third]
+    assert list(third.leases) == [b"f", b"g", b"h"]

@@ -12,7 +12,7 @@ from twotier.remote.cluster.slotmap import AskSlots, Node
 from twotier.remote.commands import Publication, Put
 from twotier.remote.edge import Call
 from twotier.remote.fenced import Fenced
-from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
+from twotier.remote.held import PutHeld, TakeOver
 from twotier.remote.replicas import ReadGeneration, Replicated
 from twotier.resp import ErrorReply
 
@@ -61,7 +61,6 @@ IN_TWO_STEPS = [
     stream.RenewLease(b"l", b"t", 1000),
     leasing.SettleLeases([b"l"], b"t", [PUT], TOLD),
     PutHeld([b"l"], b"t", [(b"k", b"v", 1)], TOLD, b"gen"),
-    ReleaseHeld([b"l"], b"t"),
     marks.RemoveOther(b"m", b"p", b"l", marks.Written(bytes(16), b"v"), TOLD),
 ]
 

@@ -1,13 +1,13 @@
 """Leases that this process holds, or may hold: none is forgotten while its grant or release is uncertain.
 
-A load claims leases before it asks for them, and disclaims each lease once the server has said that the load no longer
-holds it. Claims that are left when a load ends are abandoned: the server may have the lease, or may grant it when a
-delayed request arrives, and it would block every load of its key until it expires. So the process remembers the
-claim, and recovery releases the lease: at once, and again after growing pauses, since a delayed request may arrive
-after the first look. Until then this process takes its own abandoned lease for free.
+A call (a load, or a write-through) claims leases before it asks for them, and disclaims each lease once the server has
+said that the call no longer holds it. Claims that are left when the call ends are abandoned: the server may have the
+lease, or may grant it when a delayed request arrives, and it would block every load of its key until it expires. So
+the process remembers the claim, and recovery releases the lease: at once, and again after growing pauses, since a
+delayed request may arrive after the first look. Until then this process takes its own abandoned lease for free.
 
-Abandoned claims are bounded by `MOST` (the oldest is forgotten: that lease ends by itself), and by twice the life of a
-lease. About 300 bytes each.
+Abandoned leases are bounded by `MOST`, for those of calls for one key and those of bulk calls each (the oldest are
+forgotten: they end by themselves), and by twice the life of a lease. About 300 bytes a call, and 100 a lease.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from twotier.clock import SECOND, Clock
 from twotier.core.blocking import running_loop
 
 MOST: Final = 10_000
-"""Abandoned claims that are remembered."""
+"""Abandoned leases that are remembered."""
 LOOKS: Final = 6
 """How often recovery looks for a lease that isn't there, before it leaves it to whoever needs the key."""
 FIRST_PAUSE: Final = SECOND // 20
@@ -25,14 +25,14 @@ FIRST_PAUSE: Final = SECOND // 20
 
 
 class Claim:
-    """The leases that one load has, or may have, under one token. End it with `close`, whatever happens."""
+    """The leases that one call has, or may have, under one token. End it with `close`, whatever happens."""
 
     __slots__ = ("_claims", "expires", "leases", "looks", "loop", "next_look", "token")
 
     def __init__(self, claims: "Claims", token: bytes) -> None:
         self._claims = claims
         self.loop = running_loop()
-        """The event loop whose task loads, if one does."""
+        """The event loop whose task makes the call, if one does."""
         self.token = token
         self.leases: dict[bytes, None] = {}
         """By name."""
@@ -49,7 +49,7 @@ class Claim:
             self.leases.pop(lease, None)
 
     def close(self) -> None:
-        """End the load: what is still claimed is abandoned. Once more does nothing."""
+        """End the call: what is still claimed is abandoned. Once more does nothing."""
         self._claims.under_way.pop(self.token, None)
         if self.leases:
             self._claims.abandon(self)
@@ -67,14 +67,14 @@ class Claims:
         self._life = 2 * lease
         self._abandoned: dict[bytes, Claim] = {}
         self.under_way: dict[bytes, Claim] = {}
-        """The claims of loads under way, by token."""
+        """The claims of calls under way, by token."""
 
     def __bool__(self) -> bool:
         """Return True if recovery is to look for leases, now or in a moment."""
         return any(claim.looks for claim in list(self._abandoned.values()))
 
     def abandon(self, claim: Claim) -> None:
-        """Remember a claim whose load has ended."""
+        """Remember a claim whose call has ended."""
         if self._abandoned.get(claim.token) is claim:
             return
         now = self._clock.now()
@@ -82,7 +82,22 @@ class Claims:
         self._abandoned[claim.token] = claim
         while len(self._abandoned) > self._most:
             self._abandoned.pop(next(iter(list(self._abandoned)), b""), None)
+        if len(claim.leases) > 1:
+            self._forget_excess()
         self._when_abandoned()
+
+    def _forget_excess(self) -> None:
+        """Forget the oldest leases over the bound."""
+        claims = list(self._abandoned.values())
+        excess = sum(len(claim.leases) for claim in claims) - self._most
+        for claim in claims:
+            if excess <= 0:
+                return
+            oldest = list(claim.leases)[:excess]
+            excess -= len(oldest)
+            claim.drop(oldest)
+            if not claim.leases:
+                self._abandoned.pop(claim.token, None)
 
     def is_abandoned(self, lease: bytes, holder: bytes | None) -> bool:
         """Return True if `holder`, which stands in the place of `lease`, is a token that this process has abandoned."""

@@ -30,6 +30,7 @@ from twotier.core.reads import CHUNK
 from twotier.core.settling import Lease, Settling
 from twotier.core.tags import Hold
 from twotier.errors import RemoteError
+from twotier.remote.breaker import BreakerOpenError
 from twotier.remote.commands import NO_EXPIRY, Put
 from twotier.remote.conditional import IfStands
 from twotier.remote.leasing import TakeLeases, Taken
@@ -257,6 +258,8 @@ class TwoTier(Settling):
             if isinstance(outcome, RemoteError):
                 namespace.counters.remote_errors += 1
                 away += members
+                if isinstance(outcome, BreakerOpenError):  # nobody was asked
+                    looks.claim.drop([names[key][1] for key in members if key in names])
             else:
                 looks.claim.drop(
                     [names[key][1] for key, taken in zip(members, outcome, strict=True) if not taken.taken]

@@ -5,7 +5,7 @@ the cache last. So a write takes over the key's lease before it goes to the sour
 way), and writes the cache only where it still has the lease afterwards: otherwise somebody has written since, and the
 key is removed, for the next reader to load. The cache then differs from the source for no longer than some write that
 has reached the source is under way to the cache. A process that is killed in between leaves the old value until its
-ttl.
+ttl. Leases that a write may still have when it ends are claimed, and given back later (`claims.py`).
 
 A writer that raises has changed nothing, and neither tier is touched. One that was interrupted (a cancelled task, an
 interrupt from the keyboard) may have written: the key is journaled, and removed in the background.
@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from twotier.clock import SECOND
+from twotier.core.claims import Claim
 from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
 from twotier.core.keys import checked, checked_many
 from twotier.core.leases import TwoTier
-from twotier.core.lifetimes import milliseconds
+from twotier.core.lifetimes import MILLISECOND, milliseconds
 from twotier.core.local_only import LocalOnly
 from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.overlaps import Overlaps
@@ -34,8 +35,9 @@ from twotier.core.severally import severally
 from twotier.core.writes import put_again_until
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
+from twotier.remote.breaker import BreakerOpenError
 from twotier.remote.fenced import Done
-from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
+from twotier.remote.held import PutHeld, TakeOver
 from twotier.writer import Writer
 
 Entry = tuple[str, Any, bytes]
@@ -88,24 +90,16 @@ class TwoTierThrough(TwoTier):
         namespace = self._open()
         entries = _encoded(namespace, values)
         keys = [key for key, _, _ in entries]
-        op_id = namespace.op_ids.next()
-        stopped = _unless_stopped(lambda: self._forget(keys, op_id))
-        with self._overlaps.during(keys), namespace.tags.holding(keys, tags), stopped:
-            places = yield from self._take_over(keys, op_id)
+        claim = Claim(namespace.claims, namespace.op_ids.next())
+        stopped = _unless_stopped(lambda: self._forget(keys, claim.token))
+        try:
             try:
-                yield from _write(self._writer, entries)
-            except Exception:
-                yield from self._release(list(places.values()), op_id)
-                raise
-            if not ttl:
-                yield from self.delete_many(keys)
-                return
-            away = [entry for entry in entries if entry[0] not in places]
-            if away:
-                self._keep(away, op_id, ttl, [namespace.store.op(key) or NO_OP for key, _, _ in away], tags)
-            held = [entry for entry in entries if entry[0] in places] if away else entries
-            for start in range(0, len(held), CHUNK):
-                yield from self._put_held(places, held[start : start + CHUNK], op_id, ttl, tags)
+                with self._overlaps.during(keys), namespace.tags.holding(keys, tags), stopped:
+                    yield from self._put_claiming(entries, ttl, tags, claim)
+            finally:
+                claim.close()
+        finally:
+            claim.close()
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then from both tiers; return how many were there."""
@@ -117,40 +111,59 @@ class TwoTierThrough(TwoTier):
             # Whatever was written or loaded between the source's delete and this one goes too.
             return (yield from self.delete_many(wanted))
 
-    def _take_over(self, keys: list[str], op_id: bytes) -> Flow[dict[str, bytes]]:
+    def _put_claiming(self, entries: list[Entry], ttl: int, tags: tuple[str, ...], claim: Claim) -> Flow[None]:
+        """Write entries to the source, then to both tiers; the leases on them are claimed."""
+        namespace, keys = self._namespace, [key for key, _, _ in entries]
+        places = yield from self._take_over(keys, claim)
+        try:
+            yield from _write(self._writer, entries)
+        except Exception:
+            yield from self._give_back(claim)
+            raise
+        if not ttl:
+            yield from self._delete_claimed(keys, places, claim)
+            return
+        away = [entry for entry in entries if entry[0] not in places]
+        if away:
+            self._keep(away, claim.token, ttl, [namespace.store.op(key) or NO_OP for key, _, _ in away], tags)
+        held = [entry for entry in entries if entry[0] in places] if away else entries
+        for start in range(0, len(held), CHUNK):
+            yield from self._put_held(places, held[start : start + CHUNK], claim, ttl, tags)
+
+    def _take_over(self, keys: list[str], claim: Claim) -> Flow[dict[str, bytes]]:
         """Take the leases on `keys`; return the names on the server of those that aren't away."""
         namespace = self._namespace
         patience = round(namespace.options.load_lease * SECOND)
         names: dict[str, bytes] = {}
 
         def make(members: list[str], places: list[bytes]) -> TakeOver:
+            leases = namespace.generations.leases(places)
+            claim.add(leases)
             names.update(zip(members, places, strict=True))
-            return TakeOver(namespace.generations.leases(places), op_id, patience // 1_000_000)
+            return TakeOver(leases, claim.token, patience // MILLISECOND)
 
         taken: dict[str, bytes] = {}
         for start in range(0, len(keys), CHUNK):
             parts = yield from namespace.generations.each(keys[start : start + CHUNK], make)
             there = [part.keys for part in parts if not isinstance(part.outcome, RemoteError)]
+            unasked = [key for part in parts if isinstance(part.outcome, BreakerOpenError) for key in part.keys]
+            claim.drop(namespace.generations.leases([names[key] for key in unasked if key in names]))
             taken.update((key, names[key]) for members in there for key in members)
             namespace.counters.remote_errors += len(parts) - len(there)
             if not there:  # nobody answers
                 break
         return taken
 
-    def _release(self, places: list[bytes], op_id: bytes) -> Flow[None]:
-        """Give leases back, so that loads needn't wait for their end; if that fails, they end by themselves."""
-        namespace = self._namespace
-        try:
-            for start in range(0, len(places), CHUNK):
-                yield ReleaseHeld(namespace.generations.leases(places[start : start + CHUNK]), op_id)
-        except RemoteError:
-            namespace.counters.remote_errors += 1
+    def _delete_claimed(self, keys: list[str], places: Mapping[str, bytes], claim: Claim) -> Flow[None]:
+        """Remove keys, and with them the leases that were granted: what fails of it is journaled, and done later."""
+        yield from self.delete_many(keys)
+        claim.drop(self._namespace.generations.leases([places[key] for key in keys if key in places]))
 
     def _put_held(
-        self, places: Mapping[str, bytes], entries: list[Entry], op_id: bytes, ttl: int, tags: tuple[str, ...]
+        self, places: Mapping[str, bytes], entries: list[Entry], claim: Claim, ttl: int, tags: tuple[str, ...]
     ) -> Flow[None]:
         """Put what nobody else has written since, and remove the rest."""
-        namespace = self._namespace
+        namespace, op_id = self._namespace, claim.token
         keys = [key for key, _, _ in entries]
         seen = [namespace.store.op(key) or NO_OP for key in keys]
         noted = namespace.journal.noted(keys)
@@ -176,6 +189,7 @@ class TwoTierThrough(TwoTier):
         except RemoteError as error:
             outcomes = [error] * len(groups)
         held, lost = self._sorted(list(zip(groups.values(), outcomes, strict=True)), places, payloads)
+        claim.drop(namespace.generations.leases([places[key] for key in held]))
         overtaken = []
         for (key, value, payload), token in zip(entries, tokens, strict=True):
             if key in held:
@@ -187,7 +201,7 @@ class TwoTierThrough(TwoTier):
             self._keep([entry for entry, _ in away], op_id, ttl, [op for _, op in away], tags)
         namespace.journal.settle({key: doubt for key, doubt in noted.items() if key in held})
         if overtaken:
-            yield from self.delete_many(overtaken)
+            yield from self._delete_claimed(overtaken, places, claim)
 
     def _sorted(
         self,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twotier.remote.commands import Command, Publication, PutMany
-from twotier.remote.conditional import Conditional, IfUnchanged, IsWrite, LetBe, Removal
+from twotier.remote.conditional import Conditional, IfUnchanged, IsWrite, LetBe
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.refusals import OutOfStepError, check
 from twotier.resp import pack
@@ -90,19 +90,6 @@ class PutHeld(WhereHeld[Done[list[bool]]]):
             return Fenced(LetBe(held), self.generation_key)
         put = PutMany([self.items[at] for at in ours], self.publication, [self.leases[at] for at in ours])
         return Fenced(_AsHeld(IfUnchanged(put), held), self.generation_key)
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseHeld(WhereHeld[bool]):
-    """Give back the leases that are still held."""
-
-    leases: Sequence[bytes]
-    token: bytes
-
-    def second(self, held: list[bool]) -> Command[bool]:
-        """Remove them."""
-        ours = [lease for lease, holds in zip(self.leases, held, strict=True) if holds]
-        return IfUnchanged(Removal(ours)) if ours else LetBe(False)
 
 
 @dataclass(frozen=True, slots=True)

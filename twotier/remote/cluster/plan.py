@@ -24,7 +24,7 @@ from twotier.remote.commands import (
 from twotier.remote.conditional import OnOneKey
 from twotier.remote.counting import CountFrom, Increment, WarrantedIncrement
 from twotier.remote.fenced import Fenced
-from twotier.remote.held import PutHeld, ReleaseHeld, TakeOver
+from twotier.remote.held import PutHeld, TakeOver
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases
 from twotier.remote.looking import Add, ExpireLooking
 from twotier.remote.marked import EndLoad, Rectify
@@ -172,11 +172,6 @@ def _put_absence(command: PutAbsence) -> Plan:
 def _take_over(command: TakeOver) -> Plan:
     token, life = command.token, command.ttl_ms
     return Plan([Part(slot_of(lease), TakeOver((lease,), token, life)) for lease in command.leases], _nothing)
-
-
-@plan.register
-def _release_held(command: ReleaseHeld) -> Plan:
-    return Plan([Part(slot_of(lease), ReleaseHeld((lease,), command.token)) for lease in command.leases], any)
 
 
 @plan.register

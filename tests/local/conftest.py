@@ -8,7 +8,7 @@ import pytest
 
 from twotier.clock import NEVER, ManualClock
 
-TWINS = {"compiled": "twotier._speedups", "python": "twotier.local._fallback"}
+TWINS = {"compiled": "twotier._speedups", "python": "twotier.local._twin"}
 
 
 @pytest.fixture(params=list(TWINS))

@@ -106,7 +106,7 @@ ARGUMENTS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(st.lists(ARGUMENTS, max_size=3), st.dictionaries(st.sampled_from("ab"), ARGUMENTS))))
-@pytest.mark.parametrize("name", ["twotier._speedups", "twotier.local._fallback"])
+@pytest.mark.parametrize("name", ["twotier._speedups", "twotier.local._twin"])
 def test_any_calls_are_told_apart(name, calls):
     """Whatever the calls, each gets the value of its own key."""
     twin = pytest.importorskip(name)

@@ -3,8 +3,8 @@
 A dict of entries under one lock. What is past its stale window leaves through a heap of deadlines, a few entries a
 write. Python code of others (`__eq__`, weighers, codecs, listeners) can run inside and call back: what leaves the
 table is collected and released last. Beside this file: `_orders.py` and `_adaptive.py` (eviction), `_tokens.py` (fill
-tokens), `_deadlines.py` (expiry), `_values.py` (what is kept and handed out), `_leaving.py` (removal listeners),
-`_faces.py` (Front, AsyncFront and LocalFront), `_memo.py` (Memo).
+tokens), `_deadlines.py` (expiry), `_values.py` (what is kept and handed out), `_leaving.py` (removal listeners).
+`_twin.py` has all names of the compiled module: those of this file, of `_faces.py` and of `_memo.py`.
 """
 
 import contextlib
@@ -18,16 +18,11 @@ from twotier.errors import ConfigurationError
 from twotier.fork import reset_first_on_fork
 from twotier.local._adaptive import Adaptive
 from twotier.local._deadlines import Deadlines, deadline_of
-from twotier.local._faces import AsyncFront, Front, LocalFront
 from twotier.local._leaving import Leaving, Listener
-from twotier.local._memo import Memo
 from twotier.local._orders import Entry, Lfu, Lru, Order
 from twotier.local._table import Table
 from twotier.local._tokens import Spot, Tokens
 from twotier.local._values import Values
-from twotier.replies import PlainReader as ReplyReader
-
-__all__ = ["AsyncFront", "Front", "LocalFront", "Memo", "ReplyReader", "Store", "now"]
 
 _PER_WRITE: Final = 8
 _PER_EXPIRE: Final = 1024

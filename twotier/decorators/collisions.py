@@ -9,16 +9,13 @@ A template that begins with a field, as those of methods do, meets almost any: i
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from twotier.decorators.arguments import Function, name_of, parameters_of
+from twotier.decorators.caches import AnyCache
 from twotier.decorators.templates import Template, parse
-
-if TYPE_CHECKING:
-    from twotier.aio import AsyncCache
-    from twotier.cache import Cache
 
 Holds = Callable[[str], bool]
 """Returns True if the text of a field may contain a character."""
@@ -31,11 +28,11 @@ _TEXTS: Final[dict[object, frozenset[str]]] = {
 }
 """The characters in the text of values of some types."""
 
-_declared: "WeakKeyDictionary[Cache | AsyncCache, dict[str, tuple[str, Pattern]]]" = WeakKeyDictionary()
+_declared: WeakKeyDictionary[AnyCache, dict[str, tuple[str, Pattern]]] = WeakKeyDictionary()
 """Per cache, of each template: the first function that has it, and its pattern."""
 
 
-def warn_of_collision(cache: "Cache | AsyncCache", function: Function, text: str, stacklevel: int) -> None:
+def warn_of_collision(cache: AnyCache, function: Function, text: str, stacklevel: int) -> None:
     """Warn if calls of `function`, cached by the template `text`, may have keys of a function declared before.
 
     Functions with one and the same template share their results on purpose.

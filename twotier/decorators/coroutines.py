@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from twotier.decorators.cached import Bound, Cached, Keeping
+from twotier.decorators.caches import AwaitedCache
 
 if TYPE_CHECKING:
-    from twotier.aio import AsyncCache
     from twotier.local import Store
 
 P = ParamSpec("P")
@@ -22,7 +22,7 @@ class CachedCoroutine(Cached[P, Coroutine[Any, Any, R]]):
     __slots__ = ("_cache",)
 
     def __init__(
-        self, function: Callable[P, Awaitable[R]], keeping: Keeping, cache: "AsyncCache", store: "Store"
+        self, function: Callable[P, Awaitable[R]], keeping: Keeping, cache: AwaitedCache, store: "Store"
     ) -> None:
         super().__init__(function, keeping, store, awaited=True)  # type: ignore[arg-type]  # what it returns is awaited
         self._cache = cache

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, ref
 
 from twotier.decorators.arguments import name_of, parameters_of
 from twotier.decorators.cached import Keeping
+from twotier.decorators.caches import AnyCache
 from twotier.decorators.collisions import warn_of_collision
 from twotier.decorators.coroutines import CachedCoroutine
 from twotier.decorators.functions import CachedFunction
@@ -19,8 +20,6 @@ from twotier.load_policy import LoadPolicyDict
 from twotier.options import DEFAULT_TTL, Ttl, ttl_ns
 
 if TYPE_CHECKING:
-    from twotier.aio import AsyncCache
-    from twotier.cache import Cache
     from twotier.local import Store
 
 P = ParamSpec("P")
@@ -58,7 +57,7 @@ class Decorator:
 
     __slots__ = ("_asked", "_cache", "_direct", "_store")
 
-    def __init__(self, cache: "Cache | AsyncCache", store: "Store", asked: Asked, *, direct: bool) -> None:
+    def __init__(self, cache: AnyCache, store: "Store", asked: Asked, *, direct: bool) -> None:
         self._cache = cache
         self._store = store
         self._asked = asked
@@ -152,11 +151,11 @@ def _check_kind(function: Any) -> None:
             raise TypeError(f"{name_of(function)} is {kind} function: what it returns can be used up once; {instead}")
 
 
-_claimed: "WeakKeyDictionary[Cache | AsyncCache, dict[str, tuple[ref[Any], CodeType]]]" = WeakKeyDictionary()
+_claimed: WeakKeyDictionary[AnyCache, dict[str, tuple[ref[Any], CodeType]]] = WeakKeyDictionary()
 """Per cache: the function behind each name that several may have."""
 
 
-def _claim_name(cache: "Cache | AsyncCache", function: Callable[..., Any]) -> None:
+def _claim_name(cache: AnyCache, function: Callable[..., Any]) -> None:
     """Raise TypeError if keys made of this function's name and arguments could be another's, too.
 
     Functions made in functions, and lambdas, share their names; of those that close over variables, each may return

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from twotier.decorators.cached import Bound, Cached, Keeping
+from twotier.decorators.caches import SyncCache
 
 if TYPE_CHECKING:
-    from twotier.cache import Cache
     from twotier.local import Store
 
 P = ParamSpec("P")
@@ -19,7 +19,7 @@ class CachedFunction(Cached[P, R]):
 
     __slots__ = ("_cache",)
 
-    def __init__(self, function: Callable[P, R], keeping: Keeping, cache: "Cache", store: "Store") -> None:
+    def __init__(self, function: Callable[P, R], keeping: Keeping, cache: SyncCache, store: "Store") -> None:
         super().__init__(function, keeping, store, awaited=False)
         self._cache = cache
 

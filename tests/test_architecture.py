@@ -52,6 +52,22 @@ OUTSIDERS = {
 }
 """Which members know of which library: what changes there is felt nowhere else."""
 
+CIRCLES = {
+    # namespace and its services: each takes the whole namespace
+    frozenset(
+        {
+            "twotier.core.audit",
+            "twotier.core.fallback",
+            "twotier.core.fleet",
+            "twotier.core.namespace",
+            "twotier.core.recovery",
+            "twotier.core.replay",
+            "twotier.core.subscriber",
+        }
+    ),
+}
+"""Modules that import each other in a circle. The list may only shrink."""
+
 LONGEST = 400
 FORBIDDEN = re.compile(r"(?i)(^|_)(utils?|helpers?|managers?|misc|common|stuff)(_|\d|$)|(Utils?|Helpers?|Manager)$")
 
@@ -109,6 +125,38 @@ def test_imports_go_one_way(module):
         if not together and rank(other) >= rank(own):
             wrong.append(f"{MODULES[module].relative_to(ROOT)}:{line} imports {target}, which is not below {own}")
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def circles(imports: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Return the largest groups of modules in which each imports every other one, by way of others or at once."""
+    reached: dict[str, set[str]] = {}
+    for module, direct in imports.items():
+        found: set[str] = set()
+        ahead = set(direct)
+        while ahead:
+            found |= ahead
+            ahead = {target for each in ahead for target in imports.get(each, ())} - found
+        reached[module] = found
+    return {
+        frozenset(other for other in found if module in reached.get(other, ()))
+        for module, found in reached.items()
+        if module in found
+    }
+
+
+def test_no_imports_go_in_circles():
+    """No module imports itself by way of others, also in functions and for type checking only, but for CIRCLES."""
+    imports = {
+        module: {target for _, target in imported(module, path) if target in MODULES and target != module}
+        for module, path in MODULES.items()
+    }
+    assert circles(imports) == CIRCLES
+
+
+def test_circles_are_found():
+    """The search finds circles of two and more, joins those that share a module, and leaves out who leads to one."""
+    imports = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": {"c", "e"}, "e": set(), "f": {"g"}, "g": {"f"}}
+    assert circles(imports) == {frozenset("bcd"), frozenset("fg")}
 
 
 @pytest.mark.parametrize("module", MODULES)

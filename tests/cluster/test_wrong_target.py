@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from loops import Awaited
 from waiting import PATIENT, live, wait_for
 
-from twotier import Cache, RemoteError, RemoteUnavailable
+from twotier import AsyncCache, Cache, RemoteError, RemoteUnavailable
 from twotier.testing import FaultProxy
 
 WRITE = r"is a node of a cluster.*write redis\+cluster://"
@@ -47,6 +48,30 @@ def test_a_lazy_cache_logs_that_it_is_on_a_node_of_a_cluster(cluster, namespace,
             _count(cache)
     lines = [text for text in caplog.messages if "redis+cluster://" in text]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"coherence": "none", "protocol": 2}])
+@pytest.mark.parametrize("face", [Cache, AsyncCache])
+def test_an_eager_cache_refuses_a_server_without_a_cluster(own_server, namespace, face, settings):
+    """The error says what to write."""
+    place = f"127.0.0.1:{own_server.port}"
+    with pytest.raises(RemoteUnavailable, match=rf"{place} isn't a node of a cluster: write redis://{place}"):
+        face(f"redis+cluster://{place}", namespace=namespace, connect="eager", **PATIENT, **settings)
+
+
+def test_a_lazy_cache_logs_that_its_server_has_no_cluster(own_server, namespace, caplog, asyncio):
+    """One line says what to write; errors of calls say it, too, through either face."""
+    place = f"127.0.0.1:{own_server.port}"
+    with (
+        caplog.at_level(logging.ERROR, "twotier"),
+        Cache(f"redis+cluster://{place}", namespace=namespace, coherence="none", **PATIENT) as cache,
+    ):
+        for number in range(20):
+            assert cache.get(f"key{number}") is None
+        for each in (cache, Awaited(cache.aio, asyncio)):
+            with pytest.raises(RemoteUnavailable, match=rf"write redis://{place}"):
+                each.incr("count")
+    assert len([text for text in caplog.messages if f"write redis://{place}" in text]) == 1
 
 
 def test_an_eager_cache_refuses_a_replica(cluster, namespace):

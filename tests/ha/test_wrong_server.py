@@ -1,4 +1,4 @@
-"""A redis:// URL that leads to a sentinel, or to a replica; and options of TLS in the URLs of sentinels."""
+"""URLs of one server and of sentinels that lead to the other, or to a replica; TLS options in URLs of sentinels."""
 
 import logging
 
@@ -6,7 +6,7 @@ import pytest
 from deployment import SERVICE
 from waiting import PATIENT, wait_for
 
-from twotier import Cache, ConfigurationError, RemoteError, RemoteUnavailable
+from twotier import AsyncCache, Cache, ConfigurationError, RemoteError, RemoteUnavailable
 
 WRITE = r"is a sentinel.*write redis\+sentinel://"
 
@@ -49,6 +49,42 @@ def test_an_eager_cache_refuses_a_replica(deployment, namespace, protocol):
             protocol=protocol,
             **PATIENT,
         )
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_data_server_that_is_named_as_a_sentinel_is_told_apart(deployment, namespace, protocol, caplog):
+    """An eager cache is refused, and a lazy one logs once a minute what to write."""
+    place = f"127.0.0.1:{deployment.nodes[deployment.primary()].port}"
+    url, write = f"redis+sentinel://{place}/{SERVICE}", rf"no sentinel: write redis://{place}"
+    with pytest.raises(RemoteUnavailable, match=write):
+        Cache(url, namespace=namespace, connect="eager", protocol=protocol, **PATIENT)
+    with pytest.raises(RemoteUnavailable, match=write):
+        AsyncCache(url, namespace=namespace, connect="eager", protocol=protocol, **PATIENT)
+    caplog.clear()
+    with (
+        caplog.at_level(logging.WARNING, "twotier"),
+        Cache(url, namespace=namespace, protocol=protocol, coherence="none") as cache,
+    ):
+        for number in range(3):
+            assert cache.get(f"key{number}") is None
+            wait_for(lambda: f"write redis://{place}" in caplog.text, "the line is logged")
+    assert len([text for text in caplog.messages if f"write redis://{place}" in text]) == 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_node_of_a_cluster_that_is_named_as_a_sentinel_is_told_apart(cluster, namespace, protocol):
+    """The error says that it is a cluster."""
+    place = f"127.0.0.1:{cluster.servers[0].port}"
+    with pytest.raises(RemoteUnavailable, match=rf"sentinel: write .*redis\+cluster://{place}"):
+        Cache(f"redis+sentinel://{place}/x", namespace=namespace, connect="eager", protocol=protocol, **PATIENT)
+
+
+def test_a_sentinel_that_is_named_as_a_node_of_a_cluster_is_told_apart(deployment, namespace):
+    """The error says what to write, through either face."""
+    url = f"redis+cluster://127.0.0.1:{deployment.sentinels[0].port}"
+    for face in (Cache, AsyncCache):
+        with pytest.raises(RemoteUnavailable, match=WRITE):
+            face(url, namespace=namespace, connect="eager", **PATIENT)
 
 
 @pytest.mark.parametrize("query", ["ssl_cert_reqs=CERT_NONE", "ssl_bogus=1"])

@@ -209,7 +209,7 @@ class Listener:
             self._connection = self._connect()
             return Transport(self._connection)
         except Exception as error:  # noqa: BLE001 - a credential provider's, say
-            failure = connect_failure("the server", error)
+            failure = connect_failure("the server", error, self._connection)
             if not isinstance(failure, RemoteTimeout | RemoteUnavailable):
                 self._pause = LONGEST_PAUSE  # a refusal, not an outage: asking at once again helps nobody
         if self._connection is not None:

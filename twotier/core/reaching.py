@@ -1,12 +1,14 @@
 """How a deployment is reached: what runs commands on it, and what listens to it; for one server, or a cluster."""
 
 import contextlib
+import queue
 from collections.abc import Iterator
 
 from twotier.clock import Clock
 from twotier.coherence.listener import Listener
 from twotier.coherence.listening import AnyListener
 from twotier.coherence.shards import ShardedListener
+from twotier.errors import RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.access_check import CheckAccess, CheckRole, wanted
 from twotier.remote.async_executor import AsyncExecutor
@@ -20,6 +22,9 @@ from twotier.remote.edge import Edge
 from twotier.remote.executor import Executor
 from twotier.remote.executors import AnyAsyncExecutor, AnyExecutor
 from twotier.remote.refusals import CrossSlotError, RedirectionError
+from twotier.remote.transport_probe import ask_transport
+from twotier.resp import ProtocolError
+from twotier.worker import start_thread
 
 
 def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[AnyExecutor, AnyAsyncExecutor]:
@@ -35,6 +40,33 @@ def check_access(topology: Topology, executor: AnyExecutor, options: Options) ->
 
     Each question may take `timeout`: three of one server, and two more of each primary of a cluster.
     """
+    try:
+        _check(topology, executor, options)
+    except (RemoteTimeout, RemoteUnavailable) as error:
+        # Connecting may still be under way, or (RESP2) has asked nothing; where it failed, `error` says why already.
+        late = isinstance(error, RemoteTimeout) or (topology.slotted and "write redis" not in str(error))
+        lost = isinstance(error.__context__, OSError | ProtocolError)
+        if (late or lost) and (hint := _transport_hint(topology, options)):
+            raise RemoteUnavailable(hint) from error
+        raise
+
+
+def _transport_hint(topology: Topology, options: Options) -> str:
+    """Return what to write in place of the URL's scheme, if TLS is why a deployment can't be reached, else ""."""
+    hints: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def ask() -> None:
+        found = (ask_transport(address.connection(options)) for address in topology.named())
+        hints.put(next(filter(None, found), ""))
+
+    if start_thread(ask, "twotier-connect") is not None:  # looking up a host's name knows no deadline
+        with contextlib.suppress(queue.Empty):
+            return hints.get(timeout=options.timeout + options.connect_timeout)
+    return ""
+
+
+def _check(topology: Topology, executor: AnyExecutor, options: Options) -> None:
+    """Raise what `check_access` does, without hints."""
     asked = [executor]
     if isinstance(topology, ClusterTopology):
         executor.run(Ping(), probing=True)

@@ -7,7 +7,8 @@ told of name it, in votes of the last `VALID` seconds. So of two sides of a part
 """
 
 import contextlib
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from twotier.clock import SECOND
@@ -52,32 +53,45 @@ class Votes:
     (None, Place(host='a', port=1), 10)
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, same: Callable[[Place, Place], bool] = operator.eq) -> None:
+        """Begin without votes. `same`: whether two places are one server, which may be spelled differently."""
         self._latest: list[Vote | None] = [None] * count
         self._majority: Final = count // 2 + 1
+        self._same = same
 
     def cast(self, sentinel: int, vote: Vote) -> None:
         """Take a vote, in place of the same sentinel's last."""
         self._latest[sentinel] = vote
 
     def named(self, now: int) -> Place | None:
-        """Return the place that a majority names."""
+        """Return the place that a majority names, in the spelling that most of it use."""
         places = self._valid(now)
-        return next((place for place in places if place and places.count(place) >= self._majority), None)
+        backed = [place for place in places if place and self._count(place, places) >= self._majority]
+        return max(backed, key=places.count, default=None)
 
     def unopposed(self, now: int) -> Place | None:
         """Return the place that everyone names who has voted, be they ever so few."""
-        places = set(self._valid(now))
-        return places.pop() if len(places) == 1 else None
+        places = self._valid(now)
+        first = places[0] if places else None
+        return first if first is not None and self._count(first, places) == len(places) else None
 
-    def contested(self, place: Place | None, now: int) -> bool:
+    def contested(self, place: Place, now: int) -> bool:
         """Return True if any vote names another than `place`."""
-        return any(other != place for other in self._valid(now))
+        places = self._valid(now)
+        return self._count(place, places) < len(places)
 
     def agreed_at(self, place: Place) -> int:
         """Return the latest instant (ns) at which a majority named `place`; 0 if none did."""
-        instants = sorted((vote.asked_at for vote in self._latest if vote and vote.place == place), reverse=True)
+        votes = [vote for vote in self._latest if vote and vote.place and self._same(vote.place, place)]
+        instants = sorted((vote.asked_at for vote in votes), reverse=True)
         return instants[self._majority - 1] if len(instants) >= self._majority else 0
+
+    def spelled(self, now: int) -> list[Place]:
+        """Return the places that are named, each as it is spelled, once."""
+        return list(dict.fromkeys(place for place in self._valid(now) if place))
+
+    def _count(self, place: Place, places: Sequence[Place | None]) -> int:
+        return sum(other is not None and self._same(other, place) for other in places)
 
     def _valid(self, now: int) -> list[Place | None]:
         return [vote.place for vote in self._latest if vote and now - vote.asked_at <= VALID]
@@ -91,6 +105,10 @@ class Heard(NamedTuple):
     """Those that can be read from; None when that wasn't told."""
     switched: bool
     """It says that there is a new primary."""
+
+
+class NotASentinelError(ProtocolError):
+    """What was named as a sentinel doesn't know their commands."""
 
 
 class Ear:
@@ -136,6 +154,8 @@ class Ear:
                             switched = True
                 case ErrorReply() if self._refusals and "permission" in reply.text:
                     self._refusals = 0  # it may not subscribe: it asks alone
+                case ErrorReply() if self._asked and "unknown command" in reply.text.lower():
+                    raise NotASentinelError(reply.text)
                 case _ if not self._asked:
                     raise ProtocolError("a sentinel sent an answer without a question")
                 case _:

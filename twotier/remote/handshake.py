@@ -27,6 +27,10 @@ TIMEOUTS: Final = 4
 _CHUNK: Final = 16 << 10
 
 
+class ClosedError(redis.exceptions.ConnectionError):
+    """The server closed the connection in place of an answer."""
+
+
 class HandshakeParser:
     """The reader of a handshake's answers, as redis-py's connections want one."""
 
@@ -77,7 +81,7 @@ class HandshakeParser:
             if self._socket is not None:
                 self._socket.settimeout(self._timeout)
         if not data:
-            raise redis.exceptions.ConnectionError("the server closed the connection")
+            raise ClosedError("the server closed the connection")
         return data
 
 

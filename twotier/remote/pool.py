@@ -332,6 +332,7 @@ class Pool:
         opened: Loan = []
         era = self._era
         failure: RemoteError | None = RemoteUnavailable(f"connecting to {self._label} was stopped")
+        connection: Any = None
         try:
             try:
                 connection = self._connection()
@@ -347,7 +348,7 @@ class Pool:
                         connection.disconnect()
                 failure = None
             except BaseException as error:  # noqa: BLE001 - the caller hears of whatever it was
-                failure = connect_failure(self._label, error)
+                failure = connect_failure(self._label, error, connection)
         finally:
             self._settle(attempt, opened, failure)
         if self._closed:

@@ -20,11 +20,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from twotier.clock import SECOND, Clock
-from twotier.errors import RemoteUnavailable
+from twotier.errors import RemoteTimeout, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.options import Options
 from twotier.remote.address import Address
 from twotier.remote.election import VALID, Heard, Place, Votes
 from twotier.remote.sentinel_talk import SentinelTalk
+from twotier.remote.spellings import Spellings
 from twotier.remote.transport import Waker, wait
 from twotier.worker import start_thread
 
@@ -37,8 +39,6 @@ LAST_HURRY: Final = SECOND // 2
 between these two."""
 DOUBTED: Final = 5 * SECOND
 """How long a doubt about the primary keeps the questions coming fast."""
-_LOG_EVERY: Final = 60.0
-"""Seconds between log lines of a watch that fails again and again."""
 
 _log = logging.getLogger("twotier")
 
@@ -76,12 +76,15 @@ class PrimaryWatch:
         self._primary: Primary | None = None
         self._run_id: bytes | None = None
         self._restarted: Primary | None = None
-        self._votes = Votes(len(self._addresses))
+        # So that a look-up that hangs is known to, and told, before its callers' time is up.
+        patience = round(min(self._options.timeout, self._options.connect_timeout) * SECOND / 2)
+        self._spellings = Spellings(self._clock, patience, self.wake)
+        self._votes = Votes(len(self._addresses), self._spellings.same)
         self._talks = [
             SentinelTalk(address, self._service, self._options, self._clock, self.wake) for address in self._addresses
         ]
         self._doubted_at = -DOUBTED
-        self._next_log = 0.0
+        self._occasional = OccasionalLog(self._clock)
         self._unsettled_since: int | None = 0
         """Since when the questions come fast; None while all is well."""
         self._nobody = False
@@ -93,14 +96,19 @@ class PrimaryWatch:
     # Called by anyone
 
     def primary(self) -> Primary:
-        """Return the primary, after waiting for the first one for up to `connect_timeout`; RemoteUnavailable."""
+        """Return the primary, after waiting for the first for up to `connect_timeout`.
+
+        Raises RemoteTimeout when that is over, RemoteUnavailable once all have been asked, and name none.
+        """
         self.ensure_started()
         deadline = time.monotonic() + self._options.connect_timeout
         with self._changed:
             while (found := self._primary) is None:
                 left = deadline - time.monotonic()
-                if self._closing or left <= 0 or self._nobody:
+                if self._closing or self._nobody:
                     raise RemoteUnavailable(self._why_none())
+                if left <= 0:
+                    raise RemoteTimeout(self._why_none())
                 self._changed.wait(left)
             return found
 
@@ -184,7 +192,8 @@ class PrimaryWatch:
 
     def _why_none(self) -> str:
         trouble = "; ".join(f"{talk.address.label}: {talk.state}" for talk in self._talks)
-        return f"the sentinels name no primary of {self._service!r} ({trouble})"
+        advice = self._spellings.advice(self._votes.spelled(self._clock.now()))
+        return f"the sentinels name no primary of {self._service!r} ({trouble})" + (f"; {advice}" if advice else "")
 
     # The thread
 
@@ -197,9 +206,9 @@ class PrimaryWatch:
                 except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
                     if os.getpid() != born:
                         return  # a greenlet that goes on in a forked child, where its sockets are closed
-                    if time.monotonic() >= self._next_log:
-                        self._next_log = time.monotonic() + _LOG_EVERY
-                        _log.exception("the watch of the sentinels failed; it goes on (logged once a minute)")
+                    self._occasional.log(
+                        logging.ERROR, "failed", "the watch of the sentinels failed; it goes on", trace=True
+                    )
                     time.sleep(1.0)
         finally:
             if os.getpid() == born:
@@ -214,6 +223,8 @@ class PrimaryWatch:
             talk.proceed(now, self._pace(now))
         self._decide()
         until = min(talk.wake_at() for talk in self._talks)
+        if (ends := self._spellings.wake_at()) is not None:
+            until = min(until, ends)
         watched = [interest for talk in self._talks for interest in talk.interest]
         wait(*watched, waker=waker, seconds=max(0, until - self._clock.now()) / SECOND)
         for sentinel, talk in enumerate(self._talks):
@@ -244,18 +255,22 @@ class PrimaryWatch:
         """Follow the majority, and go on asking fast while there is doubt."""
         now = self._clock.now()
         current = self._primary
+        unsure = self._spellings.look_up(self._votes.spelled(now))
         named = self._votes.named(now)
-        everyone = all(talk.heard_from for talk in self._talks)
+        everyone = all(talk.heard_from for talk in self._talks) and not unsure
         if named is None and current is None and everyone:
             named = self._votes.unopposed(now)  # better than nothing to begin with; nobody vouches for it
         if named is None and current is not None and self._restarted == current:
             named = current.place
+        if named is not None and current is not None and self._spellings.same(named, current.place):
+            named = current.place  # in the spelling that is in use
         if named is not None and (current is None or named != current.place or self._restarted == current):
             self._change(named)
         elif current is None and everyone and not self._nobody:
             with self._changed:
                 self._nobody = True
                 self._changed.notify_all()
+            self._occasional.log(logging.ERROR, "nobody", "%s: %s", self._label, self._why_none())
         self._tell_agreement(now)
         doubted = now - self._doubted_at < DOUBTED
         if doubted or self._primary is None or self._votes.contested(self._primary.place, now):
@@ -291,8 +306,10 @@ class PrimaryWatch:
             if agreed:
                 _log.warning("%s: a majority of the sentinels vouches for %s again", self._label, current.place)
             else:
+                advice = self._spellings.advice(self._votes.spelled(now))
                 _log.warning(
-                    "%s: no majority of the sentinels vouches for %s; nothing is fresh meanwhile",
+                    "%s: no majority of the sentinels vouches for %s; nothing is fresh meanwhile%s",
                     self._label,
                     current.place,
+                    f"; {advice}" if advice else "",
                 )

@@ -49,6 +49,7 @@ class SentinelTopology:
             options.replica_fallback,
             None if options.allowed_hosts is None else tuple(options.allowed_hosts),
         )
+        self._sentinels = sentinels
         self._watch = _acquire(
             self.identity,
             lambda: PrimaryWatch(service, sentinels, options, options.clock or SystemClock(), self.label),
@@ -68,6 +69,10 @@ class SentinelTopology:
     def pool(self) -> Pool:
         """Return the connections of the data path."""
         return self._pool
+
+    def named(self) -> Sequence[Address]:
+        """Return the addresses of the sentinels."""
+        return self._sentinels
 
     def owner(self, slot: int) -> Hashable:  # noqa: ARG002 - it serves all
         """Return None, which stands for the one server."""

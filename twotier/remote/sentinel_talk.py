@@ -11,8 +11,8 @@ from typing import Final
 from twotier.clock import SECOND, Clock
 from twotier.options import Options
 from twotier.remote.address import Address
-from twotier.remote.connecting import connect_failure
-from twotier.remote.election import Ear, Heard
+from twotier.remote.connecting import connect_failure, mode_of
+from twotier.remote.election import Ear, Heard, NotASentinelError, Place
 from twotier.remote.transport import Transport, abandon
 from twotier.resp import ProtocolError
 from twotier.worker import start_thread
@@ -24,6 +24,8 @@ REPLICAS_EVERY: Final = 5 * SECOND
 """How often the replicas are asked for, where they are wanted."""
 _FAR: Final = 3600 * SECOND
 _RESP3: Final = 3
+_NO_SENTINELS: Final = (b"standalone", b"cluster")
+"""What servers of data call themselves when they are greeted."""
 
 
 class SentinelTalk:
@@ -106,6 +108,8 @@ class SentinelTalk:
                     self._lose("it closed the connection")
                     break
                 heard.append(ear.receive(chunk))
+        except NotASentinelError:
+            self._lose(self._no_sentinel(None))
         except ProtocolError:
             self._lose("it doesn't speak as sentinels do")
         except OSError as error:
@@ -139,7 +143,7 @@ class SentinelTalk:
             connection = self.address.connection(self._options)
             came = Transport(connection)
         except Exception as error:  # noqa: BLE001 - a source of credentials may raise anything
-            came = str(connect_failure("it", error))
+            came = str(connect_failure("it", error, connection))
             if connection is not None:
                 connection.disconnect()  # type: ignore[no-untyped-call]
         self._opened.put(came)
@@ -163,8 +167,21 @@ class SentinelTalk:
         if isinstance(came, str):
             self._lose(came)
             return
+        if (mode := mode_of(came.connection)) in _NO_SENTINELS:
+            came.close()
+            self._lose(self._no_sentinel(mode))
+            return
         self._transport, self._ear = came, Ear(self._service, hears=self._options.protocol == _RESP3)
         self._next = 0
+
+    def _no_sentinel(self, mode: bytes | None) -> str:
+        """Return what to write in place of the URL, as this is another kind of server; None: nobody knows which."""
+        scheme = self.address.label.partition("://")[0]
+        place = Place(self.address.arguments["host"], self.address.arguments["port"])
+        alone, cluster = f"{scheme}://{place}", f"{scheme}+cluster://{place}"
+        if mode == b"cluster":
+            return f"it is a node of a cluster, not a sentinel: write {cluster}"
+        return f"it is no sentinel: write {alone}" + ("" if mode else f", or {cluster} if it is a node of a cluster")
 
     def _break(self, error: OSError) -> None:
         self._lose(f"the connection broke: {error.strerror or type(error).__name__}")

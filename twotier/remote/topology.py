@@ -1,6 +1,6 @@
 """What every deployment of the remote tier has in common, and the simplest of them: one server."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from redis.connection import AbstractConnection
@@ -30,6 +30,10 @@ class Deployment(Protocol):
 
     def owner(self, slot: int) -> Hashable:
         """Return who serves `slot`, as far as is known."""
+        ...
+
+    def named(self) -> Sequence[Address]:
+        """Return the addresses that the user has named: of the server, the sentinels, or nodes of the cluster."""
         ...
 
     def on_change(self, concerned: Callable[[], None]) -> None:
@@ -97,6 +101,10 @@ class SingleServer:
     def link_connection(self) -> AbstractConnection:
         """Return a fresh connection for the link, not connected yet."""
         return self._address.connection(self._options)
+
+    def named(self) -> Sequence[Address]:
+        """Return the address of the one server."""
+        return (self._address,)
 
     def owner(self, slot: int) -> Hashable:  # noqa: ARG002 - it serves all
         """Return None, which stands for the one server."""

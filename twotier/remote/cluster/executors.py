@@ -37,7 +37,8 @@ class _Cluster:
         return route(self._members, command, deadline), deadline
 
     def _nobody(self) -> RemoteUnavailable:
-        return RemoteUnavailable(f"no node of the cluster has told who serves what within {self._timeout} s")
+        why = f": {self._members.hint}" if self._members.hint else ""
+        return RemoteUnavailable(f"no node of the cluster has told who serves what within {self._timeout} s{why}")
 
     def _outcome(self, error: RemoteError) -> RemoteError:
         """Return `error`; if a node doesn't answer, another may serve its slots by now."""

@@ -18,8 +18,9 @@ from twotier.errors import RemoteError, RemoteUnavailable
 from twotier.options import Options
 from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker, State
-from twotier.remote.cluster.slotmap import AskSlots, Node, SlotMap
+from twotier.remote.cluster.slotmap import AskSlots, Node, NotANodeError, SlotMap
 from twotier.remote.commands import Ping
+from twotier.remote.connecting import NotADataServerError
 from twotier.remote.edge import Edge
 from twotier.remote.executor import Executor
 from twotier.remote.topology import SingleServer
@@ -82,6 +83,8 @@ class Members:
         """Done once there is a map."""
         self.silent = False
         """Whether the last look found nobody who would tell."""
+        self.hint = ""
+        """What to write in place of the URL, where the last look has met a server that belongs to no cluster."""
 
     # The map
 
@@ -189,17 +192,22 @@ class Members:
         known = list(self._members)
         random.shuffle(known)
         known.sort(key=lambda node: self._members[node].breaker.state != "closed")
+        hint = ""
         for node in dict.fromkeys([*known, *self._seeds]):
             if self._closed:
                 return False
             try:
                 told: SlotMap = self.member(node).executor.run(AskSlots(node), probing=True)
+            except (NotANodeError, NotADataServerError) as error:
+                hint = self.hint = str(error)
+                continue
             except RemoteError:
                 continue
             if told.primaries:
                 self._take(told)
                 self.silent = False
                 return True
+        self.hint = hint
         self.silent = True
         return False
 

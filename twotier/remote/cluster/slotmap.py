@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
+from twotier.errors import RemoteError
 from twotier.remote.cluster.slots import SLOTS
 from twotier.remote.places import host_in, port_in
 from twotier.remote.refusals import OutOfStepError, check
+from twotier.resp import ErrorReply
 
 MOST_NODES: Final = 1024
 """Nodes of one cluster; each primary has connections and a link. (The specification: up to 1,000.)"""
+
+_NO_NODE: Final = ("cluster support disabled", "unknown command")
+"""In what servers and sentinels that belong to no cluster answer."""
 
 
 class Node(NamedTuple):
@@ -19,6 +24,16 @@ class Node(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class NotANodeError(RemoteError):
+    """What was named as a node of a cluster isn't one."""
+
+    def __init__(self, asked: Node) -> None:
+        super().__init__(
+            f"{asked} isn't a node of a cluster: write redis://{asked} in place of redis+cluster://, or "
+            "redis+sentinel://host:port/service if it is a sentinel"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +68,12 @@ class AskSlots:
         return b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"
 
     def parse(self, replies: list[Any]) -> SlotMap:
-        """Return the map."""
+        """Return the map; NotANodeError where the server belongs to no cluster."""
+        answer = replies[0]
+        if type(answer) is ErrorReply and any(sign in answer.text.lower() for sign in _NO_NODE):
+            raise NotANodeError(self.asked)
         try:
-            return self._map(check(replies[0]))
+            return self._map(check(answer))
         except (TypeError, ValueError, LookupError):
             raise OutOfStepError("CLUSTER SLOTS") from None
 

@@ -3,7 +3,7 @@
 The nodes that are named only tell about the others; all are reached with the same credentials and TLS settings.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -56,6 +56,10 @@ class ClusterTopology:
     def suited(self, options: Options) -> Options:
         """Return `options` with tracking in place of pub/sub: between nodes messages may be lost, unheard."""
         return replace(options, coherence="tracking") if options.coherence == "pubsub" else options
+
+    def named(self) -> Sequence[Address]:
+        """Return the addresses of the seeds."""
+        return [self._address.at(seed.host, seed.port) for seed in sorted(self._seeds)]
 
     def owner(self, slot: int) -> Node | None:
         """Return the primary of `slot`, as far as is known; None where there is none."""

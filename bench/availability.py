@@ -1,19 +1,22 @@
 """An hour of faults, compressed to minutes: what readers see of each, in failed reads, nines and the age of values.
 
-    python bench/availability.py [--seconds 6] [--rounds 1] [--witnesses 2] [--keys 50]
+    python bench/availability.py [--seconds 6] [--rounds 1] [--witnesses 2] [--keys 50] [--fault NAME ...] [--json]
 
 Witness processes read hot keys through a proxy to a server of its own; a writer beside the proxy changes the keys 100
 times a second. Faults come one after the other, each lasting `--seconds` and followed by a recovery. Every read is
-checked. A miss isn't a failure but costs the source a load; it is counted apart.
+checked. A miss isn't a failure but costs the source a load; it is counted apart. Exits with 1 if a promise was broken.
 """
 
 import argparse
+import json
 import math
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from crew import Crew
@@ -45,6 +48,17 @@ def _crawl(proxy: FaultProxy) -> None:
     proxy.link.bandwidth = proxy.data.bandwidth = 20_000
 
 
+def _reset_often(proxy: FaultProxy) -> None:
+    for _ in range(20):
+        proxy.reset()
+        time.sleep(0.05)
+
+
+def _drip(proxy: FaultProxy) -> None:
+    for faults in (proxy.link, proxy.data):
+        faults.latency, faults.slice_bytes = 0.05, 11
+
+
 def _nothing(_server: EmbeddedServer, _proxy: FaultProxy) -> None:
     pass
 
@@ -61,6 +75,8 @@ FAULTS: dict[str, tuple[Strike, Strike]] = {
     "data path gone": (lambda _, proxy: _silence(proxy, link=False, data=True), _nothing),
     "connections half-open": (lambda _, proxy: proxy.sever() and None, _nothing),
     "connections reset": (lambda _, proxy: proxy.reset() and None, _nothing),
+    "connections reset 20 times": (lambda _, proxy: _reset_often(proxy), _nothing),
+    "100 ms, 11 bytes at a time": (lambda _, proxy: _drip(proxy), _nothing),
     "50 ms latency": (lambda _, proxy: _slow(proxy, 0.05), _nothing),
     "200 ms latency": (lambda _, proxy: _slow(proxy, 0.2), _nothing),
     "1 s latency": (lambda _, proxy: _slow(proxy, 1.0), _nothing),
@@ -85,6 +101,11 @@ def line(name: str, tally: Tally, recovered: float) -> str:
     )  # fmt: skip
 
 
+def as_json(name: str, tally: Tally, recovered: float) -> str:
+    """Return the same as an object."""
+    return json.dumps({"fault": name, "recovered": recovered, **asdict(tally)})
+
+
 def main() -> int:
     """Run the faults, and return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description="What readers see of an hour of faults, compressed to minutes.")
@@ -92,22 +113,28 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="how often all faults are gone through (default 1)")
     parser.add_argument("--witnesses", type=int, default=2, help="reading processes (default 2)")
     parser.add_argument("--keys", type=int, default=50, help="hot keys (default 50)")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="only this one; may be repeated")
+    parser.add_argument("--server", metavar="PATH", help="another server than the bundled one")
+    parser.add_argument("--json", action="store_true", help="print one object a fault, as JSON, in place of the table")
     given = parser.parse_args()
+    shown = as_json if given.json else line
     total, slowest_recovery = Tally(), 0.0
     with (
         tempfile.TemporaryDirectory() as folder,
-        EmbeddedServer() as server,
+        EmbeddedServer(binary=given.server) as server,
         FaultProxy(server.url) as proxy,
         Crew(Path(folder), proxy.url, server.url, "availability") as crew,
     ):
         crew.start(given.witnesses, given.keys)
         crew.disagreements()
-        print(COLUMNS.format(
-            "fault", "reads", "failed", "late", "misses", "stale", "fresh age", "stale age", "hit p99", "slowest",
-            "recovered",
-        ))  # fmt: skip
+        if not given.json:
+            print(COLUMNS.format(
+                "fault", "reads", "failed", "late", "misses", "stale", "fresh age", "stale age", "hit p99", "slowest",
+                "recovered",
+            ))  # fmt: skip
         for _ in range(given.rounds):
-            for name, (strike, heal) in FAULTS.items():
+            for name in given.fault or FAULTS:
+                strike, heal = FAULTS[name]
                 crew.tally()
                 strike(server, proxy)
                 time.sleep(given.seconds)
@@ -119,20 +146,21 @@ def main() -> int:
                 recovered = time.monotonic() - healed
                 after = crew.disagreements()
                 during += crew.tally()
-                print(line(name, during, recovered), flush=True)
-                for each in [*after, during.first_complaint]:
-                    if each:
-                        during.wrong += 1
-                        print(f"    {each}")
+                complaints = [each for each in [*after, during.first_complaint] if each]
+                during.wrong += len(after)
+                print(shown(name, during, recovered), flush=True)
+                for each in complaints:
+                    print(f"    {each}", file=sys.stderr if given.json else sys.stdout)
                 total += during
                 crew.wait_until_rewritten()
                 slowest_recovery = max(slowest_recovery, recovered)
-        print(line("all", total, slowest_recovery))
-        print(
-            f"availability of reads: {nines(total)} nines; {crew.writes} writes, {crew.in_doubt} of them in doubt; "
-            f"oldest value given out as fresh {total.oldest_fresh / 1e3:.2f} s (bound 2.5 s), "
-            f"as stale {total.oldest_stale / 1e3:.2f} s"
-        )
+        print(shown("all", total, slowest_recovery))
+        if not given.json:
+            print(
+                f"availability of reads: {nines(total)} nines; {crew.writes} writes, {crew.in_doubt} of them in doubt; "
+                f"oldest value given out as fresh {total.oldest_fresh / 1e3:.2f} s (bound 2.5 s), "
+                f"as stale {total.oldest_stale / 1e3:.2f} s"
+            )
     return 1 if total.failed or total.wrong or total.late else 0
 
 

@@ -14,15 +14,17 @@ both get redis-py's cluster client (django_on_cluster.py).
 
 import argparse
 import contextlib
+import random
 import statistics
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from cluster_nodes import Cluster
-from deployment import SERVICE, Deployment
 from failover_peers import behind_sentinels, on_a_cluster, twotier
+
+from twotier.testing import EmbeddedCluster, EmbeddedSentinels, EmbeddedServer
+from twotier.testing.sentinels import SERVICE
 
 PAUSE = 0.004
 """Seconds between two operations of one thread."""
@@ -99,7 +101,7 @@ class Contender:
         self.writes = Side(lambda number: write("written", number))
 
 
-class Sentinels(Deployment):
+class Sentinels(EmbeddedSentinels):
     """The deployment behind sentinels, under strikes."""
 
     def strike(self, number: int) -> tuple[int, str]:
@@ -114,6 +116,19 @@ class Sentinels(Deployment):
             with self.sentinels[0].client() as sentinel:
                 sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)
         return primary, how
+
+
+class Cluster(EmbeddedCluster):
+    """The cluster, under strikes."""
+
+    def strike(self, number: int) -> tuple[EmbeddedServer, str]:
+        """Take a primary away, in turn by a kill and a hang; return it, and how."""
+        primary = random.choice(list(self.primaries().values()))
+        if number % 2:
+            self.stop(primary)
+            return primary, "hangs"
+        primary.kill()
+        return primary, "killed"
 
 
 def settle(contenders: list[Contender]) -> None:

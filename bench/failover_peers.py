@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from cluster_nodes import Cluster
-from deployment import SERVICE, Deployment
 
 from twotier import Cache
+from twotier.testing import EmbeddedCluster, EmbeddedSentinels
+from twotier.testing.sentinels import SERVICE
 
 TIMEOUT = 0.25
 TIMEOUTS: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
@@ -34,7 +34,7 @@ def twotier(url: str, stack: contextlib.ExitStack) -> Operations:
     return cache.get, write
 
 
-def behind_sentinels(deployment: Deployment) -> dict[str, Operations]:
+def behind_sentinels(deployment: EmbeddedSentinels) -> dict[str, Operations]:
     """Return those of redis-py's Sentinel client, of Django's own backend, which knows of none, and of django-redis."""
     sentinels = [("127.0.0.1", each.port) for each in deployment.sentinels]
     client = redis.Sentinel(sentinels, sentinel_kwargs=TIMEOUTS, **TIMEOUTS).master_for(SERVICE)
@@ -60,7 +60,7 @@ def behind_sentinels(deployment: Deployment) -> dict[str, Operations]:
     return {"redis-py Sentinel client": _of_client(client), **_django_caches(django, factory)}
 
 
-def on_a_cluster(cluster: Cluster) -> dict[str, Operations]:
+def on_a_cluster(cluster: EmbeddedCluster) -> dict[str, Operations]:
     """Return those of redis-py's cluster client, and of Django's two backends with such a client each."""
     port = cluster.servers[0].port
     url = f"redis://127.0.0.1:{port}"

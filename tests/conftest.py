@@ -5,10 +5,11 @@ import os
 import signal
 
 import pytest
-from cluster_nodes import Cluster
 from hypothesis import HealthCheck, settings
 from loops import LoopThread
 from servers import BINARY, private_server
+
+from twotier.testing import EmbeddedCluster
 
 # Every run tries the same examples, so that what a change broke is what fails; `--hypothesis-profile=deep` tries others
 # each time. A busy machine is no reason to fail; a hang still is, by the suite's timeout.
@@ -47,7 +48,7 @@ def server():
 @pytest.fixture(scope="session")
 def cluster():
     """Six nodes of a cluster that the whole session shares: tests leave them as they are."""
-    with Cluster(BINARY) as shared:
+    with EmbeddedCluster(binary=BINARY) as shared:
         yield shared
 
 

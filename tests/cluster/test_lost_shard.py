@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import pytest
-from cluster_nodes import Cluster
 from tables import Source
 from waiting import PATIENCE, wait_for
 
@@ -14,7 +13,7 @@ from twotier.remote.cluster.slotmap import Node
 from twotier.remote.cluster.slots import slot_of, tag_of
 from twotier.remote.commands import Fetch
 from twotier.remote.refusals import RedirectionError
-from twotier.testing import assert_coherent
+from twotier.testing import EmbeddedCluster, assert_coherent
 
 KEYS = [f"key{number}" for number in range(150)]
 OLD = {key: ["old", key] for key in KEYS}
@@ -25,7 +24,7 @@ CALM = {"timeout": 1.0, "connect_timeout": 1.0, "max_staleness": 4.0}
 class Outage:
     """A cluster one of whose primaries is lost, until its replica may take over."""
 
-    def __init__(self, cluster: Cluster, fault: str) -> None:
+    def __init__(self, cluster: EmbeddedCluster, fault: str) -> None:
         self._cluster = cluster
         ranges = cluster.primaries()
         self.victim = cluster.owner(0)

@@ -3,16 +3,16 @@
 import os
 
 import pytest
-from deployment import Deployment
 from waiting import live, wait_for
 
 from twotier import Cache
+from twotier.testing import EmbeddedSentinels
 
 
 @pytest.fixture(scope="session")
 def whole_deployment():
     """A primary, two replicas and three sentinels, for the whole session."""
-    with Deployment(binary=os.environ.get("TWOTIER_TEST_SERVER")) as deployment:
+    with EmbeddedSentinels(binary=os.environ.get("TWOTIER_TEST_SERVER")) as deployment:
         yield deployment
 
 

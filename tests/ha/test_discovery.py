@@ -8,15 +8,15 @@ import time
 
 import pytest
 import redis
-from deployment import SERVICE, Deployment
 from project import ROOT
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache, ConfigurationError, RemoteUnavailable
 from twotier.remote.embedded import _free_port
 from twotier.remote.sentinel import _watches
-from twotier.testing import FaultProxy, assert_coherent
+from twotier.testing import EmbeddedSentinels, FaultProxy, assert_coherent
 from twotier.testing.faults import BOTH_WAYS
+from twotier.testing.sentinels import SERVICE
 
 SECRET = "hunter2"
 SLACK = 2.0
@@ -163,7 +163,7 @@ def test_an_unknown_service(deployment, namespace):
 def test_sentinels_with_passwords(namespace):
     """Sentinels may want other credentials than the servers; without them, the reason is told, and no secret."""
     user = f"user eve on >{SECRET} ~* &* +@all\n"
-    with Deployment(replicas=0, sentinels=1, sentinel_settings=user) as deployment:
+    with EmbeddedSentinels(replicas=0, sentinels=1, sentinel_settings=user) as deployment:
         url = deployment.url.replace("//", "//app:app@")
         settings = {"namespace": namespace, "connect": "eager", **PATIENT}
         with Cache(f"{url}?sentinel_username=eve&sentinel_password={SECRET}", **settings) as cache:
@@ -179,7 +179,7 @@ def test_least_permissions_on_sentinels(namespace):
     """The permissions that the page on high availability lists are enough for the user of the sentinels."""
     page = (ROOT / "docs" / "high-availability.md").read_text()
     (rules,) = re.findall(r"^user cache on >CHANGE-ME (.*)$", page, flags=re.MULTILINE)
-    with Deployment(replicas=1, sentinels=1, sentinel_settings=f"user eve on >{SECRET} {rules}\n") as deployment:
+    with EmbeddedSentinels(replicas=1, sentinels=1, sentinel_settings=f"user eve on >{SECRET} {rules}\n") as deployment:
         settings = {"sentinel_username": "eve", "sentinel_password": SECRET, "replica_fallback": True}
         with Cache(deployment.url, namespace=namespace, connect="eager", **PATIENT, **settings) as cache:
             wait_for(lambda: live(cache), "the link is live")
@@ -195,7 +195,7 @@ def test_what_is_named_but_is_no_primary_is_not_used(deployment, namespace):
     """A server is asked for its role before it is used, whatever sentinels say."""
     primary = deployment.primary()
     replica = deployment.nodes[(primary + 1) % 3]
-    with Deployment(replicas=0, sentinels=1) as lying, lying.sentinels[0].client() as sentinel:
+    with EmbeddedSentinels(replicas=0, sentinels=1) as lying, lying.sentinels[0].client() as sentinel:
         sentinel.sentinel_remove(SERVICE)
         sentinel.sentinel_monitor(SERVICE, "127.0.0.1", replica.port, 1)
         sentinel.sentinel_set(SERVICE, "down-after-milliseconds", 60_000)

@@ -4,11 +4,11 @@ import time
 
 import pytest
 import redis
-from deployment import USER
 from traffic import KEYS, Traffic
 from waiting import live, wait_for
 
 from twotier.testing import assert_coherent
+from twotier.testing.sentinels import USER
 
 SLACK = 3.0
 """Seconds that a busy machine may add."""

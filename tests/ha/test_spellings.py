@@ -6,7 +6,6 @@ import threading
 import time
 
 import pytest
-from deployment import SERVICE, Deployment
 from fake_sentinel import FakeSentinel
 from loops import Awaited
 from waiting import PATIENT, live, wait_for
@@ -16,7 +15,8 @@ from twotier.clock import SECOND
 from twotier.remote import primary_watch
 from twotier.remote.election import Place, Vote, Votes
 from twotier.remote.spellings import KEPT, MOST_AT_ONCE, RENEWED, Spellings
-from twotier.testing import ManualClock
+from twotier.testing import EmbeddedSentinels, ManualClock
+from twotier.testing.sentinels import SERVICE
 
 PORT = 6379
 NAME, ADDRESS, OTHER = Place("db.example", PORT), Place("10.0.0.1", PORT), Place("10.0.0.2", PORT)
@@ -187,7 +187,7 @@ def respell(deployment, number, host):
 def two_spellings():
     """Two real sentinels, of which one says localhost and the other 127.0.0.1."""
     names = "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n"
-    with Deployment(replicas=0, sentinels=2, sentinel_settings=names) as deployment:
+    with EmbeddedSentinels(replicas=0, sentinels=2, sentinel_settings=names) as deployment:
         respell(deployment, 0, "localhost")
         yield deployment
 

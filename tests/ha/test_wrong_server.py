@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from deployment import SERVICE
 from waiting import PATIENT, wait_for
 
 from twotier import AsyncCache, Cache, ConfigurationError, RemoteError, RemoteUnavailable
+from twotier.testing.sentinels import SERVICE
 
 WRITE = r"is a sentinel.*write redis\+sentinel://"
 

@@ -1,13 +1,25 @@
 """For tests of what is built on twotier: a clock to drive, a server to kill, a link to break, a check of coherence.
 
+`EmbeddedSentinels` and `EmbeddedCluster` are whole deployments to fail over; they take seconds to start.
+
 With pytest the fixtures `twotier_server`, `manual_clock`, `fault_link` and `assert_coherent` are there as soon as
 twotier is installed (see `twotier.testing.plugin`); without it, use the names of this package.
 """
 
 from twotier.clock import ManualClock
 from twotier.remote.embedded import EmbeddedServer
+from twotier.testing.cluster import EmbeddedCluster
 from twotier.testing.coherent import assert_coherent
 from twotier.testing.faults import Faults
 from twotier.testing.proxy import FaultProxy
+from twotier.testing.sentinels import EmbeddedSentinels
 
-__all__ = ["EmbeddedServer", "FaultProxy", "Faults", "ManualClock", "assert_coherent"]
+__all__ = [
+    "EmbeddedCluster",
+    "EmbeddedSentinels",
+    "EmbeddedServer",
+    "FaultProxy",
+    "Faults",
+    "ManualClock",
+    "assert_coherent",
+]

@@ -1,4 +1,4 @@
-"""A primary, its replicas and their sentinels on loopback, to fail over: what the Sentinel tests and benches run on."""
+"""A primary, its replicas and their sentinels on loopback: servers to kill, to stop, and to fail over."""
 
 import contextlib
 import os
@@ -8,18 +8,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import redis
 
 from twotier.remote.embedded import EmbeddedServer, _free_port
 
-SERVICE = "orders"
-USER = "app"
-"""A user of every node, and its password, apart from the one that sentinels and replicas are."""
-DOWN_AFTER = 500
+SERVICE: Final = "orders"
+"""The name under which the sentinels watch the primary."""
+USER: Final = "app"
+"""A user of every node, and its password; sentinels and replicas connect as the default user."""
+DOWN_AFTER: Final = 500
 """Milliseconds without an answer after which a sentinel takes a server for dead."""
-_QUICK = {
+_QUICK: Final = {
     "info-period": 200,
     "publish-period": 300,
     "ask-period": 100,
@@ -28,9 +29,8 @@ _QUICK = {
 }
 """Periods of the sentinels (ms): their usual ones are made for machines that fail seldom. They are stopped at times,
 upon which they would be cautious for half a minute."""
-_NODE = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
-_NODE = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
-_PATIENCE = 60.0
+_NODE: Final = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
+_PATIENCE: Final = 60.0
 
 
 class SentinelProcess:
@@ -71,8 +71,25 @@ class SentinelProcess:
             self._process = None
 
 
-class Deployment:
-    """`nodes` (the first begins as the primary), and `sentinels` that watch them as `SERVICE`."""
+class EmbeddedSentinels:
+    """A primary, `replicas` of it, and `sentinels` that watch them as `SERVICE`; a context starts and stops them.
+
+    Args:
+        replicas: How many replicas the primary has at first.
+        sentinels: How many sentinels there are; a majority decides on a failover.
+        binary: Path of the server; None takes the one that the extra `twotier[embedded]` brings.
+        settings: Further settings of the nodes, as in their configuration file.
+        sentinel_settings: Further lines of the sentinels' configuration files.
+
+    `nodes` holds the servers; the first one begins as the primary. Methods that wait raise TimeoutError after 60 s.
+
+    >>> from twotier import Cache
+    >>> with EmbeddedSentinels(replicas=1, sentinels=1) as deployment, Cache(deployment.url) as cache:
+    ...     cache.set("key", 1)
+    ...     deployment.primary()
+    0
+
+    """
 
     def __init__(
         self,
@@ -101,7 +118,7 @@ class Deployment:
 
     @property
     def url(self) -> str:
-        """What caches connect to."""
+        """URL for a cache: it names every sentinel."""
         return f"redis+sentinel://{','.join(f'127.0.0.1:{each.port}' for each in self.sentinels)}/{SERVICE}/0"
 
     def __enter__(self) -> Self:

@@ -1,33 +1,42 @@
-"""A real cluster on loopback: six nodes, three of them primaries, to kill, stop, and move slots between.
-
-The failover bench and the tests of clusters run on it.
-"""
+"""A real cluster on loopback: nodes to kill and to stop, and slots to move between them."""
 
 import contextlib
 import os
-import random
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import redis
 
 from twotier.remote.cluster.slots import SLOTS
 from twotier.remote.embedded import EmbeddedServer, _held_port, _port_of
 
-NODE_TIMEOUT = 1_000
+NODE_TIMEOUT: Final = 1_000
 """Milliseconds after which a silent node counts as failed."""
-
-
-PATIENCE = 30.0
+PATIENCE: Final = 30.0
 """Seconds that a state may take to come about on a busy machine."""
 
 
-class Cluster:
-    """Three primaries, each with a replica; as a context, started and stopped."""
+class EmbeddedCluster:
+    """A cluster of private servers, `primaries` of them, each with a replica; a context starts and stops it.
 
-    def __init__(self, binary: str | None = None, primaries: int = 3) -> None:
+    Args:
+        primaries: How many primaries; each slot belongs to one of them.
+        binary: Path of the server; None takes the one that the extra `twotier[embedded]` brings.
+
+    `servers` holds the primaries first, then their replicas in the same order; a server may be killed and started
+    again. Methods that wait raise TimeoutError after 30 s.
+
+    >>> from twotier import Cache
+    >>> with EmbeddedCluster() as cluster, Cache(cluster.url) as cache:
+    ...     cache.set("key", 1)
+    ...     cluster.owner(0) is cluster.servers[0]
+    True
+
+    """
+
+    def __init__(self, *, primaries: int = 3, binary: str | None = None) -> None:
         self._binary = binary
         self._primaries = primaries
         self.servers: list[EmbeddedServer] = []
@@ -43,11 +52,11 @@ class Cluster:
         share = -(-SLOTS // self._primaries)
         for number in range(self._primaries):
             last = min((number + 1) * share, SLOTS) - 1
-            self.client(self.servers[number]).execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
+            _ask(self.client(self.servers[number]), "CLUSTER", "ADDSLOTSRANGE", number * share, last)
         _until(lambda: all(self._knows(server) == len(self.servers) for server in self.servers), "all have met")
         for number in range(self._primaries):
             replica = self.client(self.servers[self._primaries + number])
-            replica.execute_command("CLUSTER", "REPLICATE", self.id(self.servers[number]))
+            _ask(replica, "CLUSTER", "REPLICATE", self.id(self.servers[number]))
         self.settled()
         return self
 
@@ -58,7 +67,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Names three of the nodes."""
+        """URL for a cache: it names three of the nodes."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:3])
 
     def add(self) -> EmbeddedServer:
@@ -81,7 +90,7 @@ class Cluster:
 
     def meet(self, known: EmbeddedServer, fresh: EmbeddedServer) -> None:
         """Have a node join the cluster of another."""
-        self.client(known).execute_command("CLUSTER", "MEET", "127.0.0.1", fresh.port, self._buses[fresh])
+        _ask(self.client(known), "CLUSTER", "MEET", "127.0.0.1", fresh.port, self._buses[fresh])
 
     def client(self, server: EmbeddedServer) -> redis.Redis:
         """Return a client of one node."""
@@ -89,14 +98,14 @@ class Cluster:
 
     def id(self, server: EmbeddedServer) -> str:
         """Return the node's id."""
-        return self.client(server).execute_command("CLUSTER", "MYID")
+        return str(_ask(self.client(server), "CLUSTER", "MYID"))
 
     def primaries(self, asked: EmbeddedServer | None = None) -> dict[tuple[int, int], EmbeddedServer]:
         """Return the server of each range of slots, as `asked`, or the first that answers, tells."""
         by_port = {server.port: server for server in self.servers}
         for server in [asked] if asked else self.servers:
             with contextlib.suppress(redis.RedisError, OSError):
-                ranges = self.client(server).execute_command("CLUSTER", "SHARDS")
+                ranges = _ask(self.client(server), "CLUSTER", "SHARDS")
                 return {
                     (shard["slots"][at], shard["slots"][at + 1]): by_port[node["port"]]
                     for shard in map(_as_dict, ranges)
@@ -130,11 +139,11 @@ class Cluster:
         """Wait until every replica has what its primary has now."""
         for server in self.primaries().values():
             client = self.client(server)
-            client.execute_command("PUBLISH", "nothing", "")
-            offset = client.execute_command("ROLE")[1]
+            _ask(client, "PUBLISH", "nothing", "")
+            offset = _ask(client, "ROLE")[1]
 
             def has_it(client: redis.Redis = client, offset: int = offset) -> bool:
-                return all(int(replica[2]) >= offset for replica in client.execute_command("ROLE")[2])
+                return all(int(replica[2]) >= offset for replica in _ask(client, "ROLE")[2])
 
             _until(has_it, "the replica has it")
 
@@ -151,17 +160,8 @@ class Cluster:
         """Keep the replica of one of the first primaries from taking over, or let it again."""
         self.client(self.replica_of(primary)).config_set("cluster-replica-no-failover", "yes" if held else "no")
 
-    def strike(self, number: int) -> tuple[EmbeddedServer, str]:
-        """Take a primary away, in turn by a kill and a hang; return it, and how."""
-        primary = random.choice(list(self.primaries().values()))
-        if number % 2:
-            self.stop(primary)
-            return primary, "hangs"
-        primary.kill()
-        return primary, "killed"
-
     def heal(self) -> None:
-        """Bring back what was taken away: it becomes a replica."""
+        """Bring back what was killed or stopped: it becomes a replica."""
         for server in self.servers:
             if server.running:
                 self.resume(server)
@@ -171,11 +171,11 @@ class Cluster:
 
     def stop(self, server: EmbeddedServer) -> None:
         """Have a node hang (SIGSTOP)."""
-        os.kill(server.pid, signal.SIGSTOP)
+        self._signal(server, signal.SIGSTOP)
 
     def resume(self, server: EmbeddedServer) -> None:
         """End a hang."""
-        os.kill(server.pid, signal.SIGCONT)
+        self._signal(server, signal.SIGCONT)
 
     @property
     def can_isolate(self) -> bool:
@@ -184,41 +184,48 @@ class Cluster:
 
     def isolate(self, server: EmbeddedServer) -> None:
         """Cut a node off from the other nodes; clients still reach it."""
-        self.client(server).execute_command("DEBUG", "DROP-CLUSTER-PACKET-FILTER", -2)
+        _ask(self.client(server), "DEBUG", "DROP-CLUSTER-PACKET-FILTER", -2)
 
     def move(self, slot: int, target: EmbeddedServer) -> None:
         """Move a slot to `target`, key by key, as `redis-cli --cluster reshard` does."""
         source = self.owner(slot)
+        if source is None:
+            raise LookupError(f"no primary serves slot {slot}")
         self.begin_move(slot, source, target)
-        while keys := self.client(source).execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+        while keys := _ask(self.client(source), "CLUSTER", "GETKEYSINSLOT", slot, 10):
             self.carry(source, target, *keys)
         self.end_move(slot, source, target)
 
     def begin_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
         """Have a slot be moved: what isn't at `source` any more is asked for at `target`."""
-        self.client(target).execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id(source))
-        self.client(source).execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id(target))
+        _ask(self.client(target), "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id(source))
+        _ask(self.client(source), "CLUSTER", "SETSLOT", slot, "MIGRATING", self.id(target))
 
     def carry(self, source: EmbeddedServer, target: EmbeddedServer, *keys: str) -> None:
         """Move keys, all of one slot that is being moved."""
-        self.client(source).execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
+        _ask(self.client(source), "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
 
     def end_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
         """Give a slot over whose keys have all been moved."""
         for each in (target, source):
-            self.client(each).execute_command("CLUSTER", "SETSLOT", slot, "NODE", self.id(target))
+            _ask(self.client(each), "CLUSTER", "SETSLOT", slot, "NODE", self.id(target))
 
-    def _knows(self, server: EmbeddedServer) -> int:
+    @staticmethod
+    def _signal(server: EmbeddedServer, number: signal.Signals) -> None:
+        if server.pid is not None:
+            os.kill(server.pid, number)
+
+    def _knows(self, server: EmbeddedServer) -> int | str:
         return self._info(server, "cluster_known_nodes")
 
-    def _info(self, server: EmbeddedServer, field: str) -> int:
-        told = self.client(server).execute_command("CLUSTER", "INFO")
+    def _info(self, server: EmbeddedServer, field: str) -> int | str:
+        told = _ask(self.client(server), "CLUSTER", "INFO")
         lines = told if isinstance(told, dict) else dict(line.split(":") for line in told.split("\r\n") if line)
         return int(lines[field]) if lines[field].isdigit() else lines[field]
 
     def _well(self, server: EmbeddedServer) -> bool:
         client = self.client(server)
-        role = client.execute_command("ROLE")
+        role = _ask(client, "ROLE")
         linked = role[0] == "master" or role[3] == "connected"
         return (
             linked and self._info(server, "cluster_state") == "ok" and self._info(server, "cluster_slots_ok") == SLOTS
@@ -231,6 +238,10 @@ def _until(condition: Callable[[], Any], what: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not in time: {what}")
         time.sleep(0.02)
+
+
+def _ask(client: redis.Redis, *words: str | int) -> Any:
+    return client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 def _as_dict(told: Any) -> Any:

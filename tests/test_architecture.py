@@ -23,6 +23,7 @@ LAYERS = (
         "twotier.resp",
         "twotier.signing_keys",
         "twotier.rounds",
+        "twotier.sharing",
         "twotier.worker",
         "twotier.replies",
         "twotier._speedups",

@@ -8,7 +8,9 @@ from ears import Ear
 from forking import Child, in_child
 from waiting import wait_for
 
-from twotier.coherence.registry import ListenerRegistry, release_listener, shared_listener
+from twotier.coherence.listener import Listener
+from twotier.coherence.registry import release_listener, shared_listener
+from twotier.sharing import Shared
 
 
 def sockets():
@@ -102,7 +104,7 @@ def test_forks_under_load(server, client, make_listener, namespace):
 
 def test_a_shared_listener_counts_its_users(server, make_listener):
     """One listener an identity; it is closed when the last user gives it back, and made anew for the next."""
-    registry = ListenerRegistry()
+    registry = Shared(Listener.close)
     made = []
 
     def factory():

@@ -5,7 +5,6 @@ process that name the same deployment in the same way share it, too.
 """
 
 import functools
-import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -23,6 +22,7 @@ from twotier.remote.pool import Pool
 from twotier.remote.primary_watch import PrimaryWatch
 from twotier.remote.replicas import to_replica
 from twotier.remote.to_primary import ToPrimary, to_primary
+from twotier.sharing import Shared
 
 PORT: Final = 26379
 """The port of sentinels that a URL names none for."""
@@ -50,7 +50,7 @@ class SentinelTopology:
             None if options.allowed_hosts is None else tuple(options.allowed_hosts),
         )
         self._sentinels = sentinels
-        self._watch = _acquire(
+        self._watch = _watches.acquire(
             self.identity,
             lambda: PrimaryWatch(service, sentinels, options, options.clock or SystemClock(), self.label),
         )
@@ -107,7 +107,6 @@ class SentinelTopology:
 
     def after_fork(self) -> None:
         """Let go of the parent's connections; the next ones are this process's own."""
-        _registry_after_fork()
         self._watch.after_fork()
         for pool in self._pools():
             pool.after_fork()
@@ -121,7 +120,7 @@ class SentinelTopology:
             self._watch.forget(concerned)
         for pool in self._pools():
             pool.close()
-        _release(self.identity)
+        _watches.release(self._watch)
 
     def _pools(self) -> list[Pool]:
         return [self._pool] if self._replica_pool is None else [self._pool, self._replica_pool]
@@ -242,28 +241,5 @@ def _kind_of(address: Address) -> type[Connection]:
     return kind  # type: ignore[no-any-return]
 
 
-_lock = threading.Lock()
-_watches: Final[dict[Hashable, tuple[PrimaryWatch, int]]] = {}
-"""The watches of this process, each with the number of its users."""
-
-
-def _acquire(identity: Hashable, make: Callable[[], PrimaryWatch]) -> PrimaryWatch:
-    with _lock:
-        watch, users = _watches.get(identity) or (make(), 0)
-        _watches[identity] = watch, users + 1
-        return watch
-
-
-def _release(identity: Hashable) -> None:
-    with _lock:
-        watch, users = _watches.pop(identity)
-        if users > 1:
-            _watches[identity] = watch, users - 1
-            return
-    watch.close()
-
-
-def _registry_after_fork() -> None:
-    """Have a lock of our own: the parent's may have been held at the fork."""
-    global _lock  # noqa: PLW0603 - it is the module's
-    _lock = threading.Lock()
+_watches: Final = Shared(PrimaryWatch.close)
+"""The watches of this process; a forked child goes on with them."""

@@ -1,6 +1,9 @@
 """Exceptions that arrive between any two lines of the package, as those of signals, timers and killed greenlets do."""
 
 import linecache
+import math
+import os
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +13,8 @@ from typing import Any
 import twotier
 
 PACKAGE = str(Path(twotier.__file__).parent)
+MOST = math.inf if os.environ.get("TWOTIER_EVERY_LINE") else 60
+"""Lines of a flow that are tried in one run, spread evenly from a random one on; TWOTIER_EVERY_LINE=1: all."""
 
 
 class Interrupted(BaseException):
@@ -19,18 +24,23 @@ class Interrupted(BaseException):
 class Interruption:
     """Runs a call, and raises `error` on its thread before the `nth` line that it comes to in `folder` of the package.
 
-    Where a `with` block ends, its own line comes once more, and no exception ever arrives there: the interpreter looks
-    for signals after calls and at jumps back, which are inside of the block. Neither does any at `try:`, which does
-    nothing: Python 3.11 leaves that line out of what an enclosing `with` guards.
+    Where a `with` block ends, its own line comes again, once for each of its items, and no exception ever arrives
+    there: the interpreter looks for signals after calls and at jumps back, which are inside of the block. Neither does
+    any at `try:`, which does nothing: Python 3.11 leaves that line out of what an enclosing `with` guards.
     """
 
     def __init__(self, nth: int, folder: str = "", error: type[BaseException] = Interrupted):
-        self._left = nth
+        self._left = self._nth = nth
         self._folder = f"{PACKAGE}/{folder}"
         self._error = error
         self._last: dict[FrameType, int] = {}
         self.where = ""
         """Where it was raised; empty if the call had fewer lines."""
+
+    @property
+    def passed(self) -> int:
+        """How many lines there were before."""
+        return self._nth - self._left
 
     def run(self, call: Callable[[], Any]) -> BaseException | None:
         """Run `call`; return what it raised, with its traceback, as somebody who reports errors would keep it."""
@@ -52,7 +62,7 @@ class Interruption:
             number = frame.f_lineno
             last, self._last[frame] = self._last.get(frame, 0), number
             source = linecache.getline(frame.f_code.co_filename, number).strip()
-            if source == "try:" or (last > number and source.startswith(("with ", "async with "))):
+            if source == "try:" or (last >= number and source.startswith(("with ", "async with "))):
                 return self._trace
             self._left -= 1
             if not self._left:
@@ -71,10 +81,13 @@ def _is_finalizing(frame: FrameType | None) -> bool:
 def every_line(
     scene: Callable[[Interruption], None], folder: str = "", error: type[BaseException] = Interrupted
 ) -> int:
-    """Call `scene` with an interruption of the first line, the second, and so on to the last; return how many."""
-    nth = 0
+    """Call `scene` with an interruption of every line in turn, or of `MOST` of them; return how many there are."""
+    count = Interruption(sys.maxsize, folder, error)
+    scene(count)
+    stride = max(1, math.ceil(count.passed / MOST))
+    nth = random.randrange(stride) + 1 - stride
     while True:
-        nth += 1
+        nth += stride
         interruption = Interruption(nth, folder, error)
         try:
             scene(interruption)
@@ -82,4 +95,4 @@ def every_line(
             failure.add_note(f"interrupted at line {nth}: {interruption.where}")
             raise
         if not interruption.where:
-            return nth - 1
+            return count.passed

@@ -178,6 +178,12 @@ class Call:
             self.ended, self.result = True, stop.value
 
 
+class Unasked:
+    """A writer whose methods the test answers for."""
+
+    write = delete = None
+
+
 class Process:
     """One process's namespace, live, without threads and connections of its own."""
 
@@ -191,7 +197,7 @@ class Process:
         self.namespace.renew(NEVER)
         self.tiers = TwoTier(self.namespace)
         self.loads = Loads(self.tiers, self.namespace)
-        self.through = TwoTierThrough(self.namespace, None)
+        self.through = TwoTierThrough(self.namespace, Unasked())
         self._server = server
 
     def call(self, flow) -> Call:

@@ -3,6 +3,7 @@
 import pytest
 
 from twotier.core.commands import Load
+from twotier.core.refusal import Refusal
 from twotier.errors import RemoteUnavailable
 from twotier.remote.breaker import BreakerOpenError
 from twotier.remote.conditional import IfStands
@@ -33,7 +34,7 @@ def storing_lost(process):
 
 def return_lost(process):
     """Lose the request that gives the lease back, as the writer has failed."""
-    write = process.write("written").to(Load).raised(OSError("the source is away"))
+    write = process.write("written").to(Load).raised(Refusal(OSError("the source is away")))
     with pytest.raises(OSError, match="the source is away"):
         write.fail()
 

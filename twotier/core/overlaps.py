@@ -17,7 +17,7 @@ class _Key:
     __slots__ = ("overlap", "writes")
 
     def __init__(self) -> None:
-        self.writes = 0
+        self.writes: set[object] = set()
         self.overlap = False
 
 
@@ -43,21 +43,30 @@ class Overlaps:
     @contextlib.contextmanager
     def during(self, keys: Sequence[str]) -> Iterator[None]:
         """Hold a write of `keys` to be under way."""
+        write = object()
+        try:
+            try:
+                with self._lock:
+                    for key in keys:
+                        state = self._keys.setdefault(key, _Key())
+                        state.overlap |= bool(state.writes)
+                        state.writes.add(write)
+                yield
+            finally:
+                self._end(write, keys)
+        finally:
+            self._end(write, keys)  # the first may have been interrupted
+
+    def _end(self, write: object, keys: Sequence[str]) -> None:
         with self._lock:
             for key in keys:
-                state = self._keys.setdefault(key, _Key())
-                state.writes += 1
-                state.overlap |= state.writes > 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                for key in keys:
-                    ours = self._keys.get(key)  # None in a child that was forked while writing
-                    if ours is not None:
-                        ours.writes -= 1
-                        if not ours.writes:
-                            del self._keys[key]
+                state = self._keys.get(key)  # None in a child that was forked while writing, and once it has ended
+                if state is None:
+                    continue
+                if state.writes <= {write}:
+                    self._keys.pop(key, None)
+                else:
+                    state.writes.discard(write)
 
     @contextlib.contextmanager
     def settling(self) -> Iterator[Callable[[str], bool]]:

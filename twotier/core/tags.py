@@ -71,12 +71,12 @@ def _checked(tag: str) -> str:
 
 
 class _Pin:
-    """How many hold a key, and whether it was ever held by two at once since it was held by none."""
+    """Who holds a key, and whether it was ever held by two at once since it was held by none."""
 
-    __slots__ = ("count", "shared")
+    __slots__ = ("holds", "shared")
 
     def __init__(self) -> None:
-        self.count = 1
+        self.holds: set[object] = set()
         self.shared = False
 
 
@@ -129,61 +129,66 @@ class TagIndex:
     def note(self, key: str, tags: tuple[str, ...]) -> bool:
         """Note a key that is held under `tags` as well; return True if it wasn't noted at all."""
         with self._lock:
-            for tag in tags:
-                self._keys.setdefault(tag, set()).add(key)
             before = self._tags.get(key)
             if before is None:
                 self._turns.append(key)
                 self._tags[key] = tags
             elif not set(tags) <= set(before):
                 self._tags[key] = tuple(dict.fromkeys((*before, *tags)))
+            for tag in tags:
+                self._keys.setdefault(tag, set()).add(key)
             return before is None
 
-    def pin(self, key: str, tags: tuple[str, ...]) -> None:
-        """Hold a key under `tags`; `release` it later."""
+    def pin(self, key: str, tags: tuple[str, ...], hold: object) -> None:
+        """Have `hold` hold a key under `tags`; `release` it later, however far this has come."""
         with self._lock:
-            pin = self._pins.get(key)
-            if pin is None:
-                self._pins[key] = _Pin()
-            else:
-                pin.count += 1
-                pin.shared = True
+            pin = self._pins.setdefault(key, _Pin())
+            pin.shared |= not pin.holds <= {hold}
+            pin.holds.add(hold)
             self._pinned += 1
             looks = _LOOKED_AT if self.note(key, tags) else 0
         for _ in range(looks):
             self._look()
 
-    def release(self, key: str, tags: tuple[str, ...] | None) -> None:
-        """Hold a key no more. `tags`: those of the entry that is there now; None if it may be another."""
+    def release(self, key: str, tags: tuple[str, ...] | None, hold: object) -> None:
+        """End what `hold` holds of a key. `tags`: those of the entry that is there now; None if it may be another.
+
+        Once more does nothing, or what an exception has left undone the first time.
+        """
         with self._lock:
             pin = self._pins.get(key)
             if pin is None:
-                return  # held before a fork
-            pin.count -= 1
-            if pin.count:
+                return  # held before a fork, or not at all
+            if not pin.holds <= {hold}:
+                pin.holds.discard(hold)
                 return
-            del self._pins[key]
             noted = self._tags.get(key, ())
             if tags is None or pin.shared:
                 tags = tuple([tag for tag in noted if tag != ANY_TAG])
             self._drop(key, set(noted).difference(tags))
-            self._tags[key] = tags
+            if key in self._tags:
+                self._tags[key] = tags
+            self._pins.pop(key, None)
 
     def _look(self) -> None:
-        """Look at the key whose turn it is: forget it if there is no entry, nor one on its way."""
+        """Look at the key whose turn it is: forget it if there is no entry, nor one on its way.
+
+        Its next turn is the last one, from now on: an exception that comes between two lines loses no key.
+        """
         with self._lock:
             if not self._turns:
                 return
-            key = self._turns.popleft()
-            tags, pinned = self._tags[key], self._pinned
+            key = self._turns[0]
+            self._turns.rotate(-1)
+            tags, pinned = self._tags.get(key, ()), self._pinned
             gone = key not in self._pins
         # The store may be calling back into us from inside of its own lock.
         gone = gone and (not tags or self._store.op(key) is None)
         with self._lock:
-            if gone and pinned == self._pinned:
-                self._drop(key, self._tags.pop(key))
-            else:
-                self._turns.append(key)
+            if gone and pinned == self._pinned and self._turns[-1] == key:
+                self._drop(key, tags)
+                self._tags.pop(key, None)
+                self._turns.pop()
 
     def _drop(self, key: str, tags: Iterable[str]) -> None:
         for tag in tags:
@@ -197,12 +202,12 @@ class TagIndex:
 class Hold:
     """Keys that are held, each with the tags of the entry on its way, from `with` to its end."""
 
-    __slots__ = ("_index", "_pairs", "_written")
+    __slots__ = ("_index", "_pairs", "_released", "_written")
 
     def __init__(self, index: TagIndex, pairs: list[tuple[str, tuple[str, ...]]]) -> None:
         self._index = index
         self._pairs = pairs
-        self._written = False
+        self._released = self._written = False
 
     def written(self) -> None:
         """Say that the entries are written: what they replaced is gone, and so are its tags."""
@@ -215,14 +220,26 @@ class Hold:
             self._index.note(key, tags)
 
     def __enter__(self) -> Self:
-        for key, tags in self._pairs:
-            self._index.pin(key, tags)
-        return self
+        try:
+            for key, tags in self._pairs:
+                self._index.pin(key, tags, self)
+            return self  # noqa: TRY300 - an exception may arrive at this line, too
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self._release()
+        finally:
+            if not self._released:  # it was interrupted
+                self._release()
+
+    def _release(self) -> None:
         for key, tags in self._pairs:
             carried = tuple([tag for tag in tags if tag != ANY_TAG]) if self._written else None
-            self._index.release(key, carried)
+            self._index.release(key, carried, self)
+        self._released = True
 
 
 class Unheld:

@@ -7,8 +7,8 @@ key is removed, for the next reader to load. The cache then differs from the sou
 has reached the source is under way to the cache. A process that is killed in between leaves the old value until its
 ttl. Leases that a write may still have when it ends are claimed, and given back later (`claims.py`).
 
-A writer that raises has changed nothing, and neither tier is touched. One that was interrupted (a cancelled task, an
-interrupt from the keyboard) may have written: the key is journaled, and removed in the background.
+A writer that raises has changed nothing, and neither tier is touched. Whatever else ends a write (a cancelled task, an
+exception of a signal handler), the source may have been written: the key is journaled, and removed in the background.
 
 While the remote tier is away there are no leases: the key is journaled as always, and the value kept as a suspect
 unless another write of the key in this process has overlapped (`overlaps.py`), as without a remote tier.
@@ -31,6 +31,7 @@ from twotier.core.local_only import LocalOnly
 from twotier.core.namespace import Namespace, TwoTierNamespace
 from twotier.core.overlaps import Overlaps
 from twotier.core.reads import CHUNK
+from twotier.core.refusal import Refusal, refusing
 from twotier.core.severally import severally
 from twotier.core.writes import put_again_until
 from twotier.errors import RemoteError
@@ -57,19 +58,29 @@ class LocalThrough(LocalOnly):
         self._namespace.check_open()
         entries = _encoded(self._namespace, values)
         keys = [key for key, _, _ in entries]
-        with self._overlaps.during(keys), _unless_stopped(lambda: self._forget(keys)):
-            yield from _write(self._writer, entries)
-            with self._overlaps.settling() as alone:
-                for key, value, payload in entries:
-                    self._put(key, value, payload, ttl if alone(key) else 0, absent=False, tags=tags)
+        error: Exception | None = None
+        try:
+            with self._overlaps.during(keys), _unless_stopped(lambda: self._forget(keys)):
+                yield from _write(self._writer, entries)
+                with self._overlaps.settling() as alone:
+                    for key, value, payload in entries:
+                        self._put(key, value, payload, ttl if alone(key) else 0, absent=False, tags=tags)
+        except Refusal as refusal:
+            error = refusal.error
+        if error is not None:
+            raise error
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then here; return how many were here."""
         self._namespace.check_open()
         wanted = checked_many(keys)
-        with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted)):
-            yield from _delete(self._writer, wanted)
-            return (yield from self.delete_many(wanted))
+        try:
+            with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted)):
+                yield from _delete(self._writer, wanted)
+                return (yield from self.delete_many(wanted))
+        except Refusal as refusal:
+            error = refusal.error
+        raise error
 
     def _forget(self, keys: list[str]) -> None:
         """Remove keys: whether the source was written isn't known."""
@@ -92,24 +103,33 @@ class TwoTierThrough(TwoTier):
         keys = [key for key, _, _ in entries]
         claim = Claim(namespace.claims, namespace.op_ids.next())
         stopped = _unless_stopped(lambda: self._forget(keys, claim.token))
+        error: Exception | None = None
         try:
             try:
                 with self._overlaps.during(keys), namespace.tags.holding(keys, tags), stopped:
                     yield from self._put_claiming(entries, ttl, tags, claim)
+            except Refusal as refusal:
+                error = refusal.error
             finally:
                 claim.close()
         finally:
             claim.close()
+        if error is not None:
+            raise error
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then from both tiers; return how many were there."""
         namespace = self._open()
         wanted = checked_many(keys)
         op_id = namespace.op_ids.next()
-        with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted, op_id)):
-            yield from _delete(self._writer, wanted)
-            # Whatever was written or loaded between the source's delete and this one goes too.
-            return (yield from self.delete_many(wanted))
+        try:
+            with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted, op_id)):
+                yield from _delete(self._writer, wanted)
+                # Whatever was written or loaded between the source's delete and this one goes too.
+                return (yield from self.delete_many(wanted))
+        except Refusal as refusal:
+            error = refusal.error
+        raise error
 
     def _put_claiming(self, entries: list[Entry], ttl: int, tags: tuple[str, ...], claim: Claim) -> Flow[None]:
         """Write entries to the source, then to both tiers; the leases on them are claimed."""
@@ -117,7 +137,7 @@ class TwoTierThrough(TwoTier):
         places = yield from self._take_over(keys, claim)
         try:
             yield from _write(self._writer, entries)
-        except Exception:
+        except Refusal:
             yield from self._give_back(claim)
             raise
         if not ttl:
@@ -255,20 +275,20 @@ def _encoded(namespace: Namespace, values: Mapping[str, Any]) -> list[Entry]:
 def _write(writer: Writer, entries: list[Entry]) -> Flow[None]:
     values = {key: value for key, value, _ in entries}
     if values:
-        yield Load(lambda: writer.write(values))
+        yield Load(refusing(writer.write, values))
 
 
 def _delete(writer: Writer, keys: list[str]) -> Flow[None]:
     if keys:
-        yield Load(lambda: writer.delete(list(keys)))
+        yield Load(refusing(writer.delete, list(keys)))
 
 
 @contextlib.contextmanager
 def _unless_stopped(forget: Callable[[], object]) -> Iterator[None]:
-    """Call `forget` when a write is stopped from outside: nobody knows how far it got, and the keys are to leave."""
+    """Call `forget` unless the writer has refused: nobody knows how far a write got, and the keys are to leave."""
     try:
         yield
-    except Exception:
+    except Refusal:
         raise
     except BaseException:
         forget()

@@ -18,14 +18,14 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
+from twotier.clock import SystemClock
 from twotier.fork import reset_first_on_fork
+from twotier.occasional import OccasionalLog
 
 AFTER_A_FAULT: Final = 1.0
 """Seconds until a step that raised is made again."""
 RETRY: Final = 0.05
 """Least seconds between two attempts to start a thread that couldn't be started."""
-LOG_EVERY: Final = 60.0
-"""Seconds between log lines about threads that can't be started."""
 
 _log = logging.getLogger("twotier")
 
@@ -195,13 +195,11 @@ def start_later(service: Startable) -> None:
 
 _unstarted: Final[set[weakref.ref[Startable]]] = set()
 _retry_at = 0.0
-_logged: Final[dict[str, float]] = {}
-"""When it was last said that there is no thread for a service, by its name."""
+_occasional = OccasionalLog(SystemClock())
 
 
 def _log_failure(name: str, error: BaseException) -> None:
     """Say once a minute that a thread can't be started, unless that is because the interpreter is ending."""
-    now = time.monotonic()
-    if now - _logged.get(name, -LOG_EVERY) >= LOG_EVERY and threading.main_thread().is_alive():
-        _logged[name] = now
-        _log.warning("no thread can be started for %s (%s); it will be tried again (logged once a minute)", name, error)
+    if threading.main_thread().is_alive():
+        message = "no thread can be started for %s (%s); it will be tried again (logged once a minute)"
+        _occasional.log(logging.WARNING, name, message, name, error)

@@ -8,7 +8,9 @@ from scripted_server import ScriptedServer
 from waiting import wait_for
 
 from twotier import Cache, ConfigurationError
+from twotier.clock import SystemClock
 from twotier.errors import RemoteError, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.remote import allowed_hosts
 from twotier.remote.allowed_hosts import ensure_allowed
 
@@ -29,7 +31,7 @@ def test_what_is_listed_is_allowed(host):
 )
 def test_what_is_not_listed_is_refused(host, caplog, monkeypatch):
     """Anything else is as if it were away, and said in one line a minute."""
-    monkeypatch.setattr(allowed_hosts, "_next_log", 0.0)
+    monkeypatch.setattr(allowed_hosts, "_occasional", OccasionalLog(SystemClock()))
     for _ in range(3):
         with pytest.raises(RemoteUnavailable, match="allowed_hosts"):
             ensure_allowed(host, LISTED)
@@ -57,7 +59,7 @@ def thief():
 @pytest.mark.parametrize("allowed", [["127.0.0.2"], None], ids=["refused", "any"])
 def test_redirections_elsewhere_send_no_password(thief, allowed, caplog, monkeypatch):
     """A node that names another host sends nobody there unless that is allowed."""
-    monkeypatch.setattr(allowed_hosts, "_next_log", 0.0)
+    monkeypatch.setattr(allowed_hosts, "_occasional", OccasionalLog(SystemClock()))
     place = b"*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % thief.port
     slots = b"*1\r\n*3\r\n:0\r\n:16383\r\n" + place
     node = ScriptedServer(None, lambda words, _: slots if words[0] == b"CLUSTER" else b"-ERR x\r\n")
@@ -79,7 +81,7 @@ def test_redirections_elsewhere_send_no_password(thief, allowed, caplog, monkeyp
 @pytest.mark.parametrize("allowed", [["127.0.0.2"], None], ids=["refused", "any"])
 def test_sentinels_send_no_password_elsewhere(thief, allowed, monkeypatch):
     """A primary that sentinels name is connected to only if that is allowed."""
-    monkeypatch.setattr(allowed_hosts, "_next_log", 0.0)
+    monkeypatch.setattr(allowed_hosts, "_occasional", OccasionalLog(SystemClock()))
     named = b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%d\r\n" % (len(str(thief.port)), thief.port)
     sentinel = ScriptedServer(None, lambda words, _: named if words[0] == b"SENTINEL" else None)
     try:
@@ -95,7 +97,7 @@ def test_sentinels_send_no_password_elsewhere(thief, allowed, monkeypatch):
 @pytest.mark.parametrize("allowed", [["127.0.0.2"], ["127.0.0.0/8"]], ids=["refused", "allowed"])
 def test_replicas_elsewhere_get_no_password(thief, allowed, monkeypatch):
     """A replica that sentinels name is read from, while the primary is away, only if that is allowed."""
-    monkeypatch.setattr(allowed_hosts, "_next_log", 0.0)
+    monkeypatch.setattr(allowed_hosts, "_occasional", OccasionalLog(SystemClock()))
 
     def bulk(text):
         return b"$%d\r\n%b\r\n" % (len(text), text)

@@ -17,6 +17,7 @@ from waiting import wait_for
 from twotier import worker
 from twotier.clock import SystemClock
 from twotier.coherence.listener import Listener
+from twotier.occasional import OccasionalLog
 from twotier.options import Options
 
 
@@ -141,7 +142,7 @@ def test_a_thread_that_can_not_start(server, make_listener, ear, monkeypatch, ca
     def refuse(_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(worker, "_logged", {})
+    monkeypatch.setattr(worker, "_occasional", OccasionalLog(SystemClock()))
     listener = make_listener(path=server.socket_path)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)

@@ -6,16 +6,15 @@ names is refused unless it is on the list; hosts that the user has named are alw
 
 import ipaddress
 import logging
-import time
 from collections.abc import Sequence
-from typing import Final
 
+from twotier.clock import SystemClock
 from twotier.errors import ConfigurationError, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.remote.places import host_in
 
-_LOG_EVERY: Final = 60.0
-_log = logging.getLogger("twotier")
-_next_log = 0.0
+_occasional = OccasionalLog(SystemClock())
+"""One line a minute, whoever is refused."""
 
 
 def check_allowed_hosts(given: Sequence[str] | None) -> None:
@@ -34,13 +33,10 @@ def ensure_allowed(host: str, allowed: Sequence[str] | None) -> None:
     >>> ensure_allowed("10.1.2.3", ["10.0.0.0/8", ".example.org"])
     >>> ensure_allowed("Cache-1.example.org", ["10.0.0.0/8", ".example.org"])
     """
-    global _next_log  # noqa: PLW0603 - one line a minute, whoever is refused
     if allowed is None or any(_matches(host, each) for each in allowed):
         return
     refused = f"a server names the host {host!r}, which allowed_hosts doesn't include: not connecting to it"
-    if time.monotonic() >= _next_log:
-        _next_log = time.monotonic() + _LOG_EVERY
-        _log.error("%s (logged once a minute)", refused)
+    _occasional.log(logging.ERROR, "refused", "%s (logged once a minute)", refused)
     raise RemoteUnavailable(refused)
 
 

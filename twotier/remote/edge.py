@@ -12,7 +12,9 @@ import time
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from twotier.clock import SystemClock
 from twotier.errors import AccessDenied, RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.options import Options
 from twotier.remote.breaker import Breaker
 from twotier.remote.channel import SLOWEST, EchoError, SlowTripError
@@ -41,10 +43,6 @@ _NO_NEWS: Final = (NotAnInteger, OtherTypeError, IntegerOverflow, RedirectionErr
 """Refusals that are their caller's to tell, or that a cluster's router takes care of."""
 _UNFIT: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What a reply of a shape that nobody thought of may raise where it is looked at."""
-_LOG_EVERY: Final = 60.0
-"""Seconds between log lines about refusals."""
-
-_log = logging.getLogger("twotier")
 
 
 class Edge:
@@ -66,7 +64,7 @@ class Edge:
         """Instant of `time.monotonic` at which a call was last answered."""
         self._topology = topology
         self._label = topology.label
-        self._next_log = 0.0
+        self._occasional = OccasionalLog(SystemClock())
 
     def meaning(self, error: BaseException) -> BaseException:
         """Return what a failure means to callers: a RemoteError, or `error` itself if it isn't the remote tier's."""
@@ -104,10 +102,7 @@ class Edge:
         """Say once a minute what the server refuses, or what is too slow."""
         if isinstance(error, (*_OUTAGE, *_NO_NEWS)) and not isinstance(error, SlowTrip):
             return
-        now = time.monotonic()
-        if now >= self._next_log:
-            self._next_log = now + _LOG_EVERY
-            _log.error("%s: %s (logged once a minute)", self._label, error)
+        self._occasional.log(logging.ERROR, "refusal", "%s: %s (logged once a minute)", self._label, error)
 
 
 class SlowTrip(RemoteTimeout):

@@ -28,7 +28,9 @@ from typing import Any, Final, TypeAlias
 
 import redis.exceptions
 
+from twotier.clock import SystemClock
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.options import Options
 from twotier.remote.channel import Channel
 from twotier.remote.connecting import connect_failure, ensure_data_server
@@ -45,13 +47,10 @@ MAX_IDLE: Final = 60.0
 (some after a few minutes), and then what is sent on it is lost without an answer."""
 TENDED_EVERY: Final = 5.0
 """Seconds between two looks for idle connections that are too old, or that the server has closed."""
-_LOG_EVERY: Final = 60.0
 _FIRST: Final = (0,)
 
 Loan: TypeAlias = list[Channel]
 """What one call has of a pool: no channel, or one. Whoever makes one gives it back, or drops it, in a `finally`."""
-
-_log = logging.getLogger("twotier")
 
 
 class PoolTimeout(RemoteTimeout):
@@ -75,7 +74,7 @@ class Pool:
         self._era = 0
         """Raised when what was connected to so far is of no use any more."""
         self._refused: tuple[float, RemoteError] | None = None
-        self._next_log = 0.0
+        self._occasional = OccasionalLog(SystemClock())
         self._reset()
 
     def _reset(self) -> None:
@@ -365,18 +364,12 @@ class Pool:
                 self._idle.extend(map(opened.pop, _FIRST))
             elif failure is not None and not isinstance(failure, (RemoteTimeout, RemoteUnavailable)):
                 self._refused = (time.monotonic() + REFUSAL_MEMORY, failure)
-                self._log_refusal(failure)
+                self._occasional.log(logging.ERROR, "refusal", "%s (logged once a minute)", failure)
             if failure is not None and (sleeper := attempt.turn) in self._asleep:
                 self._woken(sleeper)
             self._wake_one()  # for what was opened, or to open another
         if not self._closed:
             _tended.watch(self)
-
-    def _log_refusal(self, failure: RemoteError) -> None:
-        now = time.monotonic()
-        if now >= self._next_log:
-            self._next_log = now + _LOG_EVERY
-            _log.error("%s (logged once a minute)", failure)
 
 
 _tended: Final = Rounds(Pool.tend, TENDED_EVERY, "twotier-idle")

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from twotier.clock import SECOND, SystemClock
+from twotier.clock import SystemClock
 from twotier.codec.codecs import Codec, Pickle, PlainCodec
 from twotier.codec.old_pickle import OldPickleReader
 from twotier.errors import SerializationError
 from twotier.notfound import NOT_FOUND
+from twotier.occasional import OccasionalLog
 from twotier.options import Options
 from twotier.remote.envelope import ABSENCE, ENTRY, ENVELOPE_BYTES, WARRANT, Envelope, Sealed, flags_of
 from twotier.remote.stamps import MOST_STAMPS_BYTES, NO_STAMPS, unpack_stamps
@@ -23,15 +24,12 @@ _LOWEST: Final = -(1 << 63)
 _HIGHEST: Final = (1 << 63) - 1
 _LONGEST: Final = 20
 _DIGITS: Final = frozenset(b"-0123456789")
-_LOG_EVERY: Final = 60 * SECOND
 _TAGGED: Final = 0x40
 """Flag of an envelope whose payload has stamps before it."""
 _ABSENT: Final = 0x20
 """The flag of an envelope that says that there is no value; no codec has it."""
 _WARRANT: Final = 0x10
 """The flag of an envelope that is a counter's warrant; no codec has it."""
-
-_log = logging.getLogger("twotier")
 
 
 class Loaded(NamedTuple):
@@ -67,8 +65,7 @@ class Values:
         self._namespace = options.namespace
         self._most = options.max_value_bytes
         self._longest = self._most + ENVELOPE_BYTES
-        self._clock = options.clock or SystemClock()
-        self._next_log: int | None = None
+        self._occasional = OccasionalLog(options.clock or SystemClock())
 
     def encode(self, value: Any) -> bytes:
         """Return the payload of `value`; SerializationError if it can't be taken, or is too large."""
@@ -206,14 +203,8 @@ class Values:
         return Loaded(value, op_id, payload, stamps)
 
     def _complain(self, reason: str) -> None:
-        now = self._clock.now()
-        if self._next_log is None or now >= self._next_log:
-            self._next_log = now + _LOG_EVERY
-            _log.warning(
-                "a value of namespace %s on the server can't be used and counts as missing: %s (logged once a minute)",
-                self._namespace,
-                reason,
-            )
+        message = "a value of namespace %s on the server can't be used and counts as missing: %s (logged once a minute)"
+        self._occasional.log(logging.WARNING, "unusable", message, self._namespace, reason)
 
 
 _FIRST: Final = frozenset(bytes([byte]) for byte in _DIGITS)

@@ -15,6 +15,7 @@ from typing import Final
 
 from twotier.clock import SystemClock
 from twotier.errors import RemoteError, RemoteUnavailable
+from twotier.occasional import OccasionalLog
 from twotier.options import Options
 from twotier.remote.async_executor import AsyncExecutor
 from twotier.remote.breaker import Breaker, State
@@ -29,10 +30,6 @@ from twotier.worker import Worker
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
 """Seconds between two looks while something is wrong; doubled from the first to the longest, cut by up to half."""
-
-_LOG_EVERY: Final = 60.0
-
-_log = logging.getLogger("twotier")
 
 
 class Member:
@@ -78,7 +75,7 @@ class Members:
         self._pause = FIRST_PAUSE
         self._looked_at = -LONGEST_PAUSE
         """Instant of `time.monotonic` at which the last look ended."""
-        self._next_log = 0.0
+        self._occasional = OccasionalLog(SystemClock())
         self.known: Future[None] = Future()
         """Done once there is a map."""
         self.silent = False
@@ -176,9 +173,8 @@ class Members:
         try:
             well = self.survey() and self._probe()
         except Exception:  # noqa: BLE001 - logged whole; without the map the cluster would be lost for good
-            if time.monotonic() >= self._next_log:
-                self._next_log = time.monotonic() + _LOG_EVERY
-                _log.exception("looking at the cluster failed; it will be tried again (logged once a minute)")
+            message = "looking at the cluster failed; it will be tried again (logged once a minute)"
+            self._occasional.log(logging.ERROR, "look", message, trace=True)
             well = False
         self._looked_at = time.monotonic()
         if well:

@@ -9,6 +9,7 @@ from project import ROOT, modules, written_files
 
 LAYERS = (
     {
+        "twotier.backoff",
         "twotier.checking",
         "twotier.errors",
         "twotier.fork",

@@ -15,6 +15,7 @@ from links import link_ids
 from waiting import wait_for
 
 from twotier import worker
+from twotier.backoff import Backoff
 from twotier.clock import SystemClock
 from twotier.coherence.listener import Listener
 from twotier.occasional import OccasionalLog
@@ -127,7 +128,7 @@ def test_close_while_nothing_answers(own_server, make_listener, ear):
     finally:
         os.kill(own_server.pid, signal.SIGCONT)
     missing = make_listener(path=own_server.socket_path + ".missing")
-    missing._pause = 60.0
+    missing._backoff = Backoff(60.0, 60.0)
     missing.attach(ear)
     wait_for(missing._thread.is_alive, "started")
     began = time.monotonic()

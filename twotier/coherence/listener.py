@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from redis.connection import AbstractConnection
 
+from twotier.backoff import Backoff
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
 from twotier.coherence.link import Link, State
@@ -85,7 +86,7 @@ class Listener:
         self._served: dict[Subscriber, None] = {}
         """Whom the link serves."""
         self._log = OccasionalLog(self._clock)
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._hurried = False
 
     # Called by anyone
@@ -129,7 +130,7 @@ class Listener:
 
     def hurry(self) -> None:
         """Try to connect now rather than after the pause: the server is known to be usable."""
-        self._pause = FIRST_PAUSE
+        self._backoff.reset()
         self._hurried = True
         self.wake()
 
@@ -211,7 +212,7 @@ class Listener:
         except Exception as error:  # noqa: BLE001 - a credential provider's, say
             failure = connect_failure("the server", error, self._connection)
             if not isinstance(failure, RemoteTimeout | RemoteUnavailable):
-                self._pause = LONGEST_PAUSE  # a refusal, not an outage: asking at once again helps nobody
+                self._backoff.hold()  # a refusal, not an outage: asking at once again helps nobody
         if self._connection is not None:
             self._connection.disconnect()  # type: ignore[no-untyped-call]
             self._connection = None
@@ -251,8 +252,7 @@ class Listener:
 
     def _rest(self, waker: Waker) -> None:
         """Pause before the next attempt, longer each time until one succeeds or the server is said to be back."""
-        until = time.monotonic() + self._pause * (1.0 + self._chance() / 4)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        until = time.monotonic() + self._backoff.next() * (1.0 + self._chance() / 4)
         while not (self._closing or self._hurried) and (left := until - time.monotonic()) > 0:
             wait(waker=waker, seconds=left)
         self._hurried = False
@@ -279,7 +279,7 @@ class Listener:
                 case Confirmed(subscriber):
                     subscriber.confirmed()
                 case Renewed(subscriber, lease_until, generation):
-                    self._pause = FIRST_PAUSE
+                    self._backoff.reset()
                     subscriber.renewed(lease_until, generation)
                 case Lost(subscriber, reason):
                     subscriber.lost(reason)

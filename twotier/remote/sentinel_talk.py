@@ -8,6 +8,7 @@ import queue
 from collections.abc import Callable
 from typing import Final
 
+from twotier.backoff import Backoff
 from twotier.clock import SECOND, Clock
 from twotier.options import Options
 from twotier.remote.address import Address
@@ -46,7 +47,7 @@ class SentinelTalk:
         self._ear: Ear | None = None
         self._next = 0
         """When to ask, or to connect, again (ns)."""
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         self._replicas_at = 0
         self._ended = False
         self.heard_from = False
@@ -116,7 +117,7 @@ class SentinelTalk:
             self._break(error)
         for vote in (vote for each in heard for vote in each.votes):
             self.heard_from = True
-            self._pause = FIRST_PAUSE
+            self._backoff.reset()
             self.state = (
                 f"it names {vote.place}" if vote.place else "it names none: it knows no such service, or refuses"
             )
@@ -191,5 +192,4 @@ class SentinelTalk:
         if self._transport is not None:
             self._transport.close()
         self._transport = self._ear = None
-        self._next = self._clock.now() + self._pause
-        self._pause = min(2 * self._pause, LAST_PAUSE)
+        self._next = self._clock.now() + self._backoff.next()

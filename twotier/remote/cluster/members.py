@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Final
 
+from twotier.backoff import Backoff
 from twotier.clock import SystemClock
 from twotier.errors import RemoteError, RemoteUnavailable
 from twotier.occasional import OccasionalLog
@@ -72,7 +73,7 @@ class Members:
         self._map: SlotMap | None = None
         self._owners: list[Node | None] = []
         self._members: dict[Node, Member] = {}
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._looked_at = -LONGEST_PAUSE
         """Instant of `time.monotonic` at which the last look ended."""
         self._occasional = OccasionalLog(SystemClock())
@@ -178,10 +179,9 @@ class Members:
             well = False
         self._looked_at = time.monotonic()
         if well:
-            self._pause = FIRST_PAUSE
+            self._backoff.reset()
             return None
-        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
-        return FIRST_PAUSE + pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return FIRST_PAUSE + self._backoff.next() * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def survey(self) -> bool:
         """Ask one node after the other for the map, those that should answer first; return True if one did."""

@@ -10,8 +10,8 @@ from twotier.core.generation import LONGEST_TRUCE, Generations
 from twotier.core.generation_names import FIRST, GenerationNames, new_name
 from twotier.errors import RemoteError
 from twotier.local import Store
-from twotier.remote.commands import Generation
 from twotier.remote.conditional import IfStands
+from twotier.remote.name_copies import ReadName, RestoreName
 
 SECRET, OTHER = "a key of 16 bytes", "another of 16 bytes"
 KEY = SECRET.encode()
@@ -205,7 +205,9 @@ class Fleet:
 
     def answer(self, command):
         """Do as the server does."""
-        if isinstance(command, Generation):
+        if isinstance(command, ReadName):
+            return self.stands
+        if isinstance(command, RestoreName):
             self.stands = self.stands or command.candidate
             return self.stands
         assert isinstance(command, IfStands)

@@ -15,7 +15,7 @@ from twotier.errors import RemoteTimeout
 from twotier.load_policy import LoadPolicy
 from twotier.opid import op_tag
 from twotier.options import Options
-from twotier.remote.commands import Fetch, Fetched, Generation, Ping, Put, Remove, SetGeneration
+from twotier.remote.commands import Fetch, Fetched, Ping, Put, Remove, SetGeneration
 from twotier.remote.conditional import IfStands, PutUnchanged
 from twotier.remote.connect import connect
 from twotier.remote.envelope import op_id_of
@@ -23,6 +23,7 @@ from twotier.remote.fenced import Done, Fenced
 from twotier.remote.held import PutHeld, TakeOver
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases, Taken
 from twotier.remote.looking import Add, Looked
+from twotier.remote.name_copies import ReadName, RestoreName, copies_of
 from twotier.remote.tagging import MakeVersions, ReadVersions, Version
 
 
@@ -46,11 +47,17 @@ class Server:
         life = 10_000 if b"!" in command.key else -1  # a lease that never ends is none
         return Fetched(self.values.get(command.key), life if command.key in self.values else -2)
 
-    def _generation(self, command: Generation) -> bytes:
-        return self.values.setdefault(command.key, command.candidate)
+    def _readname(self, command: ReadName) -> bytes | None:
+        return self.values.get(command.key)
+
+    def _restorename(self, command: RestoreName) -> bytes:
+        keys = (command.key, *copies_of(command.key))
+        name = next((self.values[key] for key in keys if key in self.values), command.candidate)
+        self.values.update(dict.fromkeys(keys, name))
+        return name
 
     def _setgeneration(self, command: SetGeneration) -> None:
-        self.values[command.key] = command.value
+        self.values.update(dict.fromkeys((command.key, *command.copies), command.value))
 
     def _put(self, command: Put) -> bool:
         self.values[command.key] = command.data

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twotier.clock import ManualClock
 from twotier.remote.conditional import Conditional
+from twotier.remote.name_copies import copies_of
 from twotier.replies import Reader
 from twotier.resp import ErrorReply
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 STEM = b"sim:"
 """What every key of the simulated namespace begins with."""
 GENERATION = STEM + b"gen"
+NAMES = (GENERATION, *copies_of(GENERATION))
+"""The keys that hold the name of the generation and its copies."""
 FULL = ErrorReply("OOM command not allowed when used memory > 'maxmemory'.")
 
 
@@ -56,6 +59,7 @@ class SimulatedServer:
         """The same by name within the generation in force, clears and removals of nothing included."""
         self.links: list[FakeServer] = []
         self._ends: dict[bytes, int] = {}
+        self._in_force: bytes | None = None
 
     def run(self, wire: bytes, watched: Mapping[bytes, int] | None = None) -> list[Any]:
         """Run every command of a trip, and return the replies; EXEC takes place if `watched` are unchanged."""
@@ -127,11 +131,22 @@ class SimulatedServer:
         self._changed(key)
         return self.data.pop(key, None) is not None
 
+    @property
+    def name(self) -> bytes | None:
+        """The name of the generation in force, which is evicted only with all of its copies."""
+        return next((self.data[key] for key in NAMES if key in self.data), None)
+
+    def evict(self, key: bytes) -> None:
+        """Evict a key."""
+        if key in self.data:
+            self._remove(key)
+
     def _changed(self, key: bytes) -> None:
         self.changes[key] += 1
-        if key == GENERATION:
+        if key in NAMES and self.name != self._in_force:
+            self._in_force = self.name
             self.superseded = {each: count + 1 for each, count in self.superseded.items()}
-        prefix = STEM + self.data.get(GENERATION, b"") + b":"
+        prefix = STEM + (self.name or b"") + b":"
         if key.startswith(prefix):
             self.superseded[key[len(prefix) :]] += 1
 

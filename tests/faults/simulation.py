@@ -5,6 +5,7 @@ be lost. Over one connection bytes stay in order; across connections anything go
 up on included. Processes fork, loaders read a source at one moment and return at another.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -70,9 +71,9 @@ class World:
             self.tagged.add(str(write))
         if kind == "update":
             self.source += 1
-        call = Call(process, self._flow(process, kind, key, write))
+        call = Call(process, _kept(process) if kind == "keep" else self._flow(process, kind, key, write))
         call.number, call.kind, call.write = number, kind, write
-        call.keys = {"clear": KEYS, "end": OURS}.get(kind, (key,))
+        call.keys = {"clear": KEYS, "end": OURS, "keep": ()}.get(kind, (key,))
         call.floor = self.acknowledged.get((number, key), 0)
         call.begun = {each: len(self.history[each]) - 1 for each in call.keys}
         call.version, call.told = self.source, self.told.get(number, 0)
@@ -202,7 +203,7 @@ class World:
     def current(self, key: str, *, ended: bool = False) -> Any:
         """Return what the server holds under a key, None for nothing, or (unless asked for) what its tag has ended."""
         namespace = self.processes[0].namespace
-        name = self.server.data.get(namespace.generations.keys[0])
+        name = self.server.name
         if name is None:
             return None
         place = namespace.generations.prefix_of(name) + as_bytes(key)
@@ -323,6 +324,12 @@ class World:
         self.acknowledged[call.number, key] = max(place, self.acknowledged.get((call.number, key), 0))
         if call.kind == "update":
             self.told[call.number] = max(call.version, self.told.get(call.number, 0))
+
+
+def _kept(process: Process) -> Any:
+    """Write what was evicted of the generation's name and copies again, as is done every `max_staleness`."""
+    with contextlib.suppress(RemoteError):
+        yield from process.namespace.generations.keep_copies()
 
 
 def version(value: str) -> int:

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from simulated_process import KEYS, OURS
+from simulated_server import GENERATION, NAMES
 from simulation import SOURCED, World
 
 from twotier.core import writes
@@ -21,9 +22,11 @@ from twotier.core.generation import Generations
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.tag_versions import TagVersions
 from twotier.core.tags import UNHELD, TagIndex
-from twotier.remote.commands import Put
+from twotier.remote.commands import Put, SetGeneration
 from twotier.remote.fenced import Fenced
 from twotier.remote.leasing import SettleLeases
+from twotier.remote.name_copies import RestoreName, copies_of
+from twotier.resp import pack
 
 MOST = 4
 """Processes at once."""
@@ -182,6 +185,17 @@ class Faults(RuleBasedStateMachine):
         """The server's memory is full, or is no more."""
         self.world.server.full = full
 
+    @rule(key=st.sampled_from((GENERATION, GENERATION, *NAMES)))
+    def evict(self, key):
+        """The server evicts the name of the generation, or a copy of it."""
+        self.world.server.evict(key)
+        self.world.record()
+
+    @rule(number=numbers)
+    def keep_copies(self, number):
+        """A process begins to write what was evicted of them again."""
+        self.world.start(number, "keep", KEYS[0])
+
     @rule(seconds=st.sampled_from([0.01, 0.6, 1.1, 2.6]))
     def wait(self, seconds):
         """Time passes."""
@@ -211,6 +225,11 @@ def unfenced(generations, make):
     prefix = yield from generations.prefix()
     done = yield Fenced(make(prefix), generations.keys[0])
     return done.result
+
+
+def unwatched(restore):
+    """Read a name and its copies, and watch something else."""
+    return pack(b"WATCH", b"another") + pack(b"MGET", restore.key, *copies_of(restore.key))
 
 
 def put_alone(*arguments, **named):
@@ -243,6 +262,12 @@ MISTAKES = {
     ),
     "writes leave leases alone": (writes, "Put", put_alone),
     "a write doesn't look at the generation": (Generations, "_fenced", unfenced),
+    "a clear leaves the copies of the name": (
+        Generations,
+        "_set_name",
+        lambda self, group, name, publication: SetGeneration(self.keys[group], name, publication),
+    ),
+    "a name is restored whatever has changed": (RestoreName, "wire", property(unwatched)),
     "a child keeps epoch and lease": (TwoTierNamespace, "after_fork", keep_lease),
     "the end of a tag finds no local keys": (TagIndex, "keys_of", lambda *_: []),
     "known versions outlive their tags": (TagVersions, "forget", lambda *_: None),

@@ -7,7 +7,18 @@ import random
 import pytest
 
 from twotier.errors import RemoteError
-from twotier.remote import commands, conditional, counting, leasing, looking, marks, stream, tagging, withdraw
+from twotier.remote import (
+    commands,
+    conditional,
+    counting,
+    leasing,
+    looking,
+    marks,
+    name_copies,
+    stream,
+    tagging,
+    withdraw,
+)
 from twotier.remote.cluster.slotmap import AskSlots, Node
 from twotier.remote.commands import Publication, Put
 from twotier.remote.edge import Call
@@ -30,6 +41,8 @@ PLAIN = [
     counting.Increment(b"k", 1, None, False, TOLD),
     commands.TimeLeft(b"k"),
     commands.Generation(b"k", b"v"),
+    name_copies.ReadName(b"k"),
+    name_copies.WriteName((b"k", b"l"), b"v"),
     commands.SetGeneration(b"k", b"v", TOLD),
     commands.Ping(),
     Fenced(PUT, b"gen"),
@@ -58,6 +71,7 @@ PLAIN = [
 IN_TWO_STEPS = [
     conditional.PutUnchanged(b"k", 7, PUT),
     conditional.IfStands(b"k", b"v", PUT),
+    name_copies.RestoreName(b"k", b"v", lambda _: True),
     stream.RenewLease(b"l", b"t", 1000),
     leasing.SettleLeases([b"l"], b"t", [PUT], TOLD),
     PutHeld([b"l"], b"t", [(b"k", b"v", 1)], TOLD, b"gen"),

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twotier.clock import SECOND
+from twotier.core.drive import drive
 from twotier.errors import RemoteError
 from twotier.options import Options
 from twotier.remote.commands import Fetched, FetchMany, Put
@@ -138,7 +139,7 @@ class Fleet:
         fleets.forget(self)
 
     def visit(self) -> bool:
-        """Look if it is time, and the server answers; return False once the namespace is closed."""
+        """Look, and keep the copies of the generation's name, if it is time and the server answers; False: closed."""
         namespace = self._namespace
         if namespace.closed:
             return False
@@ -147,6 +148,7 @@ class Fleet:
             self._due = now + round(namespace.options.max_staleness * SECOND)
             try:
                 self.look()
+                drive(namespace.generations.keep_copies(), namespace.executor, namespace.background)
             except RemoteError:
                 pass  # the breaker has heard of it
             except Exception:

@@ -3,9 +3,10 @@
 A new generation makes every older key unreachable at once; those leave the server by their expiry. A process caches the
 generation for one epoch: whatever could have changed it unseen (link loss, reconnect, a clear) bumps the epoch. While
 the link isn't live it is asked for before every command. Without a link (`coherence="none"`) it is taken to hold for as
-long as the bound on staleness says. It lives under a key of its own without expiry; when that key
-is gone (FLUSHALL, a server that came back empty), whoever needs it next makes a new one, and live processes notice the
-difference at their next lease exchange.
+long as the bound on staleness says. It lives under a key of its own without expiry. When a server evicts that key,
+whoever needs it next restores the name from its copies (`remote/name_copies.py`); without them (FLUSHALL, an empty
+restart) it makes a new one, and live processes notice the difference at their next lease exchange. A write that finds
+the name gone counts if its own name is restored: it is never done again in the same generation.
 
 Only names of our own form are accepted (`generation_names.py`), and with a secret only signed ones, none of them
 earlier than one that this process has seen. What else stands there is replaced, which is a clear: only if it still
@@ -17,6 +18,7 @@ On one server there is one, for all keys: group 0. In a cluster each group of sl
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from twotier.clock import NEVER, SECOND, Clock
@@ -28,9 +30,10 @@ from twotier.core.severally import Part, severally
 from twotier.errors import RemoteError
 from twotier.local import Store
 from twotier.occasional import OccasionalLog
-from twotier.remote.commands import Command, Generation, Publication, SetGeneration, Write
+from twotier.remote.commands import Command, Publication, SetGeneration, Write
 from twotier.remote.conditional import Conditional, IfStands
 from twotier.remote.fenced import Done, Fenced
+from twotier.remote.name_copies import ReadName, RestoreName, copies_of
 
 ATTEMPTS: Final = 8
 """How often a write is done again when one clear after the other overtakes it."""
@@ -136,11 +139,46 @@ class Generations:
             return standing
         for _ in range(ATTEMPTS):
             epoch, now = self._store.epoch, self._clock.now()
-            name: bytes = yield Generation(self.keys[group], self._new_name((group,)))
+            name = (yield from self._look((group,)))[group]
+            if isinstance(name, RemoteError):
+                raise name
+            if name is None:
+                continue
             if self._accepts(group, name):
                 return self._learn(group, epoch, now, name)
             yield from self._replace({group: name}, reads=reads)
         raise overtaken()
+
+    # Asking for names, and restoring what was evicted
+
+    def _look(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError | None]]:
+        """Return the name of each group (None: it has changed meanwhile); restore or make what is gone."""
+        names = dict(zip(groups, (yield from severally([ReadName(self.keys[at]) for at in groups])), strict=True))
+        return names | (yield from self._restore([group for group, name in names.items() if name is None]))
+
+    def _restore(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError | None]]:
+        """Write what is missing of names and copies; return the name of each group (None: it has changed meanwhile)."""
+        new = self._new_name(groups)
+        answers = yield from severally(
+            [RestoreName(self.keys[group], new, partial(self.is_acceptable, group)) for group in groups]
+        )
+        return dict(zip(groups, answers, strict=True))
+
+    def keep_copies(self) -> Flow[None]:
+        """Write the copies again that were evicted, or the name."""
+        yield from self._restore((0,))
+
+    def _set_name(self, group: int, name: bytes, publication: Publication | None) -> SetGeneration:
+        return SetGeneration(self.keys[group], name, publication, copies_of(self.keys[group]))
+
+    def name_after(self, group: int, found: bytes | None) -> Flow[bytes | None]:
+        """Return the name that a write has `found` after it; if it was evicted (None), restore it first."""
+        if found is not None:
+            return found
+        name = (yield from self._named((group,)))[group]
+        if isinstance(name, RemoteError):
+            raise name
+        return name
 
     # Which names are accepted
 
@@ -174,7 +212,7 @@ class Generations:
         )  # fmt: skip
         name, announcement = self._new_name(refused), self._announcement()
         writes = [
-            IfStands(self.keys[group], stands, SetGeneration(self.keys[group], name, announcement))
+            IfStands(self.keys[group], stands, self._set_name(group, name, announcement))
             for group, stands in refused.items()
         ]
         outcomes = yield from severally(writes)
@@ -274,7 +312,8 @@ class Generations:
                 raise prefix
             (place,) = self.places_under(prefix, (key,))
             done: Done[R] = yield make(place, self.keys[group])
-            if self.is_under(place, done.generation):
+            name = yield from self.name_after(group, done.generation)
+            if self.is_under(place, name):
                 return done.result
             self._store.bump_epoch()
         raise overtaken()
@@ -291,7 +330,8 @@ class Generations:
         for _ in range(ATTEMPTS):
             prefix = yield from self.prefix()
             done: Done[R] = yield Fenced(make(prefix), self.keys[0])
-            if done.generation is not None and self.prefix_of(done.generation) == prefix:
+            name = yield from self.name_after(0, done.generation)
+            if name is not None and self.prefix_of(name) == prefix:
                 return done.result
             self._store.bump_epoch()
         raise overtaken()
@@ -310,17 +350,19 @@ class Generations:
         found: dict[int, bytes | RemoteError] = {}
         left = groups
         for _ in range(ATTEMPTS):
-            name = self._new_name(left)
-            answers = yield from severally([Generation(self.keys[group], name) for group in left])
             refused: dict[int, bytes] = {}
-            for group, answer in zip(left, answers, strict=True):
+            for group, answer in (yield from self._look(left)).items():
+                if answer is None:
+                    continue
                 if isinstance(answer, RemoteError) or self._accepts(group, answer):
                     found[group] = answer
                 else:
                     refused[group] = answer
-            if not refused:
+            left = [group for group in left if group not in found]
+            if not left:
                 return found
-            left = list(refused)
+            if not refused:
+                continue
             try:
                 yield from self._replace(refused, reads=reads)
             except RemoteError as error:
@@ -332,7 +374,7 @@ class Generations:
         asked = list(groups)
         name = self._new_name(asked)
         rank = self._names.rank(name) or FIRST
-        outcomes = yield from severally([SetGeneration(self.keys[group], name, publication) for group in asked])
+        outcomes = yield from severally([self._set_name(group, name, publication) for group in asked])
         failed = {}
         for group, outcome in zip(asked, outcomes, strict=True):
             if isinstance(outcome, RemoteError):

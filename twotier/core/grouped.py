@@ -22,7 +22,7 @@ from twotier.core.severally import Part, severally
 from twotier.errors import RemoteError
 from twotier.local import Store
 from twotier.remote.cluster.slots import SLOTS, hash_tag, slot_of, tag_of
-from twotier.remote.commands import Write
+from twotier.remote.commands import Generation, Publication, SetGeneration, Write
 from twotier.remote.fenced import Done, Fenced
 from twotier.remote.severally import Apart
 
@@ -183,6 +183,19 @@ class GroupedGenerations(Generations):
             if group in wanted:
                 found[group] = told
         return found
+
+    def _look(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError | None]]:
+        """Return the name of each group, a new one if there was none. There are no copies."""
+        name = self._new_name(groups)
+        answers = yield from severally([Generation(self.keys[group], name) for group in groups])
+        return dict(zip(groups, answers, strict=True))
+
+    def keep_copies(self) -> Flow[None]:
+        """Do nothing."""
+        yield from ()
+
+    def _set_name(self, group: int, name: bytes, publication: Publication | None) -> SetGeneration:
+        return SetGeneration(self.keys[group], name, publication)
 
     def _last_known(self, group: int, error: RemoteError) -> bytes | RemoteError:
         """Return the prefix last known, if nothing is fresh while the generation's node is lost; else `error`.

@@ -206,6 +206,8 @@ class TwoTierThrough(TwoTier):
         try:
             stamps = yield from self._stamps(tags, ttl)
             outcomes = yield from severally([put(group, members) for group, members in groups.items()])
+            for at, (group, outcome) in enumerate(zip(groups, outcomes, strict=True)):
+                outcomes[at] = yield from self._with_name(group, outcome)
         except RemoteError as error:
             outcomes = [error] * len(groups)
         held, lost = self._sorted(list(zip(groups.values(), outcomes, strict=True)), places, payloads)
@@ -222,6 +224,16 @@ class TwoTierThrough(TwoTier):
         namespace.journal.settle({key: doubt for key, doubt in noted.items() if key in held})
         if overtaken:
             yield from self._delete_claimed(overtaken, places, claim)
+
+    def _with_name(self, group: int, outcome: Done[list[bool]] | RemoteError) -> Flow[Done[list[bool]] | RemoteError]:
+        """Return the outcome of a write with the name that stands after it, also where it had been evicted."""
+        if isinstance(outcome, RemoteError):
+            return outcome
+        try:
+            name = yield from self._namespace.generations.name_after(group, outcome.generation)
+        except RemoteError as error:
+            return error
+        return outcome._replace(generation=name)
 
     def _sorted(
         self,

@@ -321,11 +321,18 @@ class SetGeneration(Write[None]):
     key: bytes
     value: bytes
     publication: Publication | None
+    copies: Sequence[bytes] = ()
+    """The keys that hold copies of the name."""
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """SET without expiry."""
-        return [put(self.key, self.value, None)]
+        """SET without expiry, of the name and of its copies."""
+        return [put(key, self.value, None) for key in (self.key, *self.copies)]
+
+    @property
+    def count(self) -> int:
+        """One for the name, and one for each copy."""
+        return 1 + len(self.copies)
 
     def outcome(self, results: list[Any]) -> None:
         """Return nothing: no error is success."""

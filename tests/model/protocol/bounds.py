@@ -40,6 +40,23 @@ QUICK: Final = (
     Scenario("a clear and writes elsewhere", ((WRITES,), (then("clear 0", "set 0"),)), asks=True),
     Scenario("a clear and reads elsewhere", ((GET,), (then("clear 0"), then("set 0"))), asks=True, cold=True),
     Scenario("all is lost", ((GET, GET), (GET,)), asks=True, cold=True, budget=Budget(flushes=1)),
+    Scenario("the name is evicted", ((then(WRITE, "get 0"), GET),), asks=True, cold=True, budget=Budget(evictions=2)),
+    Scenario(
+        "the name is evicted, a clear", ((then("clear 0"),), (then("set 0"),)), asks=True, budget=Budget(evictions=1)
+    ),
+    Scenario(
+        "the name is evicted, a clear that fails",
+        ((then("clear 0", "get 0"),),),
+        asks=True,
+        budget=Budget(evictions=1, failures=2),
+    ),
+    Scenario(
+        "tracking, the name is evicted",
+        ((then("clear 0", "get 0"),), (GET,)),
+        tracking=True,
+        asks=True,
+        budget=Budget(evictions=1),
+    ),
     Scenario("a restart", ((then("set 0", "get 0"), GET),), asks=True, budget=Budget(restarts=1)),
     Scenario("tracking", ((then(WRITE, "get 0"), GET), (then(ANY_WRITE),)), tracking=True),
     Scenario("tracking, lives end", ((ASK,), (then(ANY_WRITE),)), tracking=True, budget=LIVES),
@@ -67,6 +84,18 @@ QUICK: Final = (
 )
 
 DEEP: Final = (
+    Scenario(
+        "the name is evicted",
+        ((then("clear 0", "get 0"), GET), (then(ANY_WRITE, "get 0"),)),
+        asks=True,
+        budget=Budget(evictions=2),
+    ),
+    Scenario(
+        "the name is evicted, all is lost",
+        ((then("clear 0", "get 0"),), (then(WRITE, "get 0"),)),
+        asks=True,
+        budget=Budget(evictions=2, flushes=1),
+    ),
     Scenario("three processes write", ((then(WRITE),), (then(WRITE),), (then("get 0", WRITE),))),
     Scenario("two readers and two writers", ((GET, GET), (WRITES,), (then(ANY_WRITE),)), cold=True),
     Scenario("writers against writers, twice", ((then(WRITE, "get 0"), GET), (then(WRITE), then("get 0", "get 0")))),

@@ -13,6 +13,7 @@ write that was given up and takes place later counts as a new write at that mome
 from collections.abc import Iterator
 
 from protocol.scenario import Scenario
+from protocol.server import in_force
 from protocol.state import NO_GENERATION, NO_OP, NOTHING, Entry, ProcessState, State, Task, Value, bit
 from protocol.world import named
 
@@ -32,7 +33,8 @@ def broken(state: State, scenario: Scenario, checked: frozenset[str]) -> str:
     if state.broken:
         return state.broken if state.broken[:2] in checked else ""
     server = state.server
-    row = server.rows[server.generation] if server.generation != NO_GENERATION else (NOTHING,) * scenario.keys
+    stands = in_force(server)
+    row = server.rows[stands] if stands != NO_GENERATION else (NOTHING,) * scenario.keys
     for number, process in enumerate(state.processes):
         for which, what in _wrong(state, scenario, process, row):
             if which in checked:
@@ -71,7 +73,7 @@ def _superseded(
         yield "I3", f", {entry.age} ticks after it was superseded"
     if _quiet(state, process):
         yield "I2", ", all is quiet, and the server has another value"
-    if not _in_flight(process, key, entry, state.server.generation):
+    if not _in_flight(process, key, entry, in_force(state.server)):
         yield "I1", "; the server has another value, and no invalidation is under way"
 
 
@@ -94,7 +96,7 @@ def _quiet(state: State, process: ProcessState) -> bool:
     return (
         process.link not in {"cut", "down"}
         and not process.queue
-        and process.known in {NO_GENERATION, state.server.generation}
+        and process.known in {NO_GENERATION, in_force(state.server)}
         and all(not task.at for each in state.processes for task in each.tasks)
     )
 

@@ -87,8 +87,8 @@ def give_back(key: int, holder: int) -> Callable[[World], None]:
     """Return recovery's act of giving an abandoned lease back."""
 
     def act_on(world: World) -> None:
-        if world.server.lease(world.server.generation, key) == holder:
-            world.server.set_lease(world.server.generation, key, NONE_HELD)
+        if world.server.lease(world.server.in_force, key) == holder:
+            world.server.set_lease(world.server.in_force, key, NONE_HELD)
 
     return act_on
 

@@ -62,7 +62,32 @@ class Thread:
 
     def ask(self) -> None:
         """The server says which generation stands."""
-        self.go("told", prefix=self.world.server.ask_generation())
+        if not self.restores_unwatched("told"):
+            self.go("told", prefix=self.world.server.ask_generation())
+
+    def name_again(self) -> None:
+        """The server says which generation stands after a write that found its name gone."""
+        if not self.restores_unwatched("reply"):
+            told = self.world.server.ask_generation()
+            if told != self.task.prefix:  # done again: before the clear it may have counted as well
+                self.world.count_anew(self.key, self.op)
+            self.go("reply", told=told)
+
+    def restores_unwatched(self, then: str) -> bool:
+        """Read the copy, if the rule says that the name is written whatever comes between."""
+        server = self.world.server
+        if self.world.rules.restored != "unwatched" or NO_GENERATION in (server.copy, server.in_force):
+            return False
+        if server.generation != NO_GENERATION:
+            return False
+        self.go("restoring " + then, held=None, told=server.copy)
+        return True
+
+    def restore(self) -> None:
+        """Write the name that was read from the copy."""
+        self.world.server.generation = self.task.told
+        then = self.task.at.split()[1]
+        self.go(then, prefix=self.task.told if then == "told" else self.task.prefix)
 
     def learn(self) -> None:
         """Go on under the generation that the server named."""

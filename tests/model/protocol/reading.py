@@ -56,6 +56,7 @@ STEPS = {
     "checked": ("takes its token", take_token),
     "asking": ("is told the generation by the server", Thread.ask),
     "told": ("learns the generation", Thread.learn),
+    "restoring told": ("writes the name that it has read", Thread.restore),
     "sent": ("is read on the server", read),
     "reply": ("takes the reply, and installs it if it may", take),
 }

@@ -43,7 +43,7 @@ def _name_or_close(me: Process) -> None:
 
 def _clear(world: World, me: Process) -> None:
     op = _op(world, me)
-    world.server.clear(op)
+    world.server.clear(op, copies=world.rules.clears_write_copies)
     world.publish(Item("clear", op))
     _go(me, "cleared")
 

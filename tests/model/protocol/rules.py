@@ -42,6 +42,11 @@ class Rules:
     """Step 9: a replay that finds another generation than the known one puts everything in doubt here."""
     fenced_writes: bool = True
     """A write reads the generation in the trip that changes something, and is done again if it was a dead one's."""
+    clears_write_copies: bool = True
+    """A clear writes the copies of the generation's name in the transaction that writes the name."""
+    restored: Literal["watched", "unwatched", "known"] = "watched"
+    """An evicted name is restored from a copy, if neither has changed since the copy was read; or whatever has changed
+    since; or a write puts back the name that its process knows, as no clear has been heard of."""
     generations_compared: bool = True
     """Two answers to the question for the generation that differ within one epoch put everything in doubt."""
     lease_names_generation: bool = False

@@ -89,6 +89,7 @@ class Scenario:
             rows=((base,) * self.keys,),
             leases=((NONE_HELD,) * self.keys,),
             generation=0,
+            copy=0,
             past=0,
             expired=0,
             source=(0,) * self.keys,

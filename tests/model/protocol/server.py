@@ -6,10 +6,10 @@ from protocol.state import NO_GENERATION, NONE_HELD, NOTHING, ServerState, Value
 class Server:
     """The server under change."""
 
-    __slots__ = ("_leases", "_rows", "expired", "generation", "past", "source")
+    __slots__ = ("_leases", "_rows", "copy", "expired", "generation", "past", "source")
 
     def __init__(self, state: ServerState) -> None:
-        rows, leases, self.generation, self.past, self.expired, source = state
+        rows, leases, self.generation, self.copy, self.past, self.expired, source = state
         self._rows = [list(row) for row in rows]
         self._leases = [list(row) for row in leases]
         self.source = list(source)
@@ -20,6 +20,7 @@ class Server:
             tuple(map(tuple, self._rows)),
             tuple(map(tuple, self._leases)),
             self.generation,
+            self.copy,
             self.past,
             self.expired,
             tuple(self.source),
@@ -27,9 +28,14 @@ class Server:
 
     # Values
 
+    @property
+    def in_force(self) -> int:
+        """The generation in force: the name may be evicted, and its copy not."""
+        return in_force(self)
+
     def row(self) -> list[Value]:
         """Return what stands under each key of the generation in force."""
-        return self._rows[self.generation] if self.generation != NO_GENERATION else [NOTHING] * len(self.source)
+        return self._rows[self.in_force] if self.in_force != NO_GENERATION else [NOTHING] * len(self.source)
 
     def value(self, key: int) -> Value:
         """Return what stands under `key` now."""
@@ -47,7 +53,7 @@ class Server:
         """Put `value`, in a generation that may be dead."""
         old = self._rows[generation][key]
         self._rows[generation][key] = value
-        if generation == self.generation and old.data != value.data:
+        if generation == self.in_force and old.data != value.data:
             self.past |= bit(key, old.data)
 
     def expire(self, key: int) -> None:
@@ -68,27 +74,41 @@ class Server:
     # Generations
 
     def ask_generation(self) -> int:
-        """Return the generation, a new one if there is none."""
+        """Return the generation: its name is restored from the copy if it is gone, and a new one without a copy."""
+        if self.generation == NO_GENERATION:
+            self.generation = self.copy
         if self.generation == NO_GENERATION:
             self._begin(NOTHING)
         return self.generation
 
-    def clear(self, op: int) -> None:
-        """Begin a new generation, by the write `op`."""
-        if self.generation != NO_GENERATION:
+    def keep_copy(self) -> None:
+        """Write what is missing of name and copy."""
+        self.copy = self.ask_generation()
+
+    def clear(self, op: int, *, copies: bool) -> None:
+        """Begin a new generation, by the write `op`; leave the copy as it is unless it `copies` the name."""
+        copy = self.copy
+        if self.in_force != NO_GENERATION:
             for key, value in enumerate(self.row()):
                 self.past |= bit(key, value.data)
         self._begin(nothing_by(op))
+        if not copies:
+            self.copy = copy
 
     def flush(self) -> None:
         """Lose everything."""
         size = len(self.source)
         self._rows = [[NOTHING] * size for _ in self._rows]
         self._leases = [[NONE_HELD] * size for _ in self._leases]
-        self.generation = NO_GENERATION
+        self.generation = self.copy = NO_GENERATION
 
     def _begin(self, value: Value) -> None:
         size = len(self.source)
         self._rows.append([value] * size)
         self._leases.append([NONE_HELD] * size)
-        self.generation = len(self._rows) - 1
+        self.generation = self.copy = len(self._rows) - 1
+
+
+def in_force(server: ServerState | Server) -> int:
+    """Return the generation in force."""
+    return server.generation if server.generation != NO_GENERATION else server.copy

@@ -161,6 +161,9 @@ class ServerState(NamedTuple):
     leases: tuple[tuple[int, ...], ...]
     """Who has the lease on loading, by generation and key."""
     generation: int
+    """The generation that the name says; NO_GENERATION without a name."""
+    copy: int
+    """The generation that the copy of the name says; NO_GENERATION without one."""
     past: int
     """Values that were superseded by writes."""
     expired: int
@@ -184,6 +187,8 @@ class Budget(NamedTuple):
     expiries: int = 0
     local_expiries: int = 0
     flushes: int = 0
+    evictions: int = 0
+    """Of the generation's name alone, or of its copy alone."""
     restarts: int = 0
     failures: int = 0
     late: int = 0

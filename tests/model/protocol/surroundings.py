@@ -5,7 +5,18 @@ from collections.abc import Callable, Iterator
 from protocol.moves import Move
 from protocol.rules import Rules
 from protocol.scenario import Scenario
-from protocol.state import NO_GENERATION, NO_OP, NONE_HELD, Item, ProcessState, Replay, State, TierState
+from protocol.state import (
+    NO_GENERATION,
+    NO_OP,
+    NONE_HELD,
+    Budget,
+    Item,
+    ProcessState,
+    Replay,
+    ServerState,
+    State,
+    TierState,
+)
 from protocol.world import Process, World
 
 
@@ -73,6 +84,7 @@ def _server_moves(state: State, scenario: Scenario) -> Iterator[Move]:
                 yield Move("server", f"expires key {key}", _expire(key))
             if server.leases[server.generation][key]:
                 yield Move("server", f"ends the lease on key {key}", _expire_lease(key))
+    yield from _name_moves(server, budget)
     if budget.flushes:
         yield Move("server", "is flushed", _flush)
     if budget.restarts:
@@ -81,6 +93,16 @@ def _server_moves(state: State, scenario: Scenario) -> Iterator[Move]:
         for number, process in enumerate(state.processes):
             if not process.away and process.link not in {"unborn", "idle"}:
                 yield Move(f"P{number}", "opens its breaker", _on(number, _open_breaker))
+
+
+def _name_moves(server: ServerState, budget: Budget) -> Iterator[Move]:
+    if budget.evictions:
+        if server.generation != NO_GENERATION:
+            yield Move("server", "evicts the generation's name", _evict(name=True))
+        if server.copy != NO_GENERATION:
+            yield Move("server", "evicts the copy of the name", _evict(name=False))
+    if server.copy != server.generation:
+        yield Move("somebody", "writes what is missing of name and copy", lambda world: world.server.keep_copy())
 
 
 def _on(number: int, step: Callable[[World, Process], None]) -> Callable[[World], None]:
@@ -201,6 +223,19 @@ def _flush(world: World) -> None:
     world.server.flush()
     if world.scenario.tracking:
         world.publish(Item("clear"))
+
+
+def _evict(*, name: bool) -> Callable[[World], None]:
+    def evict(world: World) -> None:
+        world.spend("evictions")
+        if not name:
+            world.server.copy = NO_GENERATION
+            return
+        world.server.generation = NO_GENERATION
+        if world.scenario.tracking:
+            world.publish(Item("clear"))
+
+    return evict
 
 
 def _restart(world: World) -> None:

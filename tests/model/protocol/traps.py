@@ -131,6 +131,25 @@ FOUND = (
         scenario((then("clear 0", "get 0"),), asks=True),
     ),
     Trap(
+        "a clear that leaves the copies of the name",
+        Rules(clears_write_copies=False),
+        "I5",
+        scenario((then("clear 0", "get 0"),), asks=True, budget=Budget(evictions=1)),
+    ),
+    Trap(
+        "an evicted name restored without WATCH",
+        Rules(restored="unwatched"),
+        "I5",
+        scenario((then("clear 0", "get 0"),), (then("touch 0"),), asks=True, budget=Budget(evictions=1)),
+        large=True,
+    ),
+    Trap(
+        "an evicted name put back by who knows it",
+        Rules(restored="known"),
+        "I5",
+        scenario((then("clear 0", "get 0"),), (then("touch 0"),), asks=True, budget=Budget(evictions=1)),
+    ),
+    Trap(
         "two answers for the generation that aren't compared",
         Rules(generations_compared=False),
         "I1",

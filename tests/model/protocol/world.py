@@ -166,6 +166,15 @@ class World:
                 process = self.process(number)
                 process.queue = (*process.queue, item)
 
+    def count_anew(self, key: int, op: int) -> None:
+        """Have a write that takes place once more, or late, count as a new one."""
+        own = ~bit(key, op)
+        self.server.past &= own
+        for number in range(len(self.state.processes)):
+            me = self.process(number)
+            me.floor, me.owed = me.floor & own, me.owed & own
+            me.tasks = [task._replace(mask=task.mask & own) for task in me.tasks]
+
     def spend(self, name: str) -> None:
         """Take one from the budget."""
         self.budget = self.budget._replace(**{name: getattr(self.budget, name) - 1})

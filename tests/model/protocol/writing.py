@@ -3,6 +3,7 @@
 from protocol.moves import READS, Move, Thread, act, failures
 from protocol.state import (
     FIRST_GENERATION,
+    NO_GENERATION,
     NONE_HELD,
     Doubt,
     Item,
@@ -49,7 +50,7 @@ def change(world: World, task: Task, op: int) -> Task:
     server, key, prefix, do = world.server, task.key, task.prefix, task.do
     if do == "clear":
         mask = all_bits(server)
-        server.clear(op)
+        server.clear(op, copies=world.rules.clears_write_copies)
         world.publish(Item("clear", op))
         own = sum(bit(each, op) for each in range(world.scenario.keys))
         server.past &= ~own
@@ -77,6 +78,8 @@ def change(world: World, task: Task, op: int) -> Task:
     mask = (mask if done else server.past) & ~own
     if do in REMOVES:
         mask = somethings(mask, world.scenario.keys)
+    if server.generation == NO_GENERATION and world.rules.restored == "known":
+        server.generation = prefix
     return task._replace(mask=mask, done=done, told=server.generation)
 
 
@@ -94,11 +97,7 @@ def arrive(request: Request) -> Move:
         left.remove(request)
         world.network = tuple(left)
         change(world, request.task, request.op)
-        for number in range(len(world.state.processes)):  # it counts as a new write
-            me = world.process(number)
-            own = ~bit(request.task.key, request.op)
-            me.floor, me.owed = me.floor & own, me.owed & own
-            me.tasks = [task._replace(mask=task.mask & own) for task in me.tasks]
+        world.count_anew(request.task.key, request.op)
 
     task = request.task
     return Move(f"P{request.process}'s given up {task.do} {task.key}", "takes place after all", act_late)
@@ -107,6 +106,9 @@ def arrive(request: Request) -> Move:
 def take(thread: Thread) -> None:
     """Take the reply: install, or drop what stands here from before."""
     me, task, rules = thread.me, thread.task, thread.world.rules
+    if thread.world.scenario.asks and task.told == NO_GENERATION:
+        thread.go("unnamed")  # evicted: if it is restored as it was, the write counts
+        return
     if thread.world.scenario.asks and rules.fenced_writes and task.told != task.prefix:
         me.bump_epoch()  # the write went into a dead generation: do it again
         thread.set_out()
@@ -196,6 +198,9 @@ STEPS = {
     "told": ("learns the generation", Thread.learn),
     "sent": ("takes place on the server and is published", take_place),
     "reply": ("takes the reply", take),
+    "unnamed": ("is told the generation by the server", Thread.name_again),
+    "restoring told": ("writes the name that it has read", Thread.restore),
+    "restoring reply": ("writes the name that it has read", Thread.restore),
     "failed": ("goes to the journal", doubt),
     "doubted": ("returns in doubt", keep),
 }
@@ -206,7 +211,7 @@ def moves(state: State, process: int, number: int, who: str) -> list[Move]:
     task = state.processes[process].tasks[number]
     what, step = STEPS[task.at]
     found = [Move(who, what, act(process, number, step))]
-    if task.at in {"asking", "sent", "reply"}:
+    if task.at in {"asking", "sent", "reply", "unnamed"}:
         found += failures(state, process, number, fail, who, write=True)
     if task.at == "failed" and state.budget.overflows and task.do != "clear":
         found.append(Move(who, "overflows the journal", act(process, number, doubt_beyond_bound)))

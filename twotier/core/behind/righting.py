@@ -70,7 +70,8 @@ class Righting:
             done = yield Fenced(settle, generations.keys[0])
         except NoMemoryError:  # acknowledging makes room, which a record may need: it is put with a later one
             done = yield Fenced(replace(settle, record=None), generations.keys[0])
-        if done.generation is not None and generations.prefix_of(done.generation) == right.prefix:
+        name = yield from generations.name_after(0, done.generation)
+        if name is not None and generations.prefix_of(name) == right.prefix:
             return True
         self._namespace.store.bump_epoch()  # cleared meanwhile: what was loaded since is under another name
         return False

@@ -1,8 +1,9 @@
 """Keys: what a caller may pass, and the name that each gets on the server: `{namespace}:{generation}:{key}`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
 
+from twotier.core.turns import Turns, parts
 from twotier.options import MAX_KEY_BYTES
 
 INT64: Final = range(-(1 << 63), 1 << 63)
@@ -39,6 +40,21 @@ def checked_many(keys: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([checked(key) for key in each]))
 
 
+def checked_in_turns(keys: Iterable[str]) -> Generator[Any, Any, list[str]]:
+    """Do as `checked_many`, as a flow that lets others run."""
+    if isinstance(keys, str | bytes):
+        return checked_many(keys)
+    try:
+        given = list(keys)
+    except TypeError:
+        return checked_many(keys)
+    turns, found = Turns(), []
+    for part in parts(given):
+        found += [checked(key) for key in part]
+        yield from turns.give(len(part))
+    return list(dict.fromkeys(found))
+
+
 def checked_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `values`, or raise TypeError if it is no mapping; its keys are for `checked`."""
     if type(values) is not dict and not isinstance(values, Mapping):
@@ -46,16 +62,23 @@ def checked_mapping(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return values
 
 
-def encoded_many(encode: Callable[[Any], bytes], values: Mapping[str, Any]) -> tuple[list[str], list[Any], list[bytes]]:
+def encoded_many(
+    encode: Callable[[Any], bytes], values: Mapping[str, Any]
+) -> Generator[Any, Any, tuple[list[str], list[Any], list[bytes]]]:
     """Return the checked keys, the values, and the values' payloads, in the order of `values`.
 
     Three lists and no tuple for each entry: 50,000 of them make the garbage collector look at the whole process.
     """
-    keys, kept, payloads = [], [], []
-    for key, value in values.items():
-        keys.append(checked(key))
+    given, kept = [], []
+    for key, value in values.items():  # at once, as the caller may change it while others run
+        given.append(key)
         kept.append(value)
-        payloads.append(encode(value))
+    turns, keys, payloads = Turns(), [], []
+    for part in parts(zip(given, kept, strict=True)):
+        for key, value in part:
+            keys.append(checked(key))
+            payloads.append(encode(value))
+        yield from turns.give(len(part))
     return keys, kept, payloads
 
 

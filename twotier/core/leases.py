@@ -26,9 +26,10 @@ from twotier.core.loading.admission import Admission
 from twotier.core.loading.sources import NOTHING, Held, Made
 from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
-from twotier.core.reads import CHUNK
+from twotier.core.reads import CHUNK, tokens_of
 from twotier.core.settling import Lease, Settling
 from twotier.core.tags import Hold
+from twotier.core.turns import Turns, parts, told_in_turns
 from twotier.errors import RemoteError
 from twotier.remote.breaker import BreakerOpenError
 from twotier.remote.commands import NO_EXPIRY, Put
@@ -125,12 +126,12 @@ class TwoTier(Settling):
                 yield from self._give_back(looks.claim, over)
             if looks.made:
                 made, looks.made = looks.made, {}
-                tell(made)
+                yield from told_in_turns(tell, made)
             waiting, looks.busy = looks.busy, []
             if looks.ours:
                 ours, looks.ours = looks.ours, {}
                 if admission.enter():
-                    tell((yield from self._load_leased(ours, load, looks)))
+                    yield from told_in_turns(tell, (yield from self._load_leased(ours, load, looks)))
                 elif left := (yield from self._queue(ours, looks, admission)):
                     waiting += left
                     continue
@@ -146,7 +147,7 @@ class TwoTier(Settling):
         if alone and not admission.enter():
             alone = yield from admission.queue(alone)
         if alone:
-            tell((yield from self._load_alone(alone, load, looks.terms)))
+            yield from told_in_turns(tell, (yield from self._load_alone(alone, load, looks.terms)))
 
     def _is_needed(self, looks: _Looks) -> bool:
         """Return True if our own process has a lease that we wait for, and may need our thread to end it.
@@ -212,7 +213,7 @@ class TwoTier(Settling):
     def _look(self, looks: _Looks, keys: Sequence[str], patience: int) -> Flow[None]:
         """Take the leases on keys, as far as nobody has them, and see what is there."""
         namespace = self._namespace
-        tokens, now = {key: namespace.store.token(key) for key in keys}, namespace.clock.now()
+        tokens, now = (yield from tokens_of(namespace.store, keys)), namespace.clock.now()
         asked = [key for key in keys if not self._in_doubt(key)]
         if len(asked) < len(keys):
             looks.away += [key for key in keys if key not in set(asked)]
@@ -342,16 +343,18 @@ class TwoTier(Settling):
         """Load without leases: the values are kept here as suspects, and not stored remotely."""
         namespace = self._namespace
         with namespace.tags.holding(keys, terms.noted) as hold:
-            tokens = {key: namespace.store.token(key) for key in keys}
+            tokens = yield from tokens_of(namespace.store, keys)
             made = yield from load(keys, self.held)
-            op_id, now = namespace.op_ids.next(), namespace.clock.now()
-            for key, each in made.items():
-                if isinstance(hold, Hold):
-                    hold.add(each.tags)
-                if not each.ttl or not namespace.store.stands(key, tokens[key]):
-                    continue
-                if each.payload:
-                    self._keep_suspect(key, each.value, each.payload, op_id, each.ttl, now)
-                else:
-                    namespace.absences.remember(key, tokens[key], after(now, each.ttl), each.tags)
+            op_id, now, turns = namespace.op_ids.next(), namespace.clock.now(), Turns()
+            for part in parts(made.items()):
+                for key, each in part:
+                    if isinstance(hold, Hold):
+                        hold.add(each.tags)
+                    if not each.ttl or not namespace.store.stands(key, tokens[key]):
+                        continue
+                    if each.payload:
+                        self._keep_suspect(key, each.value, each.payload, op_id, each.ttl, now)
+                    else:
+                        namespace.absences.remember(key, tokens[key], after(now, each.ttl), each.tags)
+                yield from turns.give(len(part))
         return made

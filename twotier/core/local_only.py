@@ -1,7 +1,7 @@
 """The flows of a cache without a remote tier: the same calls and meanings, answered by the local tier alone.
 
-They are flows, so that one face serves both modes, but yield nothing but loads. What can't be stored
-remotely is refused here as well: a cache that gains a server later must not begin to fail then.
+They are flows, so that one face serves both modes, but yield nothing but loads, and turns for others. What can't be
+stored remotely is refused here as well: a cache that gains a server later must not begin to fail then.
 """
 
 import functools
@@ -11,7 +11,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from twotier.clock import SECOND
 from twotier.core.drive import Flow
-from twotier.core.keys import INT64, checked_many, encoded_many
+from twotier.core.keys import INT64, checked_in_turns, encoded_many
 from twotier.core.leases import LoadKeys, Others
 from twotier.core.lifetimes import after
 from twotier.core.loading.admission import Admission
@@ -19,8 +19,9 @@ from twotier.core.loading.sources import Made
 from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
-from twotier.core.reads import holds, local_ttl_left
+from twotier.core.reads import held_here, holds, local_ttl_left, tokens_of
 from twotier.core.tags import Hold
+from twotier.core.turns import Turns, parts, told_in_turns
 from twotier.fork import reset_on_fork
 from twotier.opid import NO_OP
 
@@ -64,12 +65,11 @@ class LocalOnly:
             self._namespace.counters.misses += 1
         return MISSING
 
-    @_flow
-    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+    def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         """Return the values there are, in the order of `keys`."""
         self._namespace.check_open()
-        wanted = checked_many(keys)
-        found = self._namespace.store.get_many(wanted)
+        wanted = yield from checked_in_turns(keys)
+        found = yield from held_here(self._namespace.store, wanted)
         self._namespace.counters.misses += len(wanted) - len(found)
         return found
 
@@ -91,13 +91,15 @@ class LocalOnly:
         self._namespace.check_open()
         return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent, tags=tags)
 
-    @_flow
-    def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> None:
+    def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Put every value; all are refused when one can't be stored."""
         self._namespace.check_open()
-        encoded = encoded_many(self._namespace.values.encode, values)
-        for key, value, payload in zip(*encoded, strict=True):
-            self._put(key, value, payload, ttl, absent=False, tags=tags)
+        encoded = yield from encoded_many(self._namespace.values.encode, values)
+        turns = Turns()
+        for part in parts(zip(*encoded, strict=True)):
+            for key, value, payload in part:
+                self._put(key, value, payload, ttl, absent=False, tags=tags)
+            yield from turns.give(len(part))
 
     @_flow
     def invalidate_tags(self, tags: Sequence[str]) -> None:
@@ -105,15 +107,18 @@ class LocalOnly:
         self._namespace.check_open()
         self._namespace.end_tags(tags, NO_OP)
 
-    @_flow
-    def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> int:
+    def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> Flow[int]:
         """Remove `keys`; return how many were there. With `kept`, they are expired: what has a stale window stays."""
         self._namespace.check_open()
-        store, wanted = self._namespace.store, checked_many(keys)
-        if not kept:
-            return sum(map(store.discard, wanted))
-        there = sum(key in store for key in wanted)
-        store.demote(wanted, NO_OP)
+        store, wanted = self._namespace.store, (yield from checked_in_turns(keys))
+        turns, there = Turns(), 0
+        for part in parts(wanted):
+            if kept:
+                there += sum(key in store for key in part)
+                store.demote(part, NO_OP)
+            else:
+                there += sum(map(store.discard, part))
+            yield from turns.give(len(part))
         return there
 
     @_flow
@@ -183,14 +188,18 @@ class LocalOnly:
             if not keys:
                 return
         with namespace.tags.holding(keys, terms.noted) as hold:
-            tokens = {key: namespace.store.token(key) for key in keys}
+            tokens = yield from tokens_of(namespace.store, keys)
             made = yield from load(keys, self.held)
             if terms.may_add_tags and isinstance(hold, Hold):
                 hold.add(tuple({tag for each in made.values() for tag in each.tags}))
-            kept = [self._keep(key, each, tokens[key], anew=anew) for key, each in made.items()]
-            if all(kept):
+            turns, kept = Turns(), True
+            for part in parts(made.items()):
+                for key, each in part:
+                    kept &= self._keep(key, each, tokens[key], anew=anew)
+                yield from turns.give(len(part))
+            if kept:
                 hold.written()
-        tell(made)
+        yield from told_in_turns(tell, made)
 
     def _keep(self, key: str, made: Made, token: int, *, anew: bool) -> bool:
         """Keep what was loaded, if `token` stands; return True if the value was put."""

@@ -5,17 +5,18 @@ way gets in. While the remote tier can't answer, or can't be trusted for a key (
 suspect stands in, as far as its stale window goes; and without one a replica, where that is asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from twotier.clock import NEVER, SECOND
 from twotier.core.drive import Flow
 from twotier.core.fills import Bare, Fills, Unproven
-from twotier.core.keys import checked_many
+from twotier.core.keys import checked_in_turns
 from twotier.core.lifetimes import MILLISECOND
 from twotier.core.loading.waiting import wait_for
 from twotier.core.missing import MISSING
 from twotier.core.namespace import Namespace
+from twotier.core.turns import PART, Turns, in_order, parts
 from twotier.errors import RemoteError
 from twotier.local import Store
 from twotier.remote.commands import KEY_MISSING, Fetch, Fetched, FetchMany, TimeLeft
@@ -66,12 +67,12 @@ class Reads(Fills):
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
-        wanted = checked_many(keys)
-        found = namespace.store.get_many(wanted)
+        wanted = yield from checked_in_turns(keys)
+        found = yield from held_here(namespace.store, wanted)
         if len(found) == len(wanted):
             return found
         yield from self.fetch_many([key for key in wanted if key not in found], found)
-        return {key: found[key] for key in wanted if key in found}
+        return (yield from in_order(wanted, found))
 
     def fetch_many(self, missed: list[str], found: dict[str, Any], *, keep: bool = False) -> Flow[None]:
         """Add to `found` what there is of keys that the local tier has missed; `keep` as for `get`."""
@@ -84,8 +85,11 @@ class Reads(Fills):
                 namespace.found_absent()
             else:
                 asked.append(key)
+        turns = Turns()  # while the server is away nothing else lets others run
         for start in range(0, len(asked), CHUNK):
             yield from self._fetch_many(asked[start : start + CHUNK], found, keep=keep)
+            if len(asked) > start + CHUNK:
+                yield from turns.give(CHUNK)
 
     def contains(self, key: str) -> Flow[bool]:
         """Return True if either tier has `key`; a value that only the remote tier has is filled on the way."""
@@ -269,6 +273,26 @@ class Reads(Fills):
 def holds(store: Store, key: str) -> bool:
     """Return True if the local tier has a fresh value under `key`. One that can't be rebuilt from its bytes leaves."""
     return key in store and store.suspect(key, MISSING) is not MISSING
+
+
+def held_here(store: Store, keys: list[str]) -> Flow[dict[str, Any]]:
+    """Return the fresh values that the local tier has under `keys`, in their order."""
+    if len(keys) <= PART:
+        return store.get_many(keys)
+    turns, found = Turns(), {}
+    for part in parts(keys):
+        found.update(store.get_many(part))
+        yield from turns.give(len(part))
+    return found
+
+
+def tokens_of(store: Store, keys: Sequence[str]) -> Flow[dict[str, int]]:
+    """Return a token of each of `keys`."""
+    turns, tokens = Turns(), {}
+    for part in parts(keys):
+        tokens.update({key: store.token(key) for key in part})
+        yield from turns.give(len(part))
+    return tokens
 
 
 def local_ttl_left(namespace: Namespace, key: str) -> float | None:

@@ -24,7 +24,7 @@ from twotier.core.commands import Load
 from twotier.core.drive import Flow
 from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
-from twotier.core.keys import checked, checked_many
+from twotier.core.keys import checked_in_turns, encoded_many
 from twotier.core.leases import TwoTier
 from twotier.core.lifetimes import MILLISECOND, milliseconds
 from twotier.core.local_only import LocalOnly
@@ -56,7 +56,7 @@ class LocalThrough(LocalOnly):
     def put_through(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Write every value to the source, then here."""
         self._namespace.check_open()
-        entries = _encoded(self._namespace, values)
+        entries = yield from _encoded(self._namespace, values)
         keys = [key for key, _, _ in entries]
         error: Exception | None = None
         try:
@@ -73,7 +73,7 @@ class LocalThrough(LocalOnly):
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then here; return how many were here."""
         self._namespace.check_open()
-        wanted = checked_many(keys)
+        wanted = yield from checked_in_turns(keys)
         try:
             with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted)):
                 yield from _delete(self._writer, wanted)
@@ -99,7 +99,7 @@ class TwoTierThrough(TwoTier):
     def put_through(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Write every value to the source, then to both tiers."""
         namespace = self._open()
-        entries = _encoded(namespace, values)
+        entries = yield from _encoded(namespace, values)
         keys = [key for key, _, _ in entries]
         claim = Claim(namespace.claims, namespace.op_ids.next())
         stopped = _unless_stopped(lambda: self._forget(keys, claim.token))
@@ -120,7 +120,7 @@ class TwoTierThrough(TwoTier):
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys from the source, then from both tiers; return how many were there."""
         namespace = self._open()
-        wanted = checked_many(keys)
+        wanted = yield from checked_in_turns(keys)
         op_id = namespace.op_ids.next()
         try:
             with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted, op_id)):
@@ -279,9 +279,10 @@ class TwoTierThrough(TwoTier):
         self._namespace.store.apply(keys, op_tag(op_id))
 
 
-def _encoded(namespace: Namespace, values: Mapping[str, Any]) -> list[Entry]:
+def _encoded(namespace: Namespace, values: Mapping[str, Any]) -> Flow[list[Entry]]:
     """Return the entries of a mapping; all are refused, before the source is touched, when one can't be stored."""
-    return [(checked(key), value, namespace.values.encode(value)) for key, value in values.items()]
+    encoded = yield from encoded_many(namespace.values.encode, values)
+    return list(zip(*encoded, strict=True))
 
 
 def _write(writer: Writer, entries: list[Entry]) -> Flow[None]:

@@ -18,12 +18,13 @@ from twotier.core.counting import Counting
 from twotier.core.drive import Flow
 from twotier.core.giving_up import note_failed_write
 from twotier.core.journal import Doubt
-from twotier.core.keys import checked_many, encoded_many
+from twotier.core.keys import checked_in_turns, encoded_many
 from twotier.core.lifetimes import after, milliseconds
 from twotier.core.missing import MISSING
 from twotier.core.reads import CHUNK, holds
 from twotier.core.severally import failed_keys
 from twotier.core.tags import ANY_TAG, Tag
+from twotier.core.turns import Turns
 from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Expire, Put, PutMany, Remove
@@ -75,24 +76,29 @@ class Writes(Counting):
     def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Put every value; all are refused when one can't be stored."""
         namespace = self._open()
-        keys, kept, payloads = encoded_many(namespace.values.encode, values)
+        keys, kept, payloads = yield from encoded_many(namespace.values.encode, values)
         if ttl == 0:
             yield from self.delete_many(keys)
             return
+        turns = Turns()  # while the server is away nothing else lets others run
         for start in range(0, len(keys), CHUNK):
             chunk = slice(start, start + CHUNK)
             entries = list(zip(keys[chunk], kept[chunk], payloads[chunk], strict=True))
             yield from self._set_chunk(entries, ttl, tags)
+            if len(keys) > start + CHUNK:
+                yield from turns.give(CHUNK)
 
     def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> Flow[int]:
         """Remove `keys`; return how many were there (while the remote tier is away: here).
 
         With `kept` they are expired instead: local tiers keep stale copies for outages.
         """
-        wanted = checked_many(keys)
-        removed = 0
+        wanted = yield from checked_in_turns(keys)
+        turns, removed = Turns(), 0
         for start in range(0, len(wanted), CHUNK):
             removed += yield from self._delete_chunk(wanted[start : start + CHUNK], kept=kept)
+            if len(wanted) > start + CHUNK:
+                yield from turns.give(CHUNK)
         return removed
 
     def invalidate_tags(self, tags: Sequence[str]) -> Flow[None]:

@@ -18,7 +18,7 @@ from twotier.core.behind.streams import Streams
 from twotier.core.behind.two_steps import TwoSteps
 from twotier.core.commands import Pause
 from twotier.core.drive import Flow
-from twotier.core.keys import checked, checked_many
+from twotier.core.keys import checked_in_turns, encoded_many
 from twotier.core.namespace import TwoTierNamespace
 from twotier.core.reads import CHUNK
 from twotier.core.severally import severally
@@ -62,13 +62,15 @@ class WriteQueue:
     def put(self, values: Mapping[str, Any], ttl: int, tags: tuple[str, ...] = ()) -> Flow[None]:
         """Put every value; all are refused when one can't be stored."""
         namespace = self._open()
-        encoded = {checked(key): (value, namespace.values.encode(value)) for key, value in values.items()}
-        yield from self._write([(key, value, payload) for key, (value, payload) in encoded.items()], ttl, tags)
+        encoded = yield from encoded_many(namespace.values.encode, values)
+        entries = {key: (key, value, payload) for key, value, payload in zip(*encoded, strict=True)}
+        yield from self._write(list(entries.values()), ttl, tags)
 
     def remove(self, keys: Iterable[str]) -> Flow[int]:
         """Remove keys; return how many the cache had."""
         self._open()
-        return (yield from self._write([(key, None, None) for key in checked_many(keys)]))
+        wanted = yield from checked_in_turns(keys)
+        return (yield from self._write([(key, None, None) for key in wanted]))
 
     def flush(self, timeout: float | None) -> Flow[None]:
         """Wait until what was appended before is at the source, or a dead letter; TimeoutError past `timeout` (s).

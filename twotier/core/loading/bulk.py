@@ -10,13 +10,15 @@ from typing import Any
 
 from twotier.core.carrying import as_raised
 from twotier.core.drive import Flow
-from twotier.core.keys import checked_many
+from twotier.core.keys import checked_in_turns
 from twotier.core.loading.following import Rounds, is_in_vain
 from twotier.core.loading.single import SingleLoads
 from twotier.core.loading.sources import Several, Source
 from twotier.core.loading.terms import Terms
 from twotier.core.missing import MISSING
+from twotier.core.reads import held_here
 from twotier.core.singleflight import ABANDONED, Flight
+from twotier.core.turns import Turns, in_order, parts
 from twotier.errors import LoaderError, LoadShed, LoadTimeout, TwoTierError
 from twotier.load_policy import LoadPolicy
 from twotier.notfound import NOT_FOUND
@@ -32,9 +34,9 @@ class Loads(SingleLoads):
         """Return the values under `keys`, in their order; load those that are missing, in one call of `loader`."""
         namespace, policy, tiers = self._namespace, terms.policy, self._tiers
         namespace.check_open()
-        wanted = checked_many(keys)
+        wanted = yield from checked_in_turns(keys)
         source = Several(namespace, loader, terms)
-        found = namespace.store.get_many(wanted)
+        found = yield from held_here(namespace.store, wanted)
         if policy.early_refresh is not None:
             due = [key for key in found if namespace.durations.is_due(key, policy.early_refresh)]
             begun = yield from self._behind(due, source, anew=True)
@@ -60,7 +62,7 @@ class Loads(SingleLoads):
             missed = [key for key in missed if key not in found]
         if missed:
             found.update((yield from self._load_many(missed, source, policy)))
-        return {key: found[key] for key in wanted if found.get(key, NOT_FOUND) is not NOT_FOUND}
+        return (yield from in_order(wanted, found, NOT_FOUND))
 
     def _known(self, wanted: list[str], found: dict[str, Any]) -> list[str]:
         """Return the keys of which nothing is known; those that are known to be absent are counted."""
@@ -102,7 +104,7 @@ class Loads(SingleLoads):
         again: dict[str, object] = {}
         try:
             try:
-                followed = self._join(keys, led, rounds.apart)
+                followed = yield from self._join(keys, led, rounds.apart)
                 owned = set(led)
                 soft = policy.soft_timeout is not None
                 resumed = {key for key in owned if soft and self._namespace.attempts.take_stopped(key)}
@@ -147,21 +149,28 @@ class Loads(SingleLoads):
             results.errors.update(dict.fromkeys(failed, error))
             return {key: flight for key, flight in flights.items() if key not in results.errors}
         results.values.update(values)
-        return {key: flight for key, flight in flights.items() if key not in values}
+        turns = Turns()
+        for part in parts(values):  # of many flights the last references go, which takes longer than all else here
+            for key in part:
+                flights.pop(key, None)
+            yield from turns.give(len(part))
+        return flights
 
-    def _join(self, keys: list[str], led: dict[str, Flight], apart: set[str]) -> dict[str, Flight]:
+    def _join(self, keys: list[str], led: dict[str, Flight], apart: set[str]) -> Flow[dict[str, Flight]]:
         """Put the flights that we lead into `led`, and return those that we follow."""
-        flights = self._namespace.flights
+        flights, turns = self._namespace.flights, Turns()
         followed: dict[str, Flight] = {}
-        for key in keys:
-            led[key] = mine = flights.flight(key)
-            if key in apart:
-                flights.lead_beside(mine)
-                continue
-            flight, leads = flights.join(key, mine)
-            if not leads:
-                del led[key]
-                followed[key] = flight
+        for part in parts(keys):
+            for key in part:
+                led[key] = mine = flights.flight(key)
+                if key in apart:
+                    flights.lead_beside(mine)
+                    continue
+                flight, leads = flights.join(key, mine)
+                if not leads:
+                    del led[key]
+                    followed[key] = flight
+            yield from turns.give(len(part))
         return followed
 
 

@@ -21,7 +21,9 @@ from twotier.core.loading.following import Following
 from twotier.core.loading.sources import Held, Made, Source
 from twotier.core.missing import MISSING
 from twotier.core.patience import Patience
+from twotier.core.reads import held_here
 from twotier.core.singleflight import Flight, inside_loader, stand_apart
+from twotier.core.turns import Turns, parts
 from twotier.errors import LoadShed, TwoTierError
 from twotier.load_policy import LoadPolicy
 
@@ -64,7 +66,11 @@ class Leading(Following):
                     admission.instead(lambda keys: self._serve_or_shed(led, keys, policy, served, stale=not anew))
                 if not self._is_impatient(led, policy, apart=apart):
                     landed = yield from self._fly(led, admission, source, anew=anew)
-                    return served | {key: each.value for key, each in landed.items()}
+                    turns = Turns()
+                    for part in parts(list(landed)):
+                        served.update({key: landed.pop(key).value for key in part})
+                        yield from turns.give(len(part))
+                    return served
                 if admission.is_barred and policy.when_busy != "wait":
                     self._serve_or_shed(led, list(led), policy, served, stale=not anew)
                 if led:
@@ -112,7 +118,7 @@ class Leading(Following):
 
     def _fly(
         self,
-        led: Mapping[str, Flight],
+        led: dict[str, Flight],
         admission: Admission,
         source: Source,
         *,
@@ -120,7 +126,7 @@ class Leading(Following):
         others: Others = "wait",
         failures: tuple[type[BaseException], ...] = (Exception,),
     ) -> Flow[dict[str, Made]]:
-        """Load the keys of the flights we lead, and land each as soon as its result is there.
+        """Load the keys of the flights we lead, and land each as soon as its result is there; it leaves `led` then.
 
         Followers are told of `failures`; whatever else ends the load has stopped its leader, and they take over.
         """
@@ -129,14 +135,15 @@ class Leading(Following):
 
         def tell(made: Mapping[str, Made]) -> None:
             landed.update(made)
-            for key, each in made.items():
-                flights.land(led[key], each.payload)  # followers each decode a value of their own
+            self._land(led, made)
 
         def load(keys: Sequence[str], held: Held) -> Flow[dict[str, Made]]:
-            ours = tuple(led.values())
-            for flight in ours:
-                flight.loading = True
+            ours, turns = tuple(led.values()), Turns()
             try:
+                for part in parts(ours):
+                    for flight in part:
+                        flight.loading = True
+                    yield from turns.give(len(part))
                 return (yield from source.load(ours, keys, held))
             finally:
                 admission.leave()  # the source is done; storing what it gave is no load of its own
@@ -162,6 +169,13 @@ class Leading(Following):
             self._give_back(led, admission)
         return landed
 
+    def _land(self, led: dict[str, Flight], made: Mapping[str, Made]) -> None:
+        """End the flights of keys of which something was made; an exception in between leaves none behind."""
+        for key, each in made.items():
+            if (flight := led.get(key)) is not None:
+                self._namespace.flights.land(flight, each.payload)  # followers each decode a value of their own
+                led.pop(key, None)
+
     def _missing(
         self,
         led: Mapping[str, Flight],
@@ -175,8 +189,11 @@ class Leading(Following):
         missing = list(led)
         if not anew:
             # Flights that we missed may have landed between our look and our taking the lead.
-            found = namespace.store.get_many(missing)
-            tell({key: Made(value, namespace.values.encode(value)) for key, value in found.items()})
+            found = yield from held_here(namespace.store, missing)
+            turns = Turns()
+            for part in parts(found.items()):
+                tell({key: Made(value, namespace.values.encode(value)) for key, value in part})
+                yield from turns.give(len(part))
             missing = [key for key in missing if key not in found]
         if missing and admission.is_barred:
             missing = yield from admission.queue(missing)
@@ -184,7 +201,7 @@ class Leading(Following):
 
     def _fly_behind(
         self,
-        led: Mapping[str, Flight],
+        led: dict[str, Flight],
         admission: Admission,
         source: Source,
         *,

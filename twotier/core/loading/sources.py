@@ -15,6 +15,7 @@ from twotier.core.loading.terms import Terms
 from twotier.core.namespace import Namespace
 from twotier.core.singleflight import Flight, part_of
 from twotier.core.tags import checked_tags
+from twotier.core.turns import Turns, parts
 from twotier.notfound import NOT_FOUND
 from twotier.options import ttl_ns
 
@@ -89,9 +90,12 @@ class Several(Source):
             raise TypeError(
                 f"the loader of get_or_set_many must return a mapping of keys to values, got {type(results).__name__}"
             )
-        made = {key: _made(self._namespace, results.get(key, NOT_FOUND), self.terms, None) for key in keys}
-        for key in keys:
-            self._namespace.durations.note(key, took, after(now, made[key].ttl))
+        turns, made = Turns(), {}
+        for part in parts(keys):
+            for key in part:
+                made[key] = each = _made(self._namespace, results.get(key, NOT_FOUND), self.terms, None)
+                self._namespace.durations.note(key, took, after(now, each.ttl))
+            yield from turns.give(len(part))
         return made
 
 

@@ -133,6 +133,26 @@ def test_one_write_after_an_eviction_takes_place_once(make, client, namespace):
     assert cache.stats().outages == 0
 
 
+class Source:
+    """A source that takes every write."""
+
+    def write(self, items):
+        """Take values."""
+
+    def delete(self, keys):
+        """Take removals."""
+
+
+def test_a_write_through_after_an_eviction_keeps_what_it_puts(make, client, namespace):
+    """A name that is gone isn't taken for a clear, which would have the value removed again."""
+    cache = make(writer=Source())
+    cache.set("key", 1)
+    evict(client, namespace, "gen")
+    cache.set("key", 2)
+    forget(cache)
+    assert cache.get("key") == 2
+
+
 @pytest.mark.parametrize("gone", GONE[1:], ids=str)
 @pytest.mark.parametrize("when", ["before", "after", "before and after"])
 @pytest.mark.parametrize("secret", [None, SECRET])

@@ -12,6 +12,7 @@ from twotier.cli.demo.plan import Plan
 from twotier.cli.demo.run import run
 from twotier.cli.demo.screen import Screen
 from twotier.cli.demo.summary import summarise
+from twotier.cli.doctor import examine
 from twotier.errors import TwoTierError
 from twotier.remote.refusals import one_line
 
@@ -56,6 +57,22 @@ def demo(
         raise typer.Exit(_BROKEN)
     if results.interrupted:
         raise typer.Exit(_INTERRUPTED)
+
+
+@app.command()
+def doctor(
+    url: Annotated[str | None, typer.Argument(help="A server to try, e.g. redis://localhost:6379/0.")] = None,
+) -> None:
+    """Say whether the local tier is compiled, and whether a cache could use the server at URL; write nothing there.
+
+    Exits with 1 if something is wrong.
+    """
+    well = True
+    for finding in examine(url):
+        typer.echo(f"{'ok   ' if finding.well else 'WRONG'} {finding.text}")
+        well = well and finding.well
+    if not well:
+        raise typer.Exit(_BROKEN)
 
 
 @contextlib.contextmanager

@@ -87,6 +87,11 @@ class LoadPolicy:
         expect(self.when_busy in choices, "when_busy", self.when_busy, f"one of {choices}")
 
     @property
+    def is_timed(self) -> bool:
+        """Whether callers may stop waiting for a loader before it has ended."""
+        return self.soft_timeout is not None or self.hard_timeout is not None
+
+    @property
     def keeps_stale(self) -> bool:
         """Whether it asks for stale copies, so that entries are to be held past their expiry."""
         return self.stale_while_revalidate is not None or self.soft_timeout is not None or self.stale_on_error

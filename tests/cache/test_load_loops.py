@@ -1,10 +1,11 @@
 """Loads in the background of event loops that don't last: one a request, as `asyncio.run` and `async_to_sync` make."""
 
 import asyncio
+import time
 
 import pytest
 
-from twotier import NOT_FOUND, Cache
+from twotier import NOT_FOUND, Cache, LoadTimeout
 from twotier.clock import ManualClock
 
 
@@ -87,6 +88,48 @@ def test_soft_timeout(requests, clock, many):
     calls.cache.get_or_set("key", lambda: "old", 10, soft_timeout=1)
     clock.advance(11)
     assert [calls.ask(many=many, soft_timeout=0.001) for _ in range(3)] == ["old", "loaded", "loaded"]
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_hard_timeout(requests, many):
+    """A loader slower than hard_timeout comes to its end in the second request, which waits for it up to load_lease."""
+    calls = requests()
+    with pytest.raises(LoadTimeout):
+        calls.ask(many=many, hard_timeout=0.001)
+    assert [calls.ask(many=many, hard_timeout=0.001) for _ in range(2)] == ["loaded", "loaded"]
+    assert calls.loads == 1
+
+
+def test_hard_timeout_under_async_to_sync(requests):
+    """As Django calls asynchronous code from a synchronous worker."""
+    asgiref = pytest.importorskip("asgiref.sync")
+    calls = requests()
+    get = asgiref.async_to_sync(calls.cache.aio.get_or_set)
+    with pytest.raises(LoadTimeout):
+        get("key", calls.load, hard_timeout=0.001)
+    assert get("key", calls.load, hard_timeout=0.001) == "loaded"
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_a_loader_that_hangs_is_waited_for_once(requests, clock, many):
+    """After a wait of load_lease in vain, callers get their LoadTimeout at hard_timeout again, for as long."""
+    calls = requests(load_lease=0.2)
+
+    async def hang(_=None):
+        await asyncio.sleep(60)
+
+    calls.load, load = hang, calls.load
+    took = []
+    for _ in range(4):
+        began = time.monotonic()
+        with pytest.raises(LoadTimeout):
+            calls.ask(many=many, hard_timeout=0.001)
+        took.append(time.monotonic() - began >= 0.2)
+    assert took[1]
+    assert not calls.cache._namespace.attempts.take_overtime("key")
+    clock.advance(0.3)
+    calls.load = load
+    assert calls.ask(many=many, hard_timeout=0.001) == "loaded"
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one", "many"])

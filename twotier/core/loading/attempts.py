@@ -1,7 +1,8 @@
 """Loads in the background: one a key at a time, and none for a moment after one has failed.
 
 A task in the background ends with its event loop. Where each request has a loop of its own, no attempt would ever come
-to its end: so the next caller after one that was stopped makes the attempt itself, and waits for it.
+to its end: so the next caller after one that was stopped makes the attempt itself, and waits for it. Where it has set a
+`hard_timeout`, it waits in overtime, up to `load_lease`; after one in vain, none does for as long.
 """
 
 import asyncio
@@ -26,13 +27,14 @@ class Attempt(Protocol):
 class Attempts:
     """Which keys are being loaded in the background, and which have failed a moment ago."""
 
-    __slots__ = ("_clock", "_failed", "_stopped", "_under_way")
+    __slots__ = ("_clock", "_failed", "_in_vain", "_stopped", "_under_way")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._under_way: dict[str, Attempt] = {}
         self._failed: Bounded[str, int] = Bounded(MOST)
         self._stopped: Bounded[str, None] = Bounded(MOST)
+        self._in_vain: Bounded[str, int] = Bounded(MOST)
 
     def begin(self, key: str, attempt: Attempt) -> bool:
         """Return True if `attempt` may load `key` in the background now; `end` has to follow in any case."""
@@ -60,6 +62,19 @@ class Attempts:
             return False
         self._stopped.drop(key)
         return True
+
+    def take_overtime(self, key: str) -> bool:
+        """Return True, once, if the last attempt at `key` was stopped, and no overtime was in vain lately."""
+        until = self._in_vain.get(key)
+        if until is not None:
+            if self._clock.now() < until:
+                return False
+            self._in_vain.drop(key)
+        return self.take_stopped(key)
+
+    def in_vain(self, key: str, wait: int) -> None:
+        """Note that an attempt at `key` hasn't ended in its overtime: there is none for the next `wait` ns."""
+        self._in_vain.put(key, self._clock.now() + wait)
 
     def failed(self, key: str) -> None:
         """Hold the next attempt off for a moment."""

@@ -106,14 +106,17 @@ class Loads(SingleLoads):
             try:
                 followed = yield from self._join(keys, led, rounds.apart)
                 owned = set(led)
-                soft = policy.soft_timeout is not None
-                resumed = {key for key in owned if soft and self._namespace.attempts.take_stopped(key)}
+                attempts = self._namespace.attempts
+                overtime = {key for key in owned if policy.is_timed and attempts.take_overtime(key)}
                 if led:
                     followed |= yield from self._lead(led, source, policy, rounds, results)
                 for key, flight in followed.items():
-                    own, stale = key in owned, key not in resumed
+                    own = key in owned
                     try:
-                        value = yield from self._follow(flight, policy, rounds.patience, stale=stale, own=own)
+                        if key in overtime:
+                            value = yield from self._follow_in_overtime(flight, policy, rounds.patience)
+                        else:
+                            value = yield from self._follow(flight, policy, rounds.patience, stale=True, own=own)
                     except Exception as error:  # noqa: BLE001 - raised later, with those of others
                         results.errors[key] = error
                         continue

@@ -7,6 +7,7 @@ the leader's event loop is closed or stopped, and when an executor has work for 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from twotier.clock import SECOND
@@ -65,6 +66,17 @@ class Following:
     def __init__(self, tiers: TwoTier | LocalOnly, namespace: Namespace) -> None:
         self._tiers = tiers
         self._namespace = namespace
+
+    def _follow_in_overtime(self, flight: Flight, policy: LoadPolicy, patience: Patience) -> Flow[Any]:
+        """Wait for a flight that the caller leads, as the attempt before was stopped: no stale copy, and longer."""
+        lease = self._namespace.options.load_lease
+        if policy.hard_timeout is not None:
+            policy = replace(policy, hard_timeout=max(policy.hard_timeout, lease))
+        try:
+            return (yield from self._follow(flight, policy, patience, stale=False, own=True))
+        except LoadTimeout:
+            self._namespace.attempts.in_vain(flight.key, round(lease * SECOND))
+            raise
 
     def _follow(
         self, flight: Flight, policy: LoadPolicy, patience: Patience, *, stale: bool, own: bool = False

@@ -80,14 +80,15 @@ class SingleLoads(Leading):
                 try:
                     apart = key in rounds.apart
                     flight, leads = flights.lead_beside(mine) if apart else flights.join(key, mine)
-                    stale = not anew
+                    overtime = leads and policy.is_timed and namespace.attempts.take_overtime(key)
                     if leads:
-                        if policy.soft_timeout is not None and namespace.attempts.take_stopped(key):
-                            stale = False
                         values = yield from self._launch(led, source, policy, rounds.patience, anew=anew, apart=apart)
                         if key in values:
                             return values[key]
-                    value = yield from self._follow(flight, policy, rounds.patience, stale=stale, own=leads)
+                    if overtime:
+                        value = yield from self._follow_in_overtime(flight, policy, rounds.patience)
+                    else:
+                        value = yield from self._follow(flight, policy, rounds.patience, stale=not anew, own=leads)
                 finally:
                     self._abandon(led)
             finally:

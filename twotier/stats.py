@@ -75,6 +75,8 @@ class Stats:
     """Local entries that the audit has compared with the remote tier (`audit_interval`)."""
     audit_mismatches: int = 0
     """Those of them that were fresh, and not what the remote tier had."""
+    swept: int = 0
+    """Keys that this process has removed from the server, which a `clear` had left there."""
     lag: Histogram = NOTHING
     """From the making of an invalidation by its writer to its application here, by both machines' wall clocks."""
     stale_age: Histogram = NOTHING

@@ -6,7 +6,7 @@ import pytest
 import redis
 from project import ROOT
 from servers import known_to
-from waiting import PATIENT
+from waiting import PATIENT, wait_for
 
 from twotier import AccessDenied, Cache, RemoteUnavailable
 
@@ -23,7 +23,8 @@ def rules(admin, user, namespace):
 
 HANDSHAKE = {"+ping", "+select", "+client|setname", "+client|setinfo", "+client|id"}
 COMMANDS = sorted(set(re.findall(r"^user app (.*)$", ACL, flags=re.MULTILINE)[0].split()))
-COMMANDS = [word for word in COMMANDS if word.startswith("+") and word not in HANDSHAKE]
+SWEEP = {"+append", "+getrange", "+scan"}
+COMMANDS = [word for word in COMMANDS if word.startswith("+") and word not in HANDSHAKE | SWEEP]
 
 
 @pytest.fixture
@@ -53,6 +54,18 @@ def test_a_command_that_is_denied_is_named(admin, lesser, namespace, word, proto
     with pytest.raises(RemoteUnavailable, match=rf"denied {word[1:].upper()}\b.*docs/acl\.conf"):
         Cache(url, namespace=namespace, protocol=protocol, **EAGER)
     assert not admin.keys(f"{namespace}:*")
+
+
+@pytest.mark.parametrize("word", sorted(SWEEP))
+def test_what_the_sweep_alone_needs_may_be_denied(admin, lesser, namespace, word):
+    """An eager cache starts, works and clears without it, and logs once what is denied."""
+    url = lesser([each for each in rules(admin, "app", namespace) if each != word])
+    with Cache(url, namespace=namespace, **EAGER) as cache:
+        cache.set("key", 1)
+        cache.clear()
+        assert cache.get("key") is None
+        wait_for(lambda: cache._namespace.sweep._permitted is False, "it is found out")
+        assert cache.stats().remote_errors == 0
 
 
 def test_whatever_is_denied_is_named_at_once(admin, lesser, namespace):

@@ -10,6 +10,7 @@ from test_contract import *  # noqa: F403 - every test of the contract, on the f
 from waiting import PATIENT, live, wait_for
 
 from twotier import Cache
+from twotier.core import sweep
 
 ACL = ROOT / "docs" / "acl.conf"
 PASSWORD = "only-for-tests"
@@ -41,8 +42,9 @@ def cache(restricted, namespace):
 
 
 @pytest.mark.parametrize("settings", [{"protocol": 2}, {"replay": "set"}, {"coherence": "tracking"}], ids=str)
-def test_the_shipped_permissions_are_enough_in_every_mode(restricted, namespace, settings):
+def test_the_shipped_permissions_are_enough_in_every_mode(restricted, namespace, settings, monkeypatch):
     """Whatever the protocol and the way of coherence, nothing is refused."""
+    monkeypatch.setattr(sweep, "GRACE", 0.0)
     url = restricted.replace("app:", "tracking:") if "coherence" in settings else restricted
     with Cache(url, namespace=namespace, **PATIENT, **settings) as cache:
         wait_for(lambda: live(cache), "the link is live")
@@ -59,8 +61,10 @@ def test_the_shipped_permissions_are_enough_in_every_mode(restricted, namespace,
         cache.invalidate_tag("x")
         assert cache.add("key", 1) is True
         assert cache.invalidate("key") is True
+        cache.set("swept", 1, ttl=None)
         cache.clear()
         assert cache.get("loaded") is None
+        wait_for(lambda: cache.stats().swept, "what the clear has left is removed")
         assert cache.stats().remote_errors == 0
 
 

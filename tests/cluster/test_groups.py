@@ -9,7 +9,9 @@ from twotier.local import Store
 from twotier.remote.commands import FetchMany, Generation, Put, PutMany, SetGeneration
 from twotier.remote.conditional import IfStands
 from twotier.remote.fenced import Done, Fenced
+from twotier.remote.replicas import ReadGeneration
 from twotier.remote.severally import Apart, Fell, Severally
+from twotier.remote.sweeping import AddNames
 
 KEYS = [f"key{number}" for number in range(40)]
 
@@ -51,6 +53,11 @@ class Nodes:
             self._reach(command.key)
             self.asked.append(command)
             return self.names.setdefault(command.key, command.candidate)
+        if isinstance(command, ReadGeneration):
+            self._reach(command.key)
+            return self.names.get(command.key)
+        if isinstance(command, AddNames):
+            return True
         if isinstance(command, SetGeneration):
             self._reach(command.key)
             self.names[command.key] = command.value

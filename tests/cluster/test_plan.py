@@ -29,6 +29,13 @@ NOT_SPLIT = {
     "Publication": "is no command",
     "CheckRole": "is asked of each node by itself",
     "CheckAccess": "likewise",
+    "FindDenied": "likewise",
+    "Scan": "likewise",
+    "RemoveEach": "removes keys of the node that is asked",
+    "RemoveEnded": "is one server's",
+    "ReadName": "likewise: there are no copies in a cluster",
+    "RestoreName": "likewise",
+    "WriteName": "likewise",
     "RemoveOther": "is one server's, and Rectify a cluster's",
 }
 

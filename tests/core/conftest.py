@@ -24,6 +24,8 @@ from twotier.remote.held import PutHeld, TakeOver
 from twotier.remote.leasing import PutAbsence, SettleLeases, TakeLeases, Taken
 from twotier.remote.looking import Add, Looked
 from twotier.remote.name_copies import ReadName, RestoreName, copies_of
+from twotier.remote.replicas import ReadGeneration
+from twotier.remote.sweeping import AddNames
 from twotier.remote.tagging import MakeVersions, ReadVersions, Version
 
 
@@ -55,6 +57,13 @@ class Server:
         name = next((self.values[key] for key in keys if key in self.values), command.candidate)
         self.values.update(dict.fromkeys(keys, name))
         return name
+
+    def _readgeneration(self, command: ReadGeneration) -> bytes | None:
+        return self.values.get(command.key)
+
+    def _addnames(self, _command: AddNames) -> bool:
+        """Record nothing: nobody sweeps here."""
+        return True
 
     def _setgeneration(self, command: SetGeneration) -> None:
         self.values.update(dict.fromkeys((command.key, *command.copies), command.value))
@@ -199,6 +208,7 @@ class Process:
         self.namespace = TwoTierNamespace(connect("redis://127.0.0.1:1", options), options)
         monkeypatch.setattr(self.namespace, "ensure_listening", lambda: None)
         monkeypatch.setattr(self.namespace.recovery, "wake", lambda: None)
+        monkeypatch.setattr(self.namespace.sweep, "wake", lambda **_: None)
         monkeypatch.setattr(self.namespace.executor, "run", server.run)
         self.store = self.namespace.store
         self.namespace.renew(NEVER)

@@ -82,6 +82,7 @@ def test_delete_that_fails_under_a_read_lets_nothing_old_in(make_process, monkey
         monkeypatch.undo()
         monkeypatch.setattr(one.namespace, "ensure_listening", lambda: None)
         monkeypatch.setattr(one.namespace.recovery, "wake", lambda: None)
+        monkeypatch.setattr(one.namespace.sweep, "wake", lambda **_: None)
         one.delete().fail()
         return found
 

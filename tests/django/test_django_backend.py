@@ -8,6 +8,7 @@ import threading
 import warnings
 
 import pytest
+import redis
 from django.contrib.auth.models import User
 from django.core.cache import CacheKeyWarning
 from django.utils.safestring import SafeString, mark_safe
@@ -16,6 +17,7 @@ from twotier.django.shared import shared_caches
 from waiting import PATIENT, live, wait_for
 
 import twotier
+from twotier.core import sweep
 
 
 class Unpicklable:
@@ -316,3 +318,16 @@ def test_tags_and_invalidation_by_the_cache_behind(cache):
     cache.set("page:8", "...")
     assert cache.cache.invalidate(cache.make_key("page:8")) is True
     assert cache.get("page:8") is None
+
+
+def test_what_a_clear_leaves_on_the_server_is_removed(caches_of, own_server, namespace, monkeypatch):
+    """Entries with `timeout=None` too, which Django's own backends would remove with FLUSHDB."""
+    monkeypatch.setattr(sweep, "GRACE", 0.0)
+    options = {"namespace": namespace, **PATIENT}
+    backend = caches_of(own_server.url, default={"OPTIONS": options})["default"]
+    wait_for(lambda: live(backend.cache), "the link is live")
+    backend.set_many({f"key{number}": number for number in range(100)}, timeout=None)
+    with redis.Redis.from_url(own_server.url) as admin:
+        old = admin.get(f"{namespace}:gen").decode()
+        backend.clear()
+        wait_for(lambda: not admin.keys(f"{namespace}:{old}*"), "its keys are removed")

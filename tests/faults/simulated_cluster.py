@@ -138,6 +138,7 @@ class ClusterProcess:
         self.namespace = SimulatedNamespace(Topology(), options)
         self.namespace.executor = self
         self.namespace.recovery.wake = lambda: None
+        self.namespace.sweep.wake = lambda **_: None
         self.tiers = TwoTier(self.namespace)
         self.loads = Loads(self.tiers, self.namespace)
         self.ears: dict[Node, list[bytes]] = {}

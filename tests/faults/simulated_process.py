@@ -120,6 +120,7 @@ class Process:
         namespace.executor = self
         namespace.breaker.on_open = None
         namespace.recovery.wake = lambda: None
+        namespace.sweep.wake = lambda **_: None
         self.link = Link(self.clock, max_staleness=2.5)
         self.link.attach(namespace.subscriber)
         self.connection = FakeServer()

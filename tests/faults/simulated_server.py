@@ -89,7 +89,7 @@ class SimulatedServer:
             return None
         return [self._one(*each) for each in queued]
 
-    def _one(self, name: bytes, *rest: bytes) -> Any:  # noqa: C901, PLR0911 - one case a command
+    def _one(self, name: bytes, *rest: bytes) -> Any:  # noqa: C901, PLR0911, PLR0912 - one case a command
         match name:
             case b"GET":
                 return self.data.get(rest[0])
@@ -99,6 +99,11 @@ class SimulatedServer:
                 return -1 if rest[0] in self.data else -2
             case b"SET":
                 return FULL if self.full else self._set(*rest)
+            case b"APPEND":
+                if self.full:
+                    return FULL
+                self._set(rest[0], self.data.get(rest[0], b"") + rest[1])
+                return len(self.data[rest[0]])
             case b"UNLINK" | b"DEL":
                 return sum(self._remove(key) for key in rest)
             case b"PUBLISH":

@@ -16,6 +16,7 @@ from twotier.remote import (
     marks,
     name_copies,
     stream,
+    sweeping,
     tagging,
     withdraw,
 )
@@ -67,6 +68,10 @@ PLAIN = [
     stream.Range(b"s"),
     stream.LookAtBacklog(b"s", b"d"),
     AskSlots(Node("host", 1)),
+    sweeping.AddNames(b"r", [b"name"]),
+    sweeping.ReadRecord(b"r", b"gen"),
+    sweeping.Scan(b"0", b"ns:", 10),
+    sweeping.RemoveEach([[b"k"], [b"l"]]),
 ]
 IN_TWO_STEPS = [
     conditional.PutUnchanged(b"k", 7, PUT),
@@ -75,6 +80,9 @@ IN_TWO_STEPS = [
     stream.RenewLease(b"l", b"t", 1000),
     leasing.SettleLeases([b"l"], b"t", [PUT], TOLD),
     PutHeld([b"l"], b"t", [(b"k", b"v", 1)], TOLD, b"gen"),
+    sweeping.KeepNames(b"r", bool),
+    sweeping.RemoveEnded(b"gen", frozenset((b"name",)), [b"k", b"l"]),
+    sweeping.FindDenied("ns", sweeping.needed("ns")),
     marks.RemoveOther(b"m", b"p", b"l", marks.Written(bytes(16), b"v"), TOLD),
 ]
 

@@ -38,6 +38,7 @@ class Counters:
         "stale_on_error",
         "stale_served",
         "stale_while_revalidating",
+        "swept",
         "unverified",
     )
 
@@ -68,4 +69,5 @@ class Counters:
     stale_on_error: int
     stale_served: int
     stale_while_revalidating: int
+    swept: int
     unverified: int

@@ -24,7 +24,8 @@ from typing import Final, TypeVar
 from twotier.clock import NEVER, SECOND, Clock
 from twotier.core.drive import Flow
 from twotier.core.generation_names import FIRST, GenerationNames
-from twotier.core.keys import as_bytes
+from twotier.core.generation_records import record_clear
+from twotier.core.keys import as_bytes, beside
 from twotier.core.lifetimes import after
 from twotier.core.severally import Part, severally
 from twotier.errors import RemoteError
@@ -119,6 +120,14 @@ class Generations:
     def is_under(self, place: bytes, name: bytes | None) -> bool:
         """Return True if the key at `place` is of generation `name`."""
         return name is not None and place.startswith(self.prefix_of(name))
+
+    def group_at(self, place: bytes) -> int:  # noqa: ARG002 - as `group_of`
+        """Return the group of the key `place` on the server."""
+        return 0
+
+    def is_ours(self, name: bytes) -> bool:
+        """Return True if `name` is one of a generation of this namespace, now or before."""
+        return self._names.rank(name) is not None
 
     def key_in(self, place: bytes) -> str | None:
         """Return the key whose name on the server is `place`, in whatever generation; None for leases and the like."""
@@ -374,24 +383,16 @@ class Generations:
         asked = list(groups)
         name = self._new_name(asked)
         rank = self._names.rank(name) or FIRST
+        standing = {each: known[len(self.stem) : -1] for each in asked if (known := self._standing(each)) is not None}
+        failed = yield from record_clear({each: self.keys[each] for each in asked}, standing, name, self.is_ours)
+        asked = [group for group in asked if group not in failed]
         outcomes = yield from severally([self._set_name(group, name, publication) for group in asked])
-        failed = {}
         for group, outcome in zip(asked, outcomes, strict=True):
             if isinstance(outcome, RemoteError):
                 failed[group] = outcome
             else:
                 self._newest[group] = max(self._newest[group], rank)
         return failed
-
-
-def beside(place: bytes, sign: bytes) -> bytes:
-    """Return the name of what stands beside the key at `place`, and shares its slot; `sign` has no colon.
-
-    >>> beside(b"shop:generation:user:7", b"!")
-    b'shop:generation!user:7'
-    """
-    namespace, generation, key = place.split(b":", 2)
-    return b"%b:%b%b%b" % (namespace, generation, sign, key)
 
 
 def overtaken() -> RemoteError:

@@ -81,6 +81,11 @@ class GenerationNames:
         return bool(self._macs) and _SIGNED.fullmatch(name) is not None and self.rank(name) is None
 
 
+def has_form(name: bytes) -> bool:
+    """Return True if `name` looks like one of a generation, with or without a secret."""
+    return _UNSIGNED.fullmatch(name) is not None or _SIGNED.fullmatch(name) is not None
+
+
 def new_name() -> bytes:
     """Return an unsigned name that no other generation has had."""
     return secrets.token_urlsafe(_RANDOM_BYTES).encode()

@@ -62,6 +62,10 @@ class GroupedGenerations(Generations):
         """Return the group of `key`: its slot is that of the key alone."""
         return slot_of(as_bytes(key)) // GROUP_SLOTS
 
+    def group_at(self, place: bytes) -> int:
+        """Return the group of the key `place` on the server."""
+        return slot_of(place) // GROUP_SLOTS
+
     def split(self, keys: Iterable[str]) -> dict[int, list[str]]:
         """Return `keys` by group, in their order."""
         groups: dict[int, list[str]] = {}

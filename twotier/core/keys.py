@@ -85,3 +85,13 @@ def encoded_many(
 def as_bytes(key: str) -> bytes:
     """Return `key` in UTF-8; lone surrogates pass, since a str may hold them."""
     return key.encode("utf-8", "surrogatepass")
+
+
+def beside(place: bytes, sign: bytes) -> bytes:
+    """Return the name of what stands beside the key at `place`, and shares its slot; `sign` has no colon.
+
+    >>> beside(b"shop:generation:user:7", b"!")
+    b'shop:generation!user:7'
+    """
+    namespace, generation, key = place.split(b":", 2)
+    return b"%b:%b%b%b" % (namespace, generation, sign, key)

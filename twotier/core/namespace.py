@@ -32,6 +32,7 @@ from twotier.core.reaching import breaker_state, check_access, executors, listen
 from twotier.core.recovery import Recovery
 from twotier.core.singleflight import SingleFlight
 from twotier.core.subscriber import UNVERIFIED, NamespaceSubscriber, TrackingSubscriber
+from twotier.core.sweep import Sweep
 from twotier.core.tag_versions import TagVersions
 from twotier.core.tags import ANY_TAG, Tag, TagIndex
 from twotier.errors import RemoteError, RemoteUnavailable, TwoTierError
@@ -185,6 +186,7 @@ class Namespace:
             replica_reads=ours.replica_reads,
             audited=ours.audited,
             audit_mismatches=ours.audit_mismatches,
+            swept=ours.swept,
             entries=local["entries"],
             lag=ours.lag.histogram(),
             stale_age=ours.stale_age.histogram(),
@@ -273,6 +275,7 @@ class TwoTierNamespace(Namespace):
         self._announced = False
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
+        self.sweep = Sweep(self)
 
     def _give_back_leases(self) -> None:
         """Have leases given back that a load has abandoned."""
@@ -291,6 +294,7 @@ class TwoTierNamespace(Namespace):
         if not self._announced:
             self._announced = True
             self.fleet.watch()
+            self.sweep.wake()
         if not self._linked:
             return
         listener = self._listener
@@ -323,6 +327,7 @@ class TwoTierNamespace(Namespace):
         if self._listener is not None:
             self._listener.wake()
         self.recovery.hurry()
+        self.sweep.wake(anew=True)
 
     def _make_listener(self) -> AnyListener:
         return listener(self.topology, self.clock, self.options)
@@ -344,6 +349,7 @@ class TwoTierNamespace(Namespace):
         super().close()
         self.fleet.close()
         self.recovery.close()
+        self.sweep.close()
         with self._starting:
             listener, self._listener = self._listener, None
         if self._audit is not None:

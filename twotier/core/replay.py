@@ -69,6 +69,7 @@ class Replay:
         if done:
             namespace.store.bump_epoch()  # here the old generation is over now, not when the message comes
             namespace.journal.settle_clears(done)
+            namespace.sweep.wake()
 
     def _make_good(self, doubts: dict[str, Doubt]) -> None:
         """Remove keys, or put them again, as far as their groups are there."""

@@ -78,6 +78,7 @@ class NamespaceSubscriber:
             namespace.store.clear()
         elif verdict is Verdict.LATE:
             namespace.bump_epoch()
+        namespace.sweep.wake()
 
     def _superseded(self, message: Message) -> Iterable[str]:
         """Return the keys whose entries a write has superseded.
@@ -104,6 +105,7 @@ class NamespaceSubscriber:
     def confirmed(self) -> None:
         """Put everything in doubt: what was published before this moment may have been missed."""
         self._namespace.bump_epoch()
+        self._namespace.sweep.wake(anew=True)
         self._came_live = True
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
@@ -158,6 +160,7 @@ class TrackingSubscriber(NamespaceSubscriber):
                     namespace.store.bump_epoch()
                 elif not cleared:  # one names all groups
                     namespace.store.clear()
+                    namespace.sweep.wake()
                     cleared = True
                 self._emptied = False
             elif (key := namespace.generations.key_in(changed)) is not None:

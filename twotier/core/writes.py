@@ -150,6 +150,7 @@ class Writes(Counting):
             namespace.doubt_clear(failed)
             note_failed_write(namespace, next(iter(failed.values())))
         namespace.store.clear()  # again: what was filled meanwhile is of the old generation
+        namespace.sweep.wake()
 
     def _set_nothing(self, key: str, *, absent: bool) -> Flow[bool]:
         """Do what a ttl of 0 asks for: store nothing, and leave nothing there."""

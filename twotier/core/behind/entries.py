@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from twotier.core.behind.high_water import ORIGIN_BYTES, HighWater, Origin
 from twotier.core.behind.reports import DeadLetter
-from twotier.core.generation import beside
-from twotier.core.keys import as_bytes
+from twotier.core.keys import as_bytes, beside
 from twotier.errors import SerializationError
 from twotier.options import MAX_KEY_BYTES
 from twotier.remote.envelope import Sealed

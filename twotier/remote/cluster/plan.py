@@ -45,6 +45,7 @@ from twotier.remote.stream import (
     TakeDrain,
     TakeLease,
 )
+from twotier.remote.sweeping import AddNames, KeepNames, ReadRecord
 from twotier.remote.tagging import MakeVersions, ProlongVersions, ReadVersions
 from twotier.remote.withdraw import Withdraw
 
@@ -101,6 +102,8 @@ def _remove(command: Remove) -> Plan:
 @plan.register(Generation)
 @plan.register(ReadGeneration)
 @plan.register(SetGeneration)
+@plan.register(AddNames)
+@plan.register(ReadRecord)
 @plan.register(Add)
 @plan.register(ExpireLooking)
 def _single(command: Any) -> Plan:
@@ -108,7 +111,8 @@ def _single(command: Any) -> Plan:
 
 
 @plan.register(OnOneKey)
-def _on_one_key(command: OnOneKey[Any]) -> Plan:
+@plan.register(KeepNames)
+def _on_one_key(command: OnOneKey[Any] | KeepNames) -> Plan:
     return Plan([Part(slot_of(command.watched), command)], _first)
 
 

@@ -21,7 +21,7 @@ V = TypeVar("V")
 
 PART: Final = 64
 """Keys between two looks at the clock."""
-LENGTH: Final = 0.004
+LENGTH: Final = 0.002
 """Seconds after which others have their turn."""
 _OTHERS: Final = Pause(0.0)
 

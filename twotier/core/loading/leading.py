@@ -132,13 +132,14 @@ class Leading(Following):
         """
         flights = self._namespace.flights
         landed: dict[str, Made] = {}
+        turns = Turns()
 
         def tell(made: Mapping[str, Made]) -> None:
             landed.update(made)
             self._land(led, made)
 
         def load(keys: Sequence[str], held: Held) -> Flow[dict[str, Made]]:
-            ours, turns = tuple(led.values()), Turns()
+            ours = tuple(led.values())
             try:
                 for part in parts(ours):
                     for flight in part:
@@ -152,7 +153,9 @@ class Leading(Following):
             try:
                 for flight in list(led.values()):
                     flight.when_lost = admission.give_back
+                yield from turns.give(len(led))
                 missing = yield from self._missing(led, admission, tell, anew=anew)
+                yield from turns.give(len(missing))
                 if missing:
                     circular = any(flight.circular for flight in led.values())
                     patient: Others = "ignore" if circular else others

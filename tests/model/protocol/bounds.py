@@ -85,16 +85,7 @@ QUICK: Final = (
 
 DEEP: Final = (
     Scenario(
-        "the name is evicted",
-        ((then("clear 0", "get 0"), GET), (then(ANY_WRITE, "get 0"),)),
-        asks=True,
-        budget=Budget(evictions=2),
-    ),
-    Scenario(
-        "the name is evicted, all is lost",
-        ((then("clear 0", "get 0"),), (then(WRITE, "get 0"),)),
-        asks=True,
-        budget=Budget(evictions=2, flushes=1),
+        "the name is evicted, a clear", ((then("clear 0", "get 0"),), (WRITES,)), asks=True, budget=Budget(evictions=2)
     ),
     Scenario("three processes write", ((then(WRITE),), (then(WRITE),), (then("get 0", WRITE),))),
     Scenario("two readers and two writers", ((GET, GET), (WRITES,), (then(ANY_WRITE),)), cold=True),

@@ -327,7 +327,7 @@ class TwoTierNamespace(Namespace):
         if self._listener is not None:
             self._listener.wake()
         self.recovery.hurry()
-        self.sweep.wake(anew=True)
+        self.sweep.restart()
 
     def _make_listener(self) -> AnyListener:
         return listener(self.topology, self.clock, self.options)

@@ -148,6 +148,10 @@ class Sweep:
             self._anew = self._anew or anew
             self._worker.start()
 
+    def restart(self) -> None:
+        """Have a sweep that is under way begin anew: the server may be another."""
+        self._anew = True
+
     def close(self) -> None:
         """Stop, and wait for the thread to end."""
         self._worker.close(2 * self._namespace.options.timeout)

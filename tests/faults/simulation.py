@@ -44,6 +44,8 @@ class World:
         """What the server held under each key, and from when on."""
         self.acknowledged: dict[tuple[int, str], int] = {}
         """Where in the history a process's last acknowledged write of a key is."""
+        self.ended: dict[tuple[int, str], int] = {}
+        """Where in the history the last value is whose tag each process has ended, with an acknowledgement."""
         self.doubts: list[tuple[str, str | None, int]] = []
         """Writes in doubt: the key, the value, and how long the history was."""
         self.source = 0
@@ -74,7 +76,7 @@ class World:
         call = Call(process, _kept(process) if kind == "keep" else self._flow(process, kind, key, write))
         call.number, call.kind, call.write = number, kind, write
         call.keys = {"clear": KEYS, "end": OURS, "keep": ()}.get(kind, (key,))
-        call.floor = self.acknowledged.get((number, key), 0)
+        call.floor = self.floor(number, key)
         call.begun = {each: len(self.history[each]) - 1 for each in call.keys}
         call.version, call.told = self.source, self.told.get(number, 0)
         call.stale = process.namespace.counters.stale_served
@@ -178,7 +180,7 @@ class World:
         gone = [call for call in self.calls if call.process is child]
         self.processes.append(child.fork())
         for key in KEYS:
-            self.acknowledged[new, key] = self.acknowledged.get((number, key), 0)
+            self.acknowledged[new, key], self.ended[new, key] = self.floor(number, key)
         self.told[new] = self.told.get(number, 0)
         self.calls = [call for call in self.calls if call not in gone]
         self.vanished += gone
@@ -226,15 +228,21 @@ class World:
                     f"{value!r} is fresh under {key!r}, and the server's history is {past}"
                 )
 
-    def check_own(self, number: int, key: str, value: Any, floor: int | None = None) -> None:
-        """Check I5: nothing older than the process's own last acknowledged write is read.
+    def floor(self, number: int, key: str) -> tuple[int, int]:
+        """Return from where in the history on a process may read values, and tagged values."""
+        return self.acknowledged.get((number, key), 0), self.ended.get((number, key), 0)
 
-        What was never there is of a write that is under way still: it met a generation that a clear has ended.
+    def check_own(self, number: int, key: str, value: Any, floor: tuple[int, int] | None = None) -> None:
+        """Check I5: nothing older than the process's own last acknowledged write is read, nor what it has ended.
+
+        The end of a tag is a write of what carries the tag, not of the key. What was never there is of a write that is
+        under way still: it met a generation that a clear has ended.
         """
-        floor = self.acknowledged.get((number, key), 0) if floor is None else floor
+        written, ended = self.floor(number, key) if floor is None else floor
+        oldest = max(written, ended) if value in self.tagged else written
         held = [value for _, value in self.history[key]]
-        assert value in held[floor:] or value not in held, (
-            f"read {value!r} of {key!r} after its own write {held[floor]!r}: {held}"
+        assert value in held[oldest:] or value not in held, (
+            f"read {value!r} of {key!r} after its own write, number {oldest} of {held}"
         )
 
     def settle(self) -> None:
@@ -259,6 +267,9 @@ class World:
                 process.connect()
                 process.send()
                 process.hear()
+                if process.namespace.journal:
+                    process.recover()  # it has heard of a late write of its own, which it undoes
+            self.record()
             self.clock.advance(0.5)
         self._check_quiet()
 
@@ -266,6 +277,7 @@ class World:
         for process in self.processes:
             process.namespace.store.validate()
             assert process.live
+            assert not process.namespace.journal
             for key, value in process.fresh():
                 assert value == self.current(key), f"{value!r} is fresh under {key!r}, not {self.current(key)!r}"
         for key, value, length in self.doubts:
@@ -299,10 +311,10 @@ class World:
         if Tag(TAG) in call.process.namespace.journal:
             if held[-1] in self.tagged:
                 self.doubts.append((key, None, len(held)))
-        elif held[begun] in self.tagged:
-            assert len(held) > begun + 1, f"the end of a tag was acknowledged, and {held[-1]!r} still stands"
-            place = self.acknowledged.get((call.number, key), 0)
-            self.acknowledged[call.number, key] = max(place, begun + 1)
+        else:
+            if held[begun] in self.tagged:
+                assert len(held) > begun + 1, f"the end of a tag was acknowledged, and {held[-1]!r} still stands"
+            self.ended[call.number, key] = max(begun + 1, self.ended.get((call.number, key), 0))
 
     def _check_read(self, call: Call) -> None:
         """Check I5 of a read, and that a load is no older than what its process has told of the source."""

@@ -79,9 +79,11 @@ class Faults(RuleBasedStateMachine):
 
     @rule(number=numbers, key=st.sampled_from(OURS))
     def share(self, number, key):
-        """A key is set under a tag, and read by all processes."""
+        """A key is set under a tag; all processes hear of that, and read it."""
         self.world.operate(number, "tag", key)
-        for each in range(len(self.world.processes)):
+        for each, process in enumerate(self.world.processes):
+            process.send()
+            process.hear()
             self.world.operate(each, "get", key)
 
     @rule(
@@ -300,6 +302,25 @@ def test_a_child_that_keeps_its_parents_identity_takes_its_parents_writes_for_it
     monkeypatch.setattr(TwoTierNamespace, "after_fork", keep_identity)
     with pytest.raises(AssertionError, match="'value 1' is fresh"):
         write_in_turn()
+
+
+@pytest.mark.parametrize("held", ["set", "tag"])
+def test_the_end_of_a_tag_ends_what_carries_it(held):
+    """A copy without the tag stays until the message of what superseded it arrives; one with it goes at once."""
+    world = World(2)
+    for process in world.processes:
+        reconnect(process)
+    ours = world.processes[1]
+    world.operate(0, held, "a")
+    ours.hear()
+    world.operate(1, "get", "a")
+    world.operate(0, "tag", "a")
+    world.operate(1, "end", "a")
+    assert dict(ours.fresh()) == ({"a": "value 1"} if held == "set" else {})
+    world.operate(1, "get", "a")
+    reconnect(ours)
+    assert not dict(ours.fresh())
+    world.settle()
 
 
 def test_a_full_server_is_told_what_to_remove():

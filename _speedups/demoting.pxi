@@ -1,7 +1,32 @@
-# Expiring entries on request: as an invalidation, but what an outage may serve stays, for its stale window from now on.
+# Invalidating entries: they leave, or (`keep`, for entries without an op) are of no epoch any more.
+#
+# Expiring them on request: as an invalidation, but what an outage may serve stays, for its stale window from now on.
 #
 # The mark says that an entry's absence on the server is no surprise. It holds for the epoch in which the entry was put:
 # a removal that came later would have been heard of, and would have taken the entry with it.
+
+
+cdef Py_ssize_t invalidate(Store self, object keys, uint64_t op, bint keep) except -1:
+    cdef Table* t = &self.t
+    cdef Leaving leaving
+    cdef uint64_t hash_
+    cdef uint32_t i
+    cdef Py_ssize_t count = 0
+    buckets_make(t)
+    for key in keys:
+        count += 1
+        hash_ = hash_of(<PyObject*> key)
+        bucket_void(t, hash_, op)
+        i = find(t, <PyObject*> key, hash_)
+        if i == NONE or (op != 0 and op_of(t, i) == op):
+            continue
+        if keep and t.entries[i].meta & HAS_OP == 0:
+            t.entries[i].meta &= FLAGS
+            continue
+        leaving_init(&leaving)
+        entry_remove(t, i, INVALIDATED, &leaving)
+        release(self, &leaving)
+    return count
 
 
 cdef Py_ssize_t demote(Store self, object keys, uint64_t op) except -1:

@@ -12,7 +12,7 @@ cdef enum Policy:
     ADAPTIVE
 
 cdef enum:
-    # Entry.meta: the low 24 bits of the epoch, then eight of flags.
+    # Entry.meta: 24 bits of the epoch (0: of no epoch, never fresh), then eight of flags.
     FREQ = 0x03          # uses, as the adaptive policy counts them
     IN_MAIN = 0x04       # on the adaptive policy's main list
     KIND = 0x18          # how the value is handed out
@@ -102,7 +102,7 @@ cdef struct Table:
     Details* details
     Chunk* chunks
     uint32_t n_chunks
-    uint32_t epoch       # the low 24 bits, in place for comparing with Entry.meta
+    uint32_t epoch       # 24 bits of it, never 0, in place for comparing with Entry.meta
     uint32_t policy
     uint32_t plain       # values are kept as they come, nobody is told, nothing is weighed
     int64_t lease_until

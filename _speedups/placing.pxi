@@ -10,6 +10,7 @@ cdef struct Made:
     uint64_t op
     int64_t expires, stale, deadline, weight
     uint32_t kind
+    bint doubted         # it is of no epoch: a suspect from the start
 
 
 cdef inline uint64_t hash_of(PyObject* key) except? 0xFFFFFFFFFFFFFFFF:
@@ -41,6 +42,11 @@ cdef inline bint is_fresh_at(Table* t, uint32_t i, int64_t now_) noexcept nogil:
     # `now_` is the instant on whichever clock the store has: no clock is read.
     cdef int64_t until = until_of(t, i)
     return is_current(t, i) and (until == NEVER or now_ < until)
+
+
+cdef inline uint32_t epoch_of(uint64_t epochs) noexcept nogil:
+    # The bits of an epoch, which are never 0.
+    return <uint32_t> (epochs % 0xFFFFFF + 1) << EPOCH_SHIFT
 
 
 cdef inline bint is_current(Table* t, uint32_t i) noexcept nogil:
@@ -119,6 +125,7 @@ cdef inline Made made_for(uint64_t op, int64_t expires, int64_t stale) noexcept 
     made.deadline = later(expires, stale)
     made.weight = 0
     made.kind = BY_REFERENCE
+    made.doubted = False
     return made
 
 
@@ -210,6 +217,8 @@ cdef inline bint place(
     Py_INCREF(<object> value)
     e.value = value
     meta = meta_with(t, e, made.kind)
+    if unlikely(made.doubted):
+        meta &= FLAGS
     if made.op:
         meta |= HAS_OP
         t.details[i].op = made.op

@@ -62,7 +62,7 @@ cdef class Store:
         adaptive_init(t)
         table_init(t, max_bytes is not None)
         self.epochs = 1
-        t.epoch = 1 << EPOCH_SHIFT
+        t.epoch = epoch_of(1)
 
     def __dealloc__(self):
         table_free(&self.t)
@@ -169,7 +169,8 @@ cdef class Store:
         return token
 
     def install(
-        self, key, value, uint64_t token, *, uint64_t op=0, int64_t expires, int64_t stale=0, bytes encoded=None
+        self, key, value, uint64_t token, *, uint64_t op=0, int64_t expires, int64_t stale=0, bytes encoded=None,
+        bint keep=False
     ):
         """Put `value` if `token` still stands and the store is live; return True if it was put."""
         cdef Table* t = &self.t
@@ -177,21 +178,23 @@ cdef class Store:
         cdef Made made = made_for(op, expires, checked_stale(stale))
         cdef uint64_t hash_ = hash_of(<PyObject*> key)
         cdef int64_t now_ = instant(t)
-        cdef bint placed
+        cdef bint placed, live
         cdef object kept
         cdef uint32_t i
-        if not (is_live(t, now_) and self.token_stands(hash_, token, op)):
+        if not ((keep or is_live(t, now_)) and self.token_stands(hash_, token, op)):
             return False
         kept = make(self, key, value, encoded, &made)
         i = find(t, <PyObject*> key, hash_)
-        reserve(t, &made, now_)
         # Making and finding may have run Python code: the token must still stand.
-        if not (is_live(t, now_) and self.token_stands(hash_, token, op)):
+        live = is_live(t, now_)
+        if not ((keep or live) and self.token_stands(hash_, token, op)):
             return False
+        made.doubted = not live
+        reserve(t, &made, now_)
         leaving_init(&leaving)
         placed = place(t, i, <PyObject*> key, hash_, <PyObject*> kept, &made, now_, &leaving)
         release(self, &leaving)
-        return placed
+        return placed and live
 
     def put(self, key, value, *, uint64_t op=0, int64_t expires, int64_t stale=0, bytes encoded=None):
         """Put `value` whatever the link, voiding outstanding tokens."""
@@ -237,24 +240,9 @@ cdef class Store:
 
     # Coherence
 
-    def apply(self, keys, uint64_t op):
+    def apply(self, keys, uint64_t op, *, bint keep=False):
         """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named."""
-        cdef Table* t = &self.t
-        cdef Leaving leaving
-        cdef uint64_t hash_
-        cdef uint32_t i
-        cdef Py_ssize_t count = 0
-        buckets_make(t)
-        for key in keys:
-            count += 1
-            hash_ = hash_of(<PyObject*> key)
-            bucket_void(t, hash_, op)
-            i = find(t, <PyObject*> key, hash_)
-            if i != NONE and (op == 0 or op_of(t, i) != op):
-                leaving_init(&leaving)
-                entry_remove(t, i, INVALIDATED, &leaving)
-                release(self, &leaving)
-        return count
+        return invalidate(self, keys, op, keep)
 
     def demote(self, keys, uint64_t op):
         """Apply an expiry of `keys` by write `op`; return how many keys it named."""
@@ -267,9 +255,9 @@ cdef class Store:
     def bump_epoch(self):
         """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
         self.epochs += 1
-        self.t.epoch = (self.epochs & 0xFFFFFF) << EPOCH_SHIFT
-        if self.t.epoch == 0:
-            empty(self, INVALIDATED)  # entries of 2**24 epochs ago would look like this one's
+        self.t.epoch = epoch_of(self.epochs)
+        if self.t.epoch == epoch_of(0):
+            empty(self, INVALIDATED)  # entries of 2**24 - 1 epochs ago would look like this one's
         return self.epochs
 
     def renew(self, int64_t lease_until):

@@ -80,8 +80,12 @@ class Store:
         expires: int,
         stale: int = 0,
         encoded: bytes | None = None,
+        keep: bool = False,
     ) -> bool:
         """Put `value` if `token` still stands (DESIGN rule 2) and the store is live; return True if it was put.
+
+        With `keep`, a value whose token stands while the store isn't live is held as a suspect of no epoch, never
+        fresh, for as long as the entry would have been held; the result is False.
 
         `op`: u64 tag of the write that made the value, 0 for none. `expires`: instant (ns), NEVER for none. `stale`: ns
         past `expires` for which it may serve as a suspect. `encoded`: the value's bytes, if the caller has them.
@@ -105,8 +109,11 @@ class Store:
         """Remove every entry and void every outstanding token."""
 
     # Coherence
-    def apply(self, keys: Iterable[Hashable], op: int) -> int:
-        """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named."""
+    def apply(self, keys: Iterable[Hashable], op: int, *, keep: bool = False) -> int:
+        """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named.
+
+        With `keep`, an entry without an op isn't removed, but becomes a suspect of no epoch: `op` may have made it.
+        """
     def demote(self, keys: Iterable[Hashable], op: int) -> int:
         """Apply an expiry of `keys` by write `op`; return how many keys it named.
 

@@ -33,6 +33,15 @@ class OpIds:
         """Return an id that no other write has (16 bytes)."""
         return self._src + next(self._counter).to_bytes(8, "big")
 
+    def made(self, op_id: bytes) -> bool:
+        """Return True if an id is of this process.
+
+        >>> ids = OpIds()
+        >>> ids.made(ids.next()), ids.made(OpIds().next())
+        (True, False)
+        """
+        return op_id.startswith(self._src)
+
 
 def is_earlier(op_id: bytes, *, than: bytes) -> bool:
     """Return True if both ids are of one process, which made `op_id` first.

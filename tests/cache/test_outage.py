@@ -13,9 +13,11 @@ from waiting import live, wait_for
 
 from twotier import Cache, RemoteUnavailable
 from twotier.clock import SECOND
+from twotier.coherence.message import Message
 from twotier.core import journal
 from twotier.core.journal import Doubt
 from twotier.opid import op_tag
+from twotier.testing import FaultProxy
 
 
 @pytest.fixture
@@ -54,6 +56,62 @@ def test_reads_go_on(cache, own_server):
         assert "key" in cache
     assert cache.stats().stale_served >= 20
     assert cache.health().breaker != "closed"
+
+
+BEFORE_THE_LINK = {
+    "get": lambda cache, _: cache.get("key"),
+    "get_many": lambda cache, _: cache.get_many(["key"]),
+    "set": lambda cache, other: (other.delete("key"), cache.set("key", [1])),
+    "set_many": lambda cache, other: (other.delete("key"), cache.set_many({"key": [1]})),
+    "get_or_set": lambda cache, other: (other.delete("key"), cache.get_or_set("key", lambda: [1])),
+}
+
+
+@pytest.mark.parametrize("way", BEFORE_THE_LINK)
+@pytest.mark.parametrize("coherence", ["pubsub", "tracking"])
+def test_what_came_before_the_link_is_kept(own_server, namespace, coherence, way):
+    """Right after the start, and while the link is re-made: it isn't fresh, but an outage has it to serve."""
+    with (
+        FaultProxy(own_server.tcp_url) as proxy,
+        Cache(own_server.url, namespace=namespace, coherence=coherence) as other,
+        Cache(proxy.url, namespace=namespace, coherence=coherence) as cache,
+    ):
+        proxy.link.silent = {"to_server", "to_client"}
+        other.set("key", [1])
+        BEFORE_THE_LINK[way](cache, other)
+        assert cache.health().link != "live"
+        other.set("key", [2])
+        assert cache.get("key") == [2]
+        other.set("key", [1])
+        BEFORE_THE_LINK[way](cache, other)
+        own_server.kill()
+        assert cache.get("key") == [1]
+        assert cache.get_many(["key"]) == {"key": [1]}
+        assert cache.stats().stale_served > 0
+
+
+@pytest.mark.parametrize("secret", [None, b"s" * 32])
+def test_a_number_whose_message_is_late_is_kept(own_server, namespace, face, secret):
+    """It was read before the message of the write that made it: one read fetches it again, and an outage has it."""
+    with (
+        Cache(own_server.url, namespace=namespace, secret=secret) as other,
+        Cache(own_server.url, namespace=namespace, secret=secret) as cache,
+    ):
+        wait_for(lambda: live(cache), "the link is live")
+        other.incr("number", 5)
+        wait_for(lambda: cache.stats().invalidations_received, "the message is heard")
+        calls, remote, local = face(cache), cache._namespace, other._namespace
+        late = local.messages.encode(Message("set", local.op_ids.next(), ("number",)))
+        for read in (lambda: calls.get("number"), lambda: calls.get_many(["number"])["number"]) * 2:
+            assert read() == 5
+            before = cache.stats()
+            assert read() == 5
+            assert (cache.stats().local_hits, cache.stats().remote_hits) == (before.local_hits + 1, before.remote_hits)
+            remote.subscriber.received([late])
+            assert "number" not in remote.store
+        own_server.kill()
+        assert calls.get("number") == 5
+        assert calls.get_many(["number"]) == {"number": 5}
 
 
 def test_health_follows_what_reads_see(cache, own_server):

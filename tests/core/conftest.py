@@ -15,7 +15,7 @@ from twotier.errors import RemoteTimeout
 from twotier.load_policy import LoadPolicy
 from twotier.opid import op_tag
 from twotier.options import Options
-from twotier.remote.commands import Fetch, Fetched, Ping, Put, Remove, SetGeneration
+from twotier.remote.commands import Fetch, Fetched, FetchMany, Ping, Put, Remove, SetGeneration
 from twotier.remote.conditional import IfStands, PutUnchanged
 from twotier.remote.connect import connect
 from twotier.remote.envelope import op_id_of
@@ -76,6 +76,9 @@ class Server:
     def _remove(self, command: Remove) -> int:
         self._drop(command.voids)
         return self._drop(command.keys)
+
+    def _fetchmany(self, command: FetchMany) -> list[Fetched]:
+        return [self.run(Fetch(key)) for key in command.keys]
 
     def _add(self, command: Add) -> Looked:
         stood = self.values.get(command.key)

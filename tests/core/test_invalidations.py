@@ -1,9 +1,12 @@
 """Expiring a key, on the real flows: whatever was under way, the invalidation wins."""
 
+import pytest
+
 from twotier.coherence.message import Message
 from twotier.core.commands import Load
 from twotier.core.missing import MISSING
 from twotier.core.subscriber import NamespaceSubscriber
+from twotier.opid import NO_OP
 
 
 def begun(process):
@@ -53,6 +56,43 @@ def test_an_earlier_own_message_leaves_what_is_kept_of_a_write_that_failed(make_
         assert hear(earlier) == "new"
         assert one.get().result == "new"
         assert hear(later.next()) is MISSING
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_number_that_a_late_message_names_is_read_once_more(make_process, many):
+    """The message may be that of the write which made it: one trip, then it is fresh; an outage meanwhile serves it."""
+    one, other = begun(make_process()), begun(make_process())
+
+    def read():
+        if not many:
+            return one.get()
+        found = {}
+        call = one.call(one.tiers.fetch_many(["key"], found))
+        call.found = found
+        return call
+
+    def result(call):
+        return call.found.get("key", MISSING) if many else call.result
+
+    def hear(kind="set", by=other):
+        message = Message(kind, by.namespace.op_ids.next(), ("key",))
+        one.namespace.subscriber.received([one.namespace.messages.encode(message)])
+
+    other.set(5).end()
+    for _ in range(2):
+        call = read().take_place().reply()
+        assert call.ended
+        assert (result(call), one.store.get("key"), one.store.op("key")) == (5, 5, NO_OP)
+        hear()
+        assert "key" not in one.store
+    call = read().fail()
+    assert (call.ended, result(call)) == (True, 5)
+    read().end()
+    assert one.store.get("key") == 5
+    for kind, by in (("delete", other), ("set", one)):
+        read().end()
+        hear(kind, by)
+        assert result(read().fail()) is MISSING
 
 
 def test_a_load_that_was_overtaken_by_an_expiry_is_stored_nowhere(make_process):

@@ -208,6 +208,79 @@ def test_the_lease_runs_out(make_store, clock):
     assert store.get("a") is None
 
 
+@pytest.mark.parametrize("life", [NEVER, 5 * SECOND])
+@pytest.mark.parametrize("stale", [0, 3 * SECOND])
+def test_what_comes_while_the_store_is_not_live_is_kept_as_a_suspect(make_store, clock, life, stale):
+    """It is never fresh, also under a lease of that very epoch, and leaves when the entry would have left."""
+    store = make_store(live=False)
+    expires = NEVER if life == NEVER else clock.now() + life
+    assert not store.install("a", 1, store.token("a"), op=7, expires=expires, stale=stale, keep=True)
+    store.renew(NEVER)
+    assert (store.get("a"), "a" in store, store.expires("a"), store.keys()) == (None, False, None, [])
+    assert (store.suspect("a"), store.op("a"), store.demoted("a")) == (1, 7, False)
+    assert store.lapsed("a", NEVER) is None  # what time alone has ended could be served while it is loaded again
+    store.apply(["a"], 7)
+    assert store.suspect("a") == 1
+    clock.advance((life + stale) / SECOND - 0.5 if life != NEVER else 1e6)
+    assert (store.suspect("a"), store.lapsed("a", NEVER)) == (1, None)
+    clock.advance(0.5)
+    assert store.suspect("a") == (1 if life == NEVER else None)
+    store.apply(["a"], 8)
+    assert store.suspect("a") is None
+    store.validate()
+
+
+def test_what_comes_while_the_store_is_not_live_replaces_what_was_kept(make_store):
+    """The newer value is what an outage is to serve; under a live store `keep` changes nothing."""
+    store = make_store()
+    assert store.install("a", 1, store.token("a"), op=7, expires=NEVER, keep=True)
+    assert store.get("a") == 1
+    store.lose()
+    assert not store.install("a", 2, store.token("a"), op=8, expires=NEVER, keep=True)
+    assert (store.get("a"), store.suspect("a"), store.op("a"), len(store)) == (None, 2, 8, 1)
+
+
+def test_an_entry_without_an_op_can_be_kept_from_an_invalidation(make_store, clock):
+    """It is a suspect, never fresh again, under no token from before; what has an op of another write is removed."""
+    store = make_store()
+    store.put("a", 1, expires=clock.now() + 5 * SECOND, stale=SECOND)
+    store.put("b", 2, op=5, expires=NEVER)
+    store.put("c", 3, op=6, expires=NEVER)
+    token = store.token("a")
+    assert store.apply(["a", "b", "c", "nothing"], 6, keep=True) == 4
+    assert (store.get("a"), "a" in store, store.suspect("a"), store.op("a"), store.demoted("a")) == (
+        None, False, 1, 0, False,
+    )  # fmt: skip
+    assert (store.op("b"), store.get("c"), store.stands("a", token)) == (None, 3, False)
+    clock.advance(5.5)
+    assert (store.suspect("a"), store.lapsed("a", NEVER)) == (1, None)
+    clock.advance(0.5)
+    assert store.suspect("a") is None
+    store.put("a", 4, expires=NEVER)
+    assert store.get("a") == 4
+    store.apply(["a"], 7)
+    assert store.op("a") is None
+
+
+@pytest.mark.parametrize("event", ["apply", "demote", "begin_write", "put", "discard", "clear", "bump_epoch", "lose"])
+def test_what_was_overtaken_is_not_kept(make_store, event):
+    """An outage isn't to serve what this process knows to be superseded, nor what was cleared."""
+    store = make_store(live=False)
+    token = store.token("a")
+    {
+        "apply": lambda: store.apply(["a"], 9),
+        "demote": lambda: store.demote(["a"], 9),
+        "begin_write": lambda: store.begin_write("a"),
+        "put": lambda: store.put("a", "new", expires=NEVER),
+        "discard": lambda: store.discard("a"),
+        "clear": store.clear,
+        "bump_epoch": store.bump_epoch,
+        "lose": store.lose,
+    }[event]()
+    assert not store.install("a", "filled", token, op=3, expires=NEVER, keep=True)
+    assert store.suspect("a") == ("new" if event == "put" else None)
+
+
 def test_epochs_wrap(twin, make_store):
     """After 2**24 epochs an old entry doesn't look fresh again."""
     store = make_store()

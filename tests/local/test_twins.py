@@ -79,16 +79,15 @@ class Twins(RuleBasedStateMachine):
         self.tokens.append((key, taken))
 
     @precondition(lambda self: self.tokens)
-    @rule(data=st.data(), value=VALUES, life=LIVES, stale=STALES, op=OPS)
-    def install(self, data, value, life, stale, op):
+    @rule(data=st.data(), value=VALUES, life=LIVES, stale=STALES, op=OPS, keep=st.booleans())
+    def install(self, data, value, life, stale, op, keep):
         key, taken = data.draw(st.sampled_from(self.tokens[-6:]))
-        self.both(
-            lambda store: store.install(key, value, taken[id(store)], op=op, expires=self.expires(life), stale=stale)
-        )
+        times = {"expires": self.expires(life), "stale": stale}
+        self.both(lambda store: store.install(key, value, taken[id(store)], op=op, keep=keep, **times))
 
-    @rule(keys=st.lists(KEYS, max_size=3), op=OPS)
-    def apply(self, keys, op):
-        self.both(lambda store: store.apply(keys, op))
+    @rule(keys=st.lists(KEYS, max_size=3), op=OPS, keep=st.booleans())
+    def apply(self, keys, op, keep):
+        self.both(lambda store: store.apply(keys, op, keep=keep))
 
     @rule(keys=st.lists(KEYS, max_size=3), op=OPS)
     def demote(self, keys, op):

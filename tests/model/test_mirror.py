@@ -59,7 +59,7 @@ def test_difference_is_seen(twin):
         def __getattr__(self, name):
             return getattr(self._store, name)
 
-        def install(self, key, value, token, **rest):  # noqa: ARG002 - a store's signature
+        def install(self, key, value, token, *, keep, **rest):  # noqa: ARG002 - a store's signature
             self._store.put(key, value, **rest)
             return True
 

@@ -170,4 +170,5 @@ class Fills:
                 expires=namespace.local_expiry(now, left),
                 stale=namespace.stale_ttl,
                 encoded=loaded.payload,
+                keep=True,
             )

@@ -54,7 +54,9 @@ class NamespaceSubscriber:
                 elif message.kind == "expire":
                     namespace.store.demote(message.keys, op)
                 else:
-                    namespace.store.apply(self._superseded(message), op)
+                    # A raw number has no op id: the write of another process may be the one that made it.
+                    keep = message.kind == "set" and not namespace.op_ids.made(message.op_id)
+                    namespace.store.apply(self._superseded(message), op, keep=keep)
                 if message.sent_at:
                     namespace.counters.lag.add(wall_clock() - message.sent_at)
                 namespace.counters.invalidations_received += len(message.keys)

@@ -288,6 +288,7 @@ class Writes(Counting):
             expires=namespace.local_expiry(now, ttl),
             stale=namespace.stale_ttl,
             encoded=payload,
+            keep=True,
         )
         # A reader that took its token after ours, and read before the write was there, would still put the old value.
         namespace.store.apply((key,), tag)

@@ -21,9 +21,11 @@ from twotier.local._deadlines import Deadlines, deadline_of
 from twotier.local._leaving import Leaving, Listener
 from twotier.local._orders import Entry, Lfu, Lru, Order
 from twotier.local._table import Table
-from twotier.local._tokens import Spot, Tokens
+from twotier.local._tokens import Tokens
 from twotier.local._values import Values
 
+_NO_EPOCH: Final = 0
+"""The epoch of an entry that is in doubt from the start; the first that is current is 1."""
 _PER_WRITE: Final = 8
 _PER_EXPIRE: Final = 1024
 _MISSING: Final = object()
@@ -182,16 +184,20 @@ class Store:
         expires: int,
         stale: int = 0,
         encoded: bytes | None = None,
+        keep: bool = False,
     ) -> bool:
         """Put `value` if `token` still stands and the store is live; return True if it was put."""
         spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
-            if not self._stands(spot, token, op):
+            if not ((keep or self.live) and self._tokens.stands(spot, token, op)):
                 return False
             made = self._made(key, value, op, expires, stale, encoded)
             entry = self._table.find(key)
             # Making and finding may have run Python code: the token must still stand.
-            return self._stands(spot, token, op) and self._place(entry, made, leaving)
+            live = self.live
+            if not ((keep or live) and self._tokens.stands(spot, token, op)):
+                return False
+            return self._place(entry, made, leaving, doubted=not live) and live
 
     def put(
         self, key: Hashable, value: Any, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
@@ -266,7 +272,7 @@ class Store:
 
     # Coherence
 
-    def apply(self, keys: Iterable[Hashable], op: int) -> int:
+    def apply(self, keys: Iterable[Hashable], op: int, *, keep: bool = False) -> int:
         """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named."""
         count = 0
         for key in keys:
@@ -275,7 +281,11 @@ class Store:
             with Leaving(self._listener) as leaving, self._lock:
                 self._tokens.void(spot, op)
                 entry = self._table.find(key)
-                if entry is not None and (op == 0 or entry.op != op):
+                if entry is None or (op != 0 and entry.op == op):
+                    continue
+                if keep and not entry.op:
+                    entry.epoch = _NO_EPOCH
+                else:
                     self._remove(entry, "invalidated", leaving)
         return count
 
@@ -444,10 +454,7 @@ class Store:
         self._values.fill(entry, value, encoded)
         return entry
 
-    def _stands(self, spot: Spot, token: int, op: int) -> bool:
-        return self.live and self._tokens.stands(spot, token, op)
-
-    def _place(self, entry: Entry | None, made: Entry, leaving: Leaving) -> bool:
+    def _place(self, entry: Entry | None, made: Entry, leaving: Leaving, *, doubted: bool = False) -> bool:
         """Put a made entry in the table, in place of `entry` if that isn't None; return True if it could be held."""
         over = self._values.over(made.weight)
         if over or made.deadline <= self._now():
@@ -470,7 +477,7 @@ class Store:
             entry.demoted = False
             made.value = None  # as in Leaving
             self._order.hit(entry)
-        entry.epoch = self._tokens.epoch
+        entry.epoch = _NO_EPOCH if doubted else self._tokens.epoch
         self._bytes += entry.weight
         self._deadlines.add(entry, len(self._table))
         while self._values.over(self._bytes):

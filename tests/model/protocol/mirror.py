@@ -106,7 +106,7 @@ class Mirror(Tier):
         assert value.op is not None
         ends = real.end(expired=expired)
         name, token = real.keys[key], real.tokens[thread]
-        stored = real.store.install(name, value.data, token, op=value.op, expires=ends, stale=NEVER)
+        stored = real.store.install(name, value.data, token, op=value.op, expires=ends, stale=NEVER, keep=True)
         real.agree(f"install v{value.data} under {name}", put, stored)
         return put
 

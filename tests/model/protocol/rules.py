@@ -56,5 +56,7 @@ class Rules:
     load: Literal["leased", "token", "unvoided"] = "leased"
     """Section 6: what the store of a loaded value depends on: a lease on the server, which writes end; the local token
     alone; or a lease that writes don't end."""
+    kept_unlinked: Literal["standing", "any"] = "standing"
+    """Step 2: what is read or written without a link is kept as a suspect if its token stands; or whatever it is."""
     kept_loads_checked: bool = True
     """Section 6: a loaded value that couldn't be stored is kept as a suspect only if its token stands."""

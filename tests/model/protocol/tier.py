@@ -79,6 +79,8 @@ class Tier:
         assert token is not None
         assert op is not None
         if self.rules.install_needs_lease and not self.lease:
+            if self.rules.kept_unlinked == "any" or self.stands(thread, op):
+                self.entries[key] = Entry(value.version, value.data, op, current=False, expired=expired)
             return False
         if (rule == "token" and not self.stands(thread, op)) or (rule == "placeholder" and not self.marks >> key & 1):
             return False

@@ -182,6 +182,12 @@ FOUND = (
         large=True,
     ),
     Trap(
+        "what was read without a link, kept whatever its token",
+        Rules(kept_unlinked="any"),
+        "I5",
+        scenario((GET, then("delete 0", "get 0")), cold=True, budget=Budget(failures=1, cuts=1)),
+    ),
+    Trap(
         "a load that couldn't be stored, kept whatever its token",
         Rules(kept_loads_checked=False),
         "I5",

@@ -16,7 +16,7 @@ from twotier.load_policy import LoadPolicy
 from twotier.opid import op_tag
 from twotier.options import Options
 from twotier.remote.commands import Fetch, Fetched, FetchMany, Ping, Put, Remove, SetGeneration
-from twotier.remote.conditional import IfStands, PutUnchanged
+from twotier.remote.conditional import IfStands, IfUnchanged, PutUnchanged, RemoveLate
 from twotier.remote.connect import connect
 from twotier.remote.envelope import op_id_of
 from twotier.remote.fenced import Done, Fenced
@@ -48,6 +48,9 @@ class Server:
     def _fetch(self, command: Fetch) -> Fetched:
         life = 10_000 if b"!" in command.key else -1  # a lease that never ends is none
         return Fetched(self.values.get(command.key), life if command.key in self.values else -2)
+
+    def _fetchmany(self, command: FetchMany) -> list[Fetched]:
+        return [self.run(Fetch(key)) for key in command.keys]
 
     def _readname(self, command: ReadName) -> bytes | None:
         return self.values.get(command.key)
@@ -90,6 +93,10 @@ class Server:
         stands = self.values.get(command.watched)
         op_id = None if stands is None else op_id_of(stands)
         return op_id is not None and op_tag(op_id) == command.seen and self.run(command.put)
+
+    def _removelate(self, command: RemoveLate) -> bool:
+        second = command.second(self.values.get(command.watched))
+        return isinstance(second, IfUnchanged) and bool(self.run(second.write))
 
     def _readversions(self, command: ReadVersions) -> list[Version]:
         return [Version(self.values.get(key), -1 if key in self.values else -2) for key in command.keys]
@@ -206,8 +213,8 @@ class Unasked:
 class Process:
     """One process's namespace, live, without threads and connections of its own."""
 
-    def __init__(self, server: Server, monkeypatch) -> None:
-        options = Options(namespace="shop")
+    def __init__(self, server: Server, monkeypatch, **settings) -> None:
+        options = Options(namespace="shop", **settings)
         self.namespace = TwoTierNamespace(connect("redis://127.0.0.1:1", options), options)
         monkeypatch.setattr(self.namespace, "ensure_listening", lambda: None)
         monkeypatch.setattr(self.namespace.recovery, "wake", lambda: None)
@@ -281,8 +288,8 @@ def make_process(server, monkeypatch):
     """Make processes on the server; their stores are validated at the end."""
     made = []
 
-    def make() -> Process:
-        process = Process(server, monkeypatch)
+    def make(**settings) -> Process:
+        process = Process(server, monkeypatch, **settings)
         made.append(process)
         return process
 

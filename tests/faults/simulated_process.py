@@ -109,6 +109,7 @@ class Process:
         parent = Process(self.server, self.clock)
         parent.namespace.op_ids = self.namespace.op_ids
         parent.namespace.journal = self.namespace.journal
+        parent.namespace.late = self.namespace.late
         self.server.links.remove(self.connection)
         self.namespace.after_fork()
         self._wire()

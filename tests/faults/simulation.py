@@ -259,7 +259,8 @@ class World:
         for process in self.processes:
             process.reachable = True
             process.connect()
-            while process.namespace.breaker.state != "closed" or process.namespace.journal:
+            namespace = process.namespace
+            while namespace.breaker.state != "closed" or namespace.journal or namespace.late.suspects:
                 process.recover()
         self.record()
         for _ in range(4):

@@ -148,6 +148,7 @@ class Fills:
         namespace = self._namespace
         late = namespace.late.by(key, loaded.op_id)
         if late is not None and key not in namespace.journal:
+            namespace.late.take_place(late.op_id, (key,))
             namespace.undo(key, (late,))
         return late is not None
 

@@ -267,7 +267,7 @@ class TwoTierNamespace(Namespace):
         self.claims = Claims(self.clock, round(self.options.load_lease * SECOND), self._give_back_leases)
         """Leases that loads may have left on the server."""
         self.journal = Journal(self.options.max_journal, len(self.generations.keys), self.generations.group_of)
-        self.late = LateWrites(self.clock, self.options.max_journal if self._publishes else 0)
+        self.late = LateWrites(self.clock, self.options.max_journal if self._linked else 0, heard=self._publishes)
         self.breaker = Breaker(self.clock, label=f"namespace {self.options.namespace} on {self.label}")
         self.executor, self.async_executor = executors(self.topology, self.options, self.breaker)
         self.fleet = Fleet(self)
@@ -400,8 +400,14 @@ class TwoTierNamespace(Namespace):
         self.recovery.wake()
 
     def undo(self, key: str, late: Sequence[Abandoned]) -> None:
-        """Journal that the values of late writes are to be removed where they stand."""
+        """Journal that the values of late writes are to be removed where they stand, and count that."""
+        self.counters.late_writes += 1
         self.doubt({key: Doubt(self.op_ids.next(), late=tuple(late))})
+
+    def overtake(self, keys: Iterable[str], *, counters: bool = True) -> None:
+        """Note that keys were set or deleted: their late values, and with `counters` their late increments, must go."""
+        if self.late.overtake(keys, counters=counters):
+            self.recovery.wake()
 
     def _link_state(self) -> Literal["live", "sync", "down", "none"]:
         """Return how the local tier fares: it is told of the link's gains and losses a moment after them."""

@@ -1,9 +1,9 @@
 """Recovery: brings the remote tier back into use after an outage, and replays the journal (DESIGN steps 8 and 9).
 
 A worker, whose thread lives only while there is something to do: the circuit breaker isn't closed, keys are waiting in
-the journal, or leases that loads have left on the server are to be given back. It probes, so that no caller has to;
-replays, since what the journal names may be stale on the server; and only then closes the breaker. A replayed key is
-unlinked and its invalidation published, which does no harm when repeated.
+the journal, late writes are to be looked for, or leases that loads have left on the server are to be given back. It
+probes, so that no caller has to; replays, since what the journal names may be stale on the server; and only then closes
+the breaker. A replayed key is unlinked and its invalidation published, which does no harm when repeated.
 
 The link and recovery find out on their own that the server is back, and each tells the other, so that neither sits out
 a pause when the other has had an answer.
@@ -13,9 +13,13 @@ import logging
 import random
 from typing import TYPE_CHECKING, Final
 
-from twotier.core.replay import BATCH, Replay
+from twotier.clock import SECOND
+from twotier.core.drive import drive
+from twotier.core.late_check import LateCheck
+from twotier.core.replay import BATCH, ProbingExecutor, Replay
+from twotier.core.severally import Part
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
-from twotier.remote.commands import Ping
+from twotier.remote.commands import Fetched, FetchMany, Ping
 from twotier.remote.leasing import SettleLeases
 from twotier.worker import Worker
 
@@ -77,7 +81,8 @@ class Recovery:
         else:
             self._pause = FIRST_PAUSE
             namespace = self._namespace
-            if namespace.breaker.state == "closed" and not namespace.journal and not namespace.claims:
+            waiting = namespace.journal or namespace.claims or namespace.late.suspects
+            if namespace.breaker.state == "closed" and not waiting:
                 self._under_way = False
                 return None
         return self._next()
@@ -89,7 +94,8 @@ class Recovery:
         """Probe, replay, and close the breaker; raises RemoteError where the remote tier fails again."""
         namespace = self._namespace
         probing = namespace.breaker.begin_probe()
-        if not probing and (namespace.breaker.state != "closed" or not (namespace.journal or namespace.claims.due())):
+        due = namespace.journal or namespace.late.suspects or namespace.claims.due()
+        if not probing and (namespace.breaker.state != "closed" or not due):
             return
         if not namespace.topology.slotted:  # in a cluster nodes are probed each by itself, and a lost one holds up none
             namespace.executor.run(Ping(), probing=probing)
@@ -104,7 +110,22 @@ class Recovery:
 
     def _replay(self, probing: bool) -> None:
         """Make good what can be; what can't stays in the journal, and what stood in the way is raised."""
+        failure = self._check_late_writes(probing) if self._namespace.late.suspects else None
         Replay(self._namespace, probing).run()
+        if failure is not None:
+            raise failure
+
+    def _check_late_writes(self, probing: bool) -> RemoteError | None:
+        """Look for the values of late writes; those that stand enter the journal. Return what went wrong with some."""
+        namespace = self._namespace
+        executor = ProbingExecutor(namespace.executor, probing)
+
+        def read(keys: list[str]) -> list[Part[list[Fetched]]]:
+            flow = namespace.generations.each(keys, lambda _, places: FetchMany(places), reads=True)
+            return drive(flow, executor, namespace.background)
+
+        slowest = round(namespace.options.max_staleness * SECOND)
+        return LateCheck(namespace.late, namespace.journal, namespace.undo, slowest).run(read)
 
     def _give_back_leases(self, probing: bool) -> None:
         """Give back what loads have left on the server, as far as it is there."""

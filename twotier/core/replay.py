@@ -20,6 +20,7 @@ from twotier.errors import RemoteError
 from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands import Put, Remove
 from twotier.remote.conditional import PutUnchanged, RemoveLate
+from twotier.remote.executors import AnyExecutor
 from twotier.remote.refusals import NoMemoryError
 from twotier.remote.withdraw import Withdraw
 
@@ -37,7 +38,7 @@ class Replay:
 
     def __init__(self, namespace: "TwoTierNamespace", probing: bool) -> None:
         self._namespace = namespace
-        self._executor = _Executor(namespace, probing)
+        self._executor = ProbingExecutor(namespace.executor, probing)
         self._failed: dict[int, RemoteError] = {}
         """Groups with which something went wrong."""
         self._failure: RemoteError | None = None
@@ -100,6 +101,9 @@ class Replay:
                 removed["expire"].append((group, [key for key in keys if doubts[key].kept]))
         for kind, parts in removed.items():
             self._remove(kind, prefixes, [(group, keys) for group, keys in parts if keys])
+        gone = [key for parts in removed.values() for group, keys in parts if group not in self._failed for key in keys]
+        if namespace.late:
+            namespace.overtake(gone, counters=False)
         good = [key for group, keys in groups.items() if group not in self._failed for key in keys]
         namespace.journal.settle({key: doubts[key] for key in good})
 
@@ -180,17 +184,15 @@ class Replay:
         publication = namespace.publication("set", doubt.op_id, (key,))
         voids = namespace.voids((place,))
         put = Put(place, data, milliseconds(left), absent=False, publication=publication, voids=voids)
-        stands = bool(self._executor.run(PutUnchanged(place, doubt.seen, put)))
-        if stands:
-            namespace.late.forget(doubt.op_id, key)
-        return stands
+        namespace.late.put_again(doubt.op_id, key)  # first: its message may come before the reply
+        return bool(self._executor.run(PutUnchanged(place, doubt.seen, put)))
 
 
-class _Executor:
+class ProbingExecutor:
     """Runs commands for recovery, which may pass a breaker that is half-open."""
 
-    def __init__(self, namespace: "TwoTierNamespace", probing: bool) -> None:
-        self._run = namespace.executor.run
+    def __init__(self, executor: AnyExecutor, probing: bool) -> None:
+        self._run = executor.run
         self._probing = probing
 
     def run(self, command: Any, *, probing: bool = False) -> Any:  # noqa: ARG002 - an executor's signature

@@ -95,14 +95,16 @@ class NamespaceSubscriber:
     def _late(self, message: Message) -> None:
         """Put right what a late write of ours has done."""
         namespace = self._namespace
-        for key, late in namespace.late.heard(message.op_id, message.keys).items():
+        for key, late in namespace.late.take_place(message.op_id, message.keys).items():
             outcome = namespace.journal.took_place(key, late.op_id)
             if outcome == "settled":
                 namespace.late.forget(late.op_id, key)
+                namespace.overtake((key,), counters=False)
                 continue
-            namespace.counters.late_writes += 1
             if outcome == "unknown":
                 namespace.undo(key, (late,))
+            else:
+                namespace.counters.late_writes += 1
 
     def confirmed(self) -> None:
         """Put everything in doubt: what was published before this moment may have been missed."""
@@ -123,6 +125,8 @@ class NamespaceSubscriber:
         if self._came_live:
             self._came_live = False
             namespace.recovery.hurry()
+            if namespace.late.suspect_all():  # they may have taken place unheard
+                namespace.recovery.wake()
 
     def lost(self, reason: str) -> None:  # noqa: ARG002 - the listener has logged it
         """Put everything in doubt, at once."""
@@ -172,6 +176,8 @@ class TrackingSubscriber(NamespaceSubscriber):
         if tags:
             namespace.end_tags(tags, NO_OP)
         namespace.counters.invalidations_received += namespace.store.apply(keys, NO_OP)
+        if namespace.late and namespace.late.suspect(keys):
+            namespace.recovery.wake()
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
         """Extend the lease, and note whether the server is empty."""

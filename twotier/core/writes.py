@@ -60,7 +60,7 @@ class Writes(Counting):
                 stamps = yield from self._stamps(tags, ttl)
                 put = yield from (self._add(key, make) if absent else namespace.generations.write(key, make))
             except BaseException as error:  # noqa: BLE001 - raised again by `_unless_failed`
-                namespace.late.abandon(op_id, {key: payload}, error)
+                namespace.late.abandon(op_id, {key: payload}, error, ttl=ttl)
                 if not absent:
                     namespace.doubt({key: Doubt(op_id, seen or NO_OP, put_again_until(now, ttl, tags))})
                     self._keep_suspect(key, value, payload, op_id, ttl, now)
@@ -188,7 +188,7 @@ class Writes(Counting):
             except BaseException as error:  # noqa: BLE001 - as in `set`
                 failed = dict.fromkeys(keys, error)
             if failed:
-                namespace.late.abandon(op_id, {key: payloads[key] for key in failed}, *failed.values())
+                namespace.late.abandon(op_id, {key: payloads[key] for key in failed}, *failed.values(), ttl=ttl)
                 again = put_again_until(now, ttl, tags)
                 doubts = {key: Doubt(op_id, op, again) for key, op in zip(keys, seen, strict=True) if key in failed}
                 namespace.doubt(doubts)
@@ -249,7 +249,7 @@ class Writes(Counting):
         if noted:
             self._namespace.journal.settle({key: doubt for key, doubt in noted.items() if key not in failed})
         if self._namespace.late:
-            self._namespace.late.overtake(key for key in keys if key not in failed)
+            self._namespace.overtake(key for key in keys if key not in failed)
 
     def _unless_all_well(self, failed: Mapping[str, BaseException], payloads: Collection[bytes] = ()) -> None:
         """Do as `_unless_failed`, for a bulk of which `failed` tells with which keys something went wrong, and what."""

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from twotier.errors import RemoteError, RemoteUnavailable
+from twotier.remote.breaker import BreakerOpenError
 from twotier.remote.cluster.plan import Part, plan
 from twotier.remote.cluster.slotmap import Node
 from twotier.remote.cluster.slots import slot_of
@@ -141,7 +142,8 @@ class Job:
 
     def _fail(self, number: int, error: RemoteError) -> None:
         if self._errors is None:
-            self._failure = self._failure or error
+            if self._failure is None or isinstance(self._failure, BreakerOpenError):
+                self._failure = error  # not "wasn't begun" where another part was: it may take place late
         else:
             self._errors[number] = error
 

@@ -241,7 +241,9 @@ def test_keys_past_max_journal_are_removed_and_no_others(own_server, namespace, 
             assert third.get("other") == 1
             assert third.incr("counter", 1) == 8
             found = third.get_many([f"key {number}" for number in range(600)])
-        assert found == ({f"key {number}": "new" for number in range(5)} if replay == "set" else {})
+        kept = {f"key {number}": "new" for number in range(5)} if replay == "set" else {}
+        late = {"key 0": "new"}  # its request was on its way: it counts if the server takes it before the replay
+        assert found in (kept, kept | late)
 
 
 def test_journal_overflow_clears_the_namespace(own_server, namespace, monkeypatch):

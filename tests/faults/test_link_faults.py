@@ -90,9 +90,10 @@ def test_a_hundred_client_kills(scene):
             ages.append(time.monotonic() - began)
             wait_for(lambda: recovered(scene.cache) and recovered(scene.peer), "recovered")
         assert_coherent(scene.cache, scene.peer)
-        wait_for(
-            lambda: threading.active_count() <= before[0] + 1 and open_files() <= before[1] + 2, "nothing left behind"
-        )
+        most = (
+            before[1] + 2 + 2 * 3
+        )  # each cache may have opened a connection for its services, 3 files through the proxy
+        wait_for(lambda: threading.active_count() <= before[0] + 1 and open_files() <= most, "nothing left behind")
 
 
 def test_output_buffer_overflow(scene):

@@ -7,6 +7,7 @@ from twotier.cache import Cache
 from twotier.cli.demo.catalogue import Module
 from twotier.clock import SystemClock
 from twotier.core.fleet import profile_keys
+from twotier.core.generation_records import record_of
 from twotier.core.reaching import executors
 from twotier.errors import ConfigurationError
 from twotier.options import Options
@@ -14,6 +15,7 @@ from twotier.remote.breaker import Breaker
 from twotier.remote.commands import Ping, Publication, Remove
 from twotier.remote.connect import connect
 from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.name_copies import copies_of
 
 
 def own() -> EmbeddedServer:
@@ -38,7 +40,9 @@ def lent(url: str, options: Options, modules: list[Module]) -> Iterator[str]:
         with Cache(url, options) as cache:
             cache.delete_many([module.name for module in modules])
         namespace = options.namespace.encode()
-        left = [namespace + b":gen", *profile_keys(namespace + b":")]
+        generation = namespace + b":gen"
+        record = record_of(generation)
+        left = [generation, *copies_of(generation), record, record + b"!lease", *profile_keys(namespace + b":")]
         executor.run(Remove(left, Publication(namespace + b":inv:v1", b"")))
     finally:
         topology.close()

@@ -20,10 +20,10 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 WORKERS ?= 3
 SECONDS ?= 600
 # The suites that use the local tier through its contract: they run on the Python twin as well.
-TWIN_SUITES := $(wildcard tests/core tests/cache $(addprefix tests/patterns/test_write_,through.py behind.py) tests/decorators tests/django)
+TWIN_SUITES := $(wildcard tests/interleavings tests/unit/core $(addprefix tests/contract/,cache decorators django $(addprefix patterns/test_write_,through.py behind.py)))
 # What depends most on the server; and beside it what Redis 7.0 does otherwise (permissions, a full server), and TLS.
-REDIS_SUITES := tests/remote tests/cache/test_tracking.py tests/cache/test_two_tier.py
-REDIS_7_SUITES := $(REDIS_SUITES) tests/access tests/cache/test_permissions.py tests/faults/test_server_faults.py
+REDIS_SUITES := tests/servers/remote tests/contract/cache/test_tracking.py tests/contract/cache/test_two_tier.py
+REDIS_7_SUITES := $(REDIS_SUITES) tests/servers/access tests/contract/cache/test_permissions.py tests/faults/test_server_faults.py
 
 .PHONY: help demo test test-compiled test-twin test-redis test-redis-8 test-redis-7 check check-native fuzz lint format types stub bench clean
 
@@ -50,7 +50,7 @@ test-redis-8: $(VENV)/.test
 		TWOTIER_TEST_SERVER=$$server $(PYTEST) $(REDIS_SUITES) $(ARGS); \
 	else echo "the tests on Redis 8.2 are skipped"; fi
 
-# From Debian, whose redis-server is built with TLS: the servers on PyPI aren't. This is where tests/access/test_tls.py runs.
+# From Debian, whose redis-server is built with TLS: the servers on PyPI aren't. This is where tests/servers/access/test_tls.py runs.
 test-redis-7: $(VENV)/.test
 	@if server=$$(.ci/find-server debian $(BIN)/python $(VENV)/servers); then set -x; \
 		TWOTIER_TEST_SERVER=$$server TWOTIER_TEST_TLS_SERVER=$$server $(PYTEST) $(REDIS_7_SUITES) $(ARGS); \
@@ -75,7 +75,7 @@ check-native: $(VENV)/.test
 	.ci/check-native $(BIN)/python -q $(ARGS)
 
 fuzz: $(VENV)/.test
-	PYTHONPATH=tests/codec $(BIN)/python tests/codec/fuzzing.py --seconds $(SECONDS) $(ARGS)
+	PYTHONPATH=tests/unit/codec $(BIN)/python tests/unit/codec/fuzzing.py --seconds $(SECONDS) $(ARGS)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest bench --quiet --benchmark-columns=median,iqr,ops --benchmark-max-time=0.5 $(ARGS)

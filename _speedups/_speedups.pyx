@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic
-"""The compiled local tier. `twotier/_speedups.pyi` is its contract, `twotier/local/_fallback.py` its Python twin.
+"""The compiled local tier. `twotier/_speedups.pyi` is its contract, `twotier/local/twin/store.py` its Python twin.
 
 One module, so that its parts call each other in C; one idea a part, in the order in which they build on each other:
 
@@ -51,23 +51,23 @@ include "ghosts.pxi"
 include "adaptive.pxi"
 include "wheel.pxi"
 include "buckets.pxi"
-include "leaving.pxi"
+include "removal.pxi"
 include "policy.pxi"
 include "table.pxi"
 include "pairs.pxi"
 include "copies.pxi"
 include "audit.pxi"
-include "placing.pxi"
+include "put.pxi"
 include "store.pxi"
 include "values.pxi"
 include "plain.pxi"
 include "many.pxi"
-include "demoting.pxi"
+include "soft_expiry.pxi"
 include "collect.pxi"
-include "awaiting.pxi"
+include "awaitables.pxi"
 include "atomic.pxi"
-include "faces.pxi"
-include "quick.pxi"
+include "fronts.pxi"
+include "fast_get.pxi"
 include "calls.pxi"
 include "memo.pxi"
 include "replies.pxi"

@@ -1,4 +1,4 @@
-# adaptive: two lists, their ghosts, and a boundary that learns. (twotier/local/_adaptive.py says it in Python.)
+# adaptive: two lists, their ghosts, and a boundary that learns. (twotier/local/twin/adaptive.py says it in Python.)
 #
 # Probation (LRU, small) takes new keys; main (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that
 # leave either are remembered as ghosts, and a ghost that comes back moves the boundary q, the target size of

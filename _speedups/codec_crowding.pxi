@@ -1,4 +1,4 @@
-# Find keys whose hashes collide, before they are put into a table: twotier/codec/crowding.py explains how.
+# Find keys whose hashes collide, before they are put into a table: twotier/codec/hash_collisions.py explains how.
 
 cdef extern from *:
     """

@@ -1,4 +1,4 @@
-# The plain format's tags, weights and limits: twotier/codec/tags.py and weights.py explain them.
+# The plain format's tags, weights and limits: twotier/codec/type_tags.py and weights.py explain them.
 
 cdef extern from *:
     """

@@ -1,5 +1,5 @@
-# The copy rule: what may be handed out by reference, what is copied, what is rebuilt. (twotier/local/_copies.py says it
-# in Python, with the list of immutable types.)
+# The copy rule: what may be handed out by reference, what is copied, what is rebuilt. (twotier/local/twin/copies.py
+# says it in Python, with the list of immutable types.)
 #
 # A value is judged and copied in one walk, when it comes in: immutables go by reference; of trees of exact list, dict,
 # set (and tuples with such inside) the store keeps a copy of its own, and hands out copies of that; anything else is
@@ -41,7 +41,7 @@ cdef void learn_immutable_types() except *:
     # Late, since importing twotier.local imports this module.
     global IMMUTABLE_TYPES, ENUM_META
     from enum import EnumMeta
-    from twotier.local._copies import IMMUTABLE_TYPES as types
+    from twotier.local.twin.copies import IMMUTABLE_TYPES as types
     IMMUTABLE_TYPES = types
     ENUM_META = EnumMeta
 

@@ -18,7 +18,7 @@ import pickle
 
 from twotier.clock import SystemClock
 from twotier.errors import ConfigurationError
-from twotier.occasional import OccasionalLog
+from twotier.rate_limited_log import RateLimitedLog
 
 cdef extern from *:
     """

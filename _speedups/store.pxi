@@ -42,12 +42,12 @@ cdef class Store:
         self.decode = pickle.loads if decode is None else decode
         if copy == "check":
             # Late, since importing twotier.local imports this module.
-            from twotier.local._watch import Watch, Watched
+            from twotier.local.twin.mutation_check import Watch, Watched
             self.watch = Watched
             self.decode = Watch().value
         self.weigher = weigher
         self.on_removal = on_removal
-        self.log = OccasionalLog(SystemClock())
+        self.log = RateLimitedLog(SystemClock())
         mixed = mix64((process_seed if seed is None else seed) & 0xFFFFFFFFFFFFFFFF)
         # From here on in C alone: until then code of others could find the store, through the collector, as `unmade`.
         t.maxsize = t.fits = size

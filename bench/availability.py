@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from crew import Crew
 from witness import Tally
+from witnesses import Witnesses
 
 from twotier.testing import EmbeddedServer, FaultProxy
 from twotier.testing.faults import BOTH_WAYS
@@ -123,7 +123,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         EmbeddedServer(binary=given.server) as server,
         FaultProxy(server.url) as proxy,
-        Crew(Path(folder), proxy.url, server.url, "availability") as crew,
+        Witnesses(Path(folder), proxy.url, server.url, "availability") as crew,
     ):
         crew.start(given.witnesses, given.keys)
         crew.disagreements()

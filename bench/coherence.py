@@ -27,8 +27,8 @@ from twotier.histogram import Histogram
 from twotier.local import COMPILED, Store
 from twotier.opid import OpIds, op_tag
 from twotier.options import Options
-from twotier.remote.connect import connect
-from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.deploy.embedded import EmbeddedServer
+from twotier.remote.deploy.factory import connect
 from twotier.replies import Reader
 from twotier.resp import pack
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from contenders import Contender, Make, Maker
 
-from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.deploy.embedded import EmbeddedServer
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from contenders import IN_PROCESS, LOCAL_KEYS, MISSING_LOCALLY, REMOTE, REMOTE_K
 from interleaved import Candidate, Timings, each, interleave
 
 from twotier.local import COMPILED
-from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.deploy.embedded import EmbeddedServer
 
 LOCAL_ROUNDS: Final = 501
 REMOTE_ROUNDS: Final = 301

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contenders import Make
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from twotier.remote.embedded import EmbeddedServer
+    from twotier.remote.deploy.embedded import EmbeddedServer
 
 CONTENDERS = IN_PROCESS | TWO_TIERS
 

@@ -7,7 +7,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 from loops import LoopThread
-from servers import BINARY, private_server
+from private_servers import BINARY, private_server
+from recording_subscriber import RecordingSubscriber
 
 from twotier.testing import EmbeddedCluster
 
@@ -85,3 +86,15 @@ def uvloop():
 def namespace():
     """A namespace that nothing else in the session uses."""
     return f"t{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def protocol(request):
+    """Both protocols."""
+    return request.param
+
+
+@pytest.fixture
+def ear(namespace):
+    """A subscriber with a namespace of its own."""
+    return RecordingSubscriber(namespace)

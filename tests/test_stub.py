@@ -9,7 +9,7 @@ import pytest
 from project import ROOT
 
 STUB = ast.parse((ROOT / "twotier" / "_speedups.pyi").read_text())
-TWINS = {"compiled": ("twotier._speedups",), "python": ("twotier.local._twin", "twotier.codec._fallback")}
+TWINS = {"compiled": ("twotier._speedups",), "python": ("twotier.local.twin", "twotier.codec._fallback")}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -3,9 +3,9 @@
 from twotier.aio import AsyncCache
 from twotier.async_write_behind import AsyncWriteBehind
 from twotier.cache import Cache
-from twotier.core.behind.reports import DeadLetter, WriteBehindStats
-from twotier.core.behind.settings import WriteBehindOptions
 from twotier.core.loading.context import LoadContext
+from twotier.core.write_behind.reports import DeadLetter, WriteBehindStats
+from twotier.core.write_behind.settings import WriteBehindOptions
 from twotier.errors import (
     AccessDenied,
     BacklogFull,

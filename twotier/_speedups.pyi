@@ -1,4 +1,4 @@
-"""Typed contract of the compiled module; `twotier.local._twin` is its twin, name for name."""
+"""Typed contract of the compiled module; `twotier.local.twin` is its twin, name for name."""
 
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Literal, final

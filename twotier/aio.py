@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from twotier.core.async_drive import async_drive
-from twotier.core.calls import Calls
-from twotier.core.missing import MISSING
-from twotier.core.own_thread import on_own_thread
-from twotier.core.process_bound import ProcessBound
+from twotier.core.access.calls import Calls
+from twotier.core.access.missing import MISSING
+from twotier.core.flow.async_drive import async_drive
+from twotier.core.flow.own_thread import on_own_thread
+from twotier.core.namespace.process_bound import ProcessBound
 from twotier.decorators import Asked, AsyncDecorator
 from twotier.errors import ConfigurationError
 from twotier.local import AsyncFront
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
     from types import TracebackType
 
-    from twotier.core.drive import Flow
+    from twotier.core.flow.drive import Flow
     from twotier.core.loading.context import LoadContext
     from twotier.load_policy import LoadPolicyDict
-    from twotier.remote.connect import Target
+    from twotier.remote.deploy.factory import Target
     from twotier.stats import Health, Stats
 
 R = TypeVar("R")

@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from twotier.aio import AsyncCache
-from twotier.core.calls import Calls
-from twotier.core.drive import drive
-from twotier.core.missing import MISSING
-from twotier.core.process_bound import ProcessBound
+from twotier.core.access.calls import Calls
+from twotier.core.access.missing import MISSING
+from twotier.core.flow.drive import drive
+from twotier.core.namespace.process_bound import ProcessBound
 from twotier.decorators import Asked, Decorator
 from twotier.errors import ConfigurationError
 from twotier.local import Front
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from twotier.core.drive import Flow
+    from twotier.core.flow.drive import Flow
     from twotier.core.loading.context import LoadContext
     from twotier.load_policy import LoadPolicyDict
-    from twotier.remote.connect import Target
+    from twotier.remote.deploy.factory import Target
     from twotier.stats import Health, Stats
 
 R = TypeVar("R")

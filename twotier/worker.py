@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 from twotier.clock import SystemClock
 from twotier.fork import reset_first_on_fork
-from twotier.occasional import OccasionalLog
+from twotier.rate_limited_log import RateLimitedLog
 
 AFTER_A_FAULT: Final = 1.0
 """Seconds until a step that raised is made again."""
@@ -195,7 +195,7 @@ def start_later(service: Startable) -> None:
 
 _unstarted: Final[set[weakref.ref[Startable]]] = set()
 _retry_at = 0.0
-_occasional = OccasionalLog(SystemClock())
+_occasional = RateLimitedLog(SystemClock())
 
 
 def _log_failure(name: str, error: BaseException) -> None:

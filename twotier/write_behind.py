@@ -8,9 +8,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from twotier.cache import Cache
-from twotier.core.behind.calls import WriteBehindCalls
-from twotier.core.drive import drive
-from twotier.core.process_bound import ProcessBound
+from twotier.core.flow.drive import drive
+from twotier.core.namespace.process_bound import ProcessBound
+from twotier.core.write_behind.calls import WriteBehindCalls
 from twotier.errors import ConfigurationError, TwoTierError
 from twotier.fork import reset_on_fork
 from twotier.options import DEFAULT_TTL, Ttl
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from twotier.core.behind.drainers import Drainers
-    from twotier.core.behind.reports import DeadLetter, WriteBehindStats
-    from twotier.core.behind.settings import WriteBehindOptions, WriteBehindOptionsDict
-    from twotier.core.drive import Flow
+    from twotier.core.flow.drive import Flow
+    from twotier.core.write_behind.drainers import Drainers
+    from twotier.core.write_behind.reports import DeadLetter, WriteBehindStats
+    from twotier.core.write_behind.settings import WriteBehindOptions, WriteBehindOptionsDict
     from twotier.writer import Writer
 
 R = TypeVar("R")

@@ -9,14 +9,15 @@ from simulated_process import KEYS, Process
 from simulated_server import SimulatedServer
 
 from twotier.clock import NEVER, SECOND, ManualClock
-from twotier.core import blocking, singleflight
-from twotier.core.async_drive import async_drive
-from twotier.core.drive import drive
-from twotier.core.keys import as_bytes
-from twotier.core.loading.bulk import Loads
-from twotier.core.loading.terms import Terms
-from twotier.core.missing import MISSING
-from twotier.core.write_through import TwoTierThrough
+from twotier.core.access.keys import as_bytes
+from twotier.core.access.missing import MISSING
+from twotier.core.access.write_through import TwoTierThrough
+from twotier.core.flow import blocking
+from twotier.core.flow.async_drive import async_drive
+from twotier.core.flow.drive import drive
+from twotier.core.loading import single_flight
+from twotier.core.loading.call_policy import CallPolicy
+from twotier.core.loading.load_many import Loads
 from twotier.load_policy import LoadPolicy
 
 TAG = "tag"
@@ -50,11 +51,11 @@ class Interruptible(Process):
 
     def load(self, key="a", loader=lambda: "loaded", ttl=NEVER, **policy):
         """Return the flow of a load."""
-        return self.loads.get_or_set(key, loader, Terms(LoadPolicy(**policy), ttl))
+        return self.loads.get_or_set(key, loader, CallPolicy(LoadPolicy(**policy), ttl))
 
     def load_many(self, keys=("a", "b"), **policy):
         """Return the flow of a bulk load."""
-        terms = Terms(LoadPolicy(**policy), NEVER, (TAG,))
+        terms = CallPolicy(LoadPolicy(**policy), NEVER, (TAG,))
         return self.loads.get_or_set_many(keys, lambda missing: dict.fromkeys(missing, "loaded"), terms)
 
     def load_within(self):
@@ -70,7 +71,7 @@ class Interruptible(Process):
 
     def refresh(self, **policy):
         """Return the flow of a refresh."""
-        return self.loads.refresh("a", lambda: "loaded", Terms(LoadPolicy(**policy), NEVER))
+        return self.loads.refresh("a", lambda: "loaded", CallPolicy(LoadPolicy(**policy), NEVER))
 
 
 class RefusedError(Exception):
@@ -181,8 +182,8 @@ def assert_whole(one, other):
     assert not namespace.claims.under_way
     assert not one.through._overlaps._keys
     assert_no_tag_is_held(namespace.tags)
-    assert not singleflight.inside_loader()
-    assert singleflight._within.get() == ()
+    assert not single_flight.inside_loader()
+    assert single_flight._within.get() == ()
     assert not blocking.holds_up_a_loop()
     for _ in range(100):
         if not namespace.journal and not namespace.claims and namespace.breaker.state == "closed":

@@ -9,19 +9,19 @@ from simulated_server import SimulatedServer
 
 from twotier.clock import NEVER, ManualClock
 from twotier.coherence.subscriber import NOT_ASKED
-from twotier.core.commands import Load, Pause, Wait
-from twotier.core.grouped import GROUP_SLOTS
-from twotier.core.leases import TwoTier
-from twotier.core.loading.bulk import Loads
-from twotier.core.loading.terms import Terms
-from twotier.core.missing import MISSING
+from twotier.core.access.missing import MISSING
+from twotier.core.flow.requests import Load, Pause, Wait
+from twotier.core.loading.call_policy import CallPolicy
+from twotier.core.loading.load_locks import TwoTier
+from twotier.core.loading.load_many import Loads
+from twotier.core.namespace.cluster_generations import GROUP_SLOTS
 from twotier.errors import RemoteError, RemoteTimeout
 from twotier.load_policy import LoadPolicy
 from twotier.options import Options
 from twotier.remote.cluster.route import Trip, route
-from twotier.remote.cluster.slotmap import Node
-from twotier.remote.cluster.slots import SLOTS, slot_of, tag_of
-from twotier.remote.conditional import Conditional
+from twotier.remote.commands.conditional import Conditional
+from twotier.remote.commands.slot_map import Node
+from twotier.remote.hash_slots import SLOTS, slot_of, tag_of
 
 NODES = (Node("low", 1), Node("high", 2))
 BORDER = SLOTS // 2 + GROUP_SLOTS // 2
@@ -254,7 +254,7 @@ class ClusterWorld:
             "get": lambda: tiers.get(key),
             "get_many": lambda: tiers.get_many(KEYS),
             "delete": lambda: tiers.delete_many([key]),
-            "load": lambda: process.loads.get_or_set(key, lambda: None, Terms(LoadPolicy(), NEVER)),
+            "load": lambda: process.loads.get_or_set(key, lambda: None, CallPolicy(LoadPolicy(), NEVER)),
             "clear": tiers.clear,
         }
         return flows[kind]()

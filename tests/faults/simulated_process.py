@@ -8,9 +8,9 @@ from simulated_server import Request, SimulatedServer
 
 from twotier.clock import ManualClock
 from twotier.coherence.link import Confirmed, Link, Lost, Received, Renewed
-from twotier.core.commands import Load, Pause, Wait
-from twotier.core.leases import TwoTier
-from twotier.core.namespace import TwoTierNamespace
+from twotier.core.flow.requests import Load, Pause, Wait
+from twotier.core.loading.load_locks import TwoTier
+from twotier.core.namespace.namespace import TwoTierNamespace
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twotier.clock import ManualClock
-from twotier.remote.conditional import Conditional
-from twotier.remote.name_copies import copies_of
+from twotier.remote.commands.conditional import Conditional
+from twotier.remote.commands.name_copies import copies_of
 from twotier.replies import Reader
 from twotier.resp import ErrorReply
 

@@ -14,11 +14,11 @@ from simulated_process import KEYS, OURS, Call, Process, SourceError
 from simulated_server import Request, SimulatedServer
 
 from twotier.clock import NEVER, SECOND, ManualClock
-from twotier.core.commands import Load, Pause, Wait
-from twotier.core.keys import as_bytes
-from twotier.core.loading.bulk import Loads
-from twotier.core.loading.terms import Terms
-from twotier.core.tags import Tag
+from twotier.core.access.keys import as_bytes
+from twotier.core.flow.requests import Load, Pause, Wait
+from twotier.core.loading.call_policy import CallPolicy
+from twotier.core.loading.load_many import Loads
+from twotier.core.tags.tag_index import Tag
 from twotier.errors import RemoteError, RemoteTimeout
 from twotier.load_policy import LoadPolicy
 
@@ -97,7 +97,7 @@ class World:
             case "clear":
                 return tiers.clear()
         loads = Loads(tiers, process.namespace)
-        return loads.get_or_set(key, lambda: self._read_source(key), Terms(LoadPolicy(), NEVER))
+        return loads.get_or_set(key, lambda: self._read_source(key), CallPolicy(LoadPolicy(), NEVER))
 
     def _read_source(self, key: str) -> str:
         """Be the loader: a value that no other load has given."""

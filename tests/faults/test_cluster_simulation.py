@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from simulated_cluster import KEYS, NODES, ClusterWorld
 
-from twotier.core.generation import Generations
-from twotier.core.grouped import GroupedGenerations
-from twotier.core.namespace import TwoTierNamespace
-from twotier.core.severally import Part
-from twotier.core.subscriber import TrackingSubscriber
+from twotier.core.flow.batch import Part
+from twotier.core.namespace.cluster_generations import GroupedGenerations
+from twotier.core.namespace.generations import Generations
+from twotier.core.namespace.namespace import TwoTierNamespace
+from twotier.core.namespace.subscriber import TrackingSubscriber
 
 numbers = st.integers(0, 1)
 keys = st.sampled_from(KEYS)

@@ -5,14 +5,14 @@ import logging
 import os
 
 import pytest
+from fake_source import FakeSource
 from loops import Awaited
-from tables import Source
 from waiting import live, wait_for
 
 from twotier import Cache, RemoteTimeout, WriteBehind
 from twotier.clock import ManualClock
-from twotier.core.giving_up import note_failed_write
-from twotier.remote.channel import SLOWEST
+from twotier.core.access.failed_writes import note_failed_write
+from twotier.remote.io.channel import SLOWEST
 from twotier.testing import FaultProxy
 
 VALUE = os.urandom(8 << 20)
@@ -22,7 +22,7 @@ VALUE = os.urandom(8 << 20)
 def write_behind(cache):
     """Write a value through the stream, which raises."""
     with (
-        WriteBehind(cache, Source(), trust_server=True, drain=False) as behind,
+        WriteBehind(cache, FakeSource(), trust_server=True, drain=False) as behind,
         pytest.raises(RemoteTimeout),
     ):
         behind.set("key", VALUE)
@@ -80,7 +80,7 @@ def test_a_write_through_an_asynchronous_face_is_logged_too(slow, caplog, asynci
 
 def test_a_write_through_is_logged_too(slow, caplog):
     """The source has the value, and the cache hasn't."""
-    source = Source()
+    source = FakeSource()
     cache = slow(writer=source)
     cache.set("key", VALUE)
     assert source.rows == {"key": VALUE}

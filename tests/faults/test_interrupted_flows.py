@@ -1,6 +1,6 @@
 """Exceptions that arrive between any two lines of a call's flow: nothing that it took is lost, and nobody waits for it.
 
-The flows are the real ones, on a simulated server: connections have tests of their own (`tests/remote`).
+The flows are the real ones, on a simulated server: connections have tests of their own (`tests/servers/remote`).
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from interrupts import every_line
 from waiting import wait_for
 
 from twotier.clock import NEVER
-from twotier.core.commands import Load, Spawn, Wait
-from twotier.core.drive import drive_spawned, end
-from twotier.core.loading.terms import Terms
+from twotier.core.flow.drive import drive_spawned, end
+from twotier.core.flow.requests import Load, Spawn, Wait
+from twotier.core.loading.call_policy import CallPolicy
 from twotier.load_policy import LoadPolicy
 
 FOLDER = "core/"
@@ -120,7 +120,7 @@ def test_a_follower_may_be_interrupted_at_every_line(name, monkeypatch):
     calls = {
         "get_or_set": lambda one: one.load("c"),
         "get_or_set_many": lambda one: one.load_many(("a", "b", "c")),
-        "refresh": lambda one: one.loads.refresh("c", lambda: "loaded", Terms(LoadPolicy(), NEVER)),
+        "refresh": lambda one: one.loads.refresh("c", lambda: "loaded", CallPolicy(LoadPolicy(), NEVER)),
     }
 
     def scene(interruption):
@@ -173,7 +173,7 @@ BEHIND = {
     "hard_timeout": lambda one: one.load("c", hard_timeout=30.0),
     "soft_timeout": lambda one: one.load("c", soft_timeout=30.0),
     "many, hard_timeout": lambda one: one.load_many(("b", "c"), hard_timeout=30.0),
-    "early refresh": lambda one: one.loads.refresh_ahead("b", lambda: "loaded", Terms(LoadPolicy(), NEVER)),
+    "early refresh": lambda one: one.loads.refresh_ahead("b", lambda: "loaded", CallPolicy(LoadPolicy(), NEVER)),
 }
 
 

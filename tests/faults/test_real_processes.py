@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
+from private_servers import BINARY
 from project import ROOT
-from servers import BINARY
 
 FAULTS = (
     "server killed, back empty",

@@ -7,7 +7,7 @@ from waiting import live, wait_for
 
 from twotier import Cache
 from twotier.coherence import listener
-from twotier.core import recovery
+from twotier.core.outage import recovery
 
 
 @pytest.mark.parametrize("patient", [listener, recovery], ids=["the link pauses", "recovery pauses"])

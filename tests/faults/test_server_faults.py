@@ -1,6 +1,7 @@
 """The server refuses, hangs or forgets: what reads and writes do meanwhile, and how it is made good afterwards.
 
-FLUSHALL is in tests/cache/test_two_tier.py; planted replies, garbage and error codes on sockets are in tests/remote.
+FLUSHALL is in tests/contract/cache/test_two_tier.py; planted replies, garbage and error codes on sockets are in
+tests/servers/remote.
 """
 
 import logging
@@ -9,8 +10,8 @@ import time
 
 import pytest
 import redis
+from private_servers import denials, private_server
 from scene import recovered
-from servers import denials, private_server
 from waiting import wait_for
 
 from twotier import Cache

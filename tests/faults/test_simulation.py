@@ -17,15 +17,15 @@ from simulated_process import KEYS, OURS
 from simulated_server import GENERATION, NAMES
 from simulation import SOURCED, World
 
-from twotier.core import writes
-from twotier.core.generation import Generations
-from twotier.core.namespace import TwoTierNamespace
-from twotier.core.tag_versions import TagVersions
-from twotier.core.tags import UNHELD, TagIndex
-from twotier.remote.commands import Put, SetGeneration
-from twotier.remote.fenced import Fenced
-from twotier.remote.leasing import SettleLeases
-from twotier.remote.name_copies import RestoreName, copies_of
+from twotier.core.access import writes
+from twotier.core.namespace.generations import Generations
+from twotier.core.namespace.namespace import TwoTierNamespace
+from twotier.core.tags.tag_index import UNHELD, TagIndex
+from twotier.core.tags.tag_versions import TagVersions
+from twotier.remote.commands.base import Put, SetGeneration
+from twotier.remote.commands.generations import WithGeneration
+from twotier.remote.commands.load_locks import SettleLoadLocks
+from twotier.remote.commands.name_copies import RestoreName, copies_of
 from twotier.resp import pack
 
 MOST = 4
@@ -225,7 +225,7 @@ TestFaults = Faults.TestCase
 def unfenced(generations, make):
     """Write under the generation that is known, and don't ask whether it stood."""
     prefix = yield from generations.prefix()
-    done = yield Fenced(make(prefix), generations.keys[0])
+    done = yield WithGeneration(make(prefix), generations.keys[0])
     return done.result
 
 
@@ -258,9 +258,9 @@ def keep_identity(namespace):
 after_fork = TwoTierNamespace.after_fork
 MISTAKES = {
     "a load is stored although its lease is gone": (
-        SettleLeases,
+        SettleLoadLocks,
         "second",
-        lambda self, held, second=SettleLeases.second: second(self, [True] * len(held)),
+        lambda self, held, second=SettleLoadLocks.second: second(self, [True] * len(held)),
     ),
     "writes leave leases alone": (writes, "Put", put_alone),
     "a write doesn't look at the generation": (Generations, "_fenced", unfenced),

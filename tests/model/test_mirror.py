@@ -9,7 +9,7 @@ import pytest
 from protocol.bounds import QUICK
 from protocol.mirror import walk
 
-TWINS = {"compiled": "twotier._speedups", "python": "twotier.local._fallback"}
+TWINS = {"compiled": "twotier._speedups", "python": "twotier.local.twin.store"}
 WALKS = 60
 MIRRORED = [scenario for scenario in QUICK if not (scenario.staleness or scenario.parents or scenario.budget.expiries)]
 

@@ -14,7 +14,7 @@ from twotier.cli.demo.screen import Screen
 from twotier.cli.demo.summary import summarise
 from twotier.cli.doctor import examine
 from twotier.errors import TwoTierError
-from twotier.remote.refusals import one_line
+from twotier.remote.io.errors import one_line
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from twotier.cache import Cache
 from twotier.errors import TwoTierError
-from twotier.remote.refusals import one_line
+from twotier.remote.io.errors import one_line
 
 
 class Finding(NamedTuple):

@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from twotier.codec import crowding, tags, weights
+from twotier.codec import hash_collisions, type_tags, weights
 from twotier.codec.allow_list import AllowedTypes
 from twotier.codec.builders import BUILDERS, FACTORIES
 from twotier.errors import SerializationError
@@ -26,7 +26,7 @@ _DECIMAL: Final = re.compile(rb"[-+.0-9A-Za-z]+")
 _LONGEST_VARINT: Final = 9
 _DAY: Final = 86_400
 _MILLION: Final = 1_000_000
-_INTS: Final = {tags.INT1: 1, tags.INT2: 2, tags.INT4: 4, tags.INT8: 8}
+_INTS: Final = {type_tags.INT1: 1, type_tags.INT2: 2, type_tags.INT4: 4, type_tags.INT8: 8}
 
 
 def decoded(payload: bytes, allowed: AllowedTypes) -> Any:
@@ -61,23 +61,23 @@ class _Decoding:
         """Read a value."""
         tag = self._byte()
         marked = False
-        if tag == tags.SHARED:
+        if tag == type_tags.SHARED:
             if self._hashed:
                 raise SerializationError("the payload marks a value as shared where sharing isn't allowed")
             self._weigh(weights.SHARED)
             tag, marked = self._byte(), True
         if not marked:
-            if tags.SMALL_INT <= tag < tags.SMALL_KEY:
-                return tag - tags.SMALL_INT
-            if tags.SMALL_TEXT <= tag < tags.SMALL_INT:
-                return self._text(tag - tags.SMALL_TEXT)
+            if type_tags.SMALL_INT <= tag < type_tags.SMALL_KEY:
+                return tag - type_tags.SMALL_INT
+            if type_tags.SMALL_TEXT <= tag < type_tags.SMALL_INT:
+                return self._text(tag - type_tags.SMALL_TEXT)
             read = _READ.get(tag)
             if read is not None:
                 return read(self)
         # A level takes two or three of Python's frames: this one, and the container's.
         walk, count = self._container(tag)
-        if self._depth == tags.MOST_DEPTH:
-            raise SerializationError(f"the payload nests more than {tags.MOST_DEPTH} levels deep")
+        if self._depth == type_tags.MOST_DEPTH:
+            raise SerializationError(f"the payload nests more than {type_tags.MOST_DEPTH} levels deep")
         self._depth += 1
         value = walk(self, marked) if count is None else walk(self, marked, count)
         self._depth -= 1
@@ -85,12 +85,12 @@ class _Decoding:
 
     def _container(self, tag: int) -> tuple[Callable[..., Any], int | None]:
         """Return what reads a container, and its count where that is asked for."""
-        if tag >= tags.SMALL_TUPLE:
-            return _Decoding._tuple, tag - tags.SMALL_TUPLE
-        if tag >= tags.SMALL_LIST:
-            return _Decoding._list, tag - tags.SMALL_LIST
-        if tag >= tags.SMALL_DICT:
-            return _Decoding._dict, tag - tags.SMALL_DICT
+        if tag >= type_tags.SMALL_TUPLE:
+            return _Decoding._tuple, tag - type_tags.SMALL_TUPLE
+        if tag >= type_tags.SMALL_LIST:
+            return _Decoding._list, tag - type_tags.SMALL_LIST
+        if tag >= type_tags.SMALL_DICT:
+            return _Decoding._dict, tag - type_tags.SMALL_DICT
         counted = _COUNTED.get(tag)
         if counted is not None:
             walk, least = counted
@@ -368,21 +368,21 @@ class _Decoding:
     def _key(self) -> str:
         """Read a key that has a number, or takes one."""
         tag = self._byte()
-        if tag < tags.SMALL_TEXT:
-            if tag >= tags.SMALL_KEY_AGAIN:
-                return self._known_key(tag - tags.SMALL_KEY_AGAIN)
+        if tag < type_tags.SMALL_TEXT:
+            if tag >= type_tags.SMALL_KEY_AGAIN:
+                return self._known_key(tag - type_tags.SMALL_KEY_AGAIN)
             number = self._number()
-            if tag == tags.KEY:
-                if not 32 <= number <= tags.LONGEST_KEY:
+            if tag == type_tags.KEY:
+                if not 32 <= number <= type_tags.LONGEST_KEY:
                     raise SerializationError("the payload has a key in another form than it needs")
                 return self._new_key(number)
             if number < 32:
                 raise SerializationError("the payload has a key in a longer form than it needs")
             return self._known_key(number)
-        return self._new_key(tag - tags.SMALL_KEY)
+        return self._new_key(tag - type_tags.SMALL_KEY)
 
     def _new_key(self, size: int) -> str:
-        if len(self._keys) == tags.MOST_KEYS:
+        if len(self._keys) == type_tags.MOST_KEYS:
             raise SerializationError("the payload numbers more keys than it may")
         self._weigh(16)
         self._keys.append(key := self._text(size))
@@ -402,7 +402,7 @@ class _Decoding:
             keys.append(self._key() if tag in _KEYS else self.value())
         self._hashed -= 1
         if any(type(key) is not str for key in keys):
-            crowding.check(keys, in_set=in_set, slow=self._slow != slow)
+            hash_collisions.check(keys, in_set=in_set, slow=self._slow != slow)
         return keys
 
     def _filled(self, pairs: Any, keys: Sequence[Any]) -> Any:
@@ -495,24 +495,24 @@ class _Decoding:
     def _instance(self, marked: bool) -> Any:
         form = self._byte()
         how, has = form & 3, form & ~3
-        if how > tags.NEW_KEYWORDS or has > tags.HAS_ITEMS + tags.HAS_PAIRS + tags.HAS_STATE:
+        if how > type_tags.NEW_KEYWORDS or has > type_tags.HAS_ITEMS + type_tags.HAS_PAIRS + type_tags.HAS_STATE:
             raise SerializationError("the payload builds an instance in an unknown way")
         self._weigh(weights.INSTANCE)
         name = self._name()
         arguments = self.value()
-        keywords = self.value() if how == tags.NEW_KEYWORDS else None
-        if type(arguments) is not tuple or (how == tags.NEW_KEYWORDS and type(keywords) is not dict):
+        keywords = self.value() if how == type_tags.NEW_KEYWORDS else None
+        if type(arguments) is not tuple or (how == type_tags.NEW_KEYWORDS and type(keywords) is not dict):
             raise SerializationError("the payload builds an instance in an unknown way")
         self._slow += 1
         made = self._register(marked, self._allowed.make(name, how, arguments, keywords))
-        if has & tags.HAS_ITEMS:
+        if has & type_tags.HAS_ITEMS:
             self._allowed.extend(made, self._list(False, self._number()))
-        if has & tags.HAS_PAIRS:
+        if has & type_tags.HAS_PAIRS:
             count = self._counted(self._number(), 2)
             self._weigh(weights.of_mapping(count))
             for key in self._hashables(count, in_set=False):
                 made[key] = self.value()
-        if has & tags.HAS_STATE:
+        if has & type_tags.HAS_STATE:
             self._allowed.set_state(made, self.value())
         return made
 
@@ -520,65 +520,74 @@ class _Decoding:
 _KEYS: Final = frozenset(
     bytes([tag])
     for tag in (
-        *(tags.KEY, tags.KEY_AGAIN),
-        *range(tags.SMALL_KEY_AGAIN, tags.SMALL_TEXT),
-        *range(tags.SMALL_KEY, tags.SMALL_DICT),
+        *(type_tags.KEY, type_tags.KEY_AGAIN),
+        *range(type_tags.SMALL_KEY_AGAIN, type_tags.SMALL_TEXT),
+        *range(type_tags.SMALL_KEY, type_tags.SMALL_DICT),
     )
 )
 """The first byte of a key that has a number."""
 _LEAVES: Final = frozenset(
     bytes([tag])
     for tag in (
-        *(tags.NONE, tags.INT1, tags.INT2, tags.INT4, tags.INT8, tags.BIG, tags.TEXT, tags.WIDE),
-        *range(tags.SMALL_TEXT, tags.SMALL_KEY),
+        *(
+            type_tags.NONE,
+            type_tags.INT1,
+            type_tags.INT2,
+            type_tags.INT4,
+            type_tags.INT8,
+            type_tags.BIG,
+            type_tags.TEXT,
+            type_tags.WIDE,
+        ),
+        *range(type_tags.SMALL_TEXT, type_tags.SMALL_KEY),
     )
 )
 """The first byte of None, an int and a str."""
 _ZONES: Final[dict[int, Callable[[_Decoding], dt.tzinfo]]] = {
-    tags.UTC: _Decoding._utc,
-    tags.OFFSET: _Decoding._offset,
-    tags.ZONE: _Decoding._zone,
-    tags.ZONE_AGAIN: _Decoding._zone_again,
+    type_tags.UTC: _Decoding._utc,
+    type_tags.OFFSET: _Decoding._offset,
+    type_tags.ZONE: _Decoding._zone,
+    type_tags.ZONE_AGAIN: _Decoding._zone_again,
 }
 _READ: Final[dict[int, Callable[[_Decoding], Any]]] = {
-    tags.NONE: _Decoding._none,
-    tags.FALSE: _Decoding._false,
-    tags.TRUE: _Decoding._true,
+    type_tags.NONE: _Decoding._none,
+    type_tags.FALSE: _Decoding._false,
+    type_tags.TRUE: _Decoding._true,
     **dict.fromkeys(_INTS, _Decoding._int),
-    tags.BIG: _Decoding._big,
-    tags.FLOAT: _Decoding._float,
-    tags.TEXT: _Decoding._long_text,
-    tags.WIDE: _Decoding._wide,
-    tags.BYTES: _Decoding._bytes,
-    tags.REFERENCE: _Decoding._reference,
-    tags.DATE: _Decoding._date,
-    tags.TIME: _Decoding._time,
-    tags.ZONED_TIME: _Decoding._zoned_time,
-    tags.DATETIME: _Decoding._datetime,
-    tags.ZONED_DATETIME: _Decoding._zoned_datetime,
-    tags.TIMEDELTA: _Decoding._timedelta,
+    type_tags.BIG: _Decoding._big,
+    type_tags.FLOAT: _Decoding._float,
+    type_tags.TEXT: _Decoding._long_text,
+    type_tags.WIDE: _Decoding._wide,
+    type_tags.BYTES: _Decoding._bytes,
+    type_tags.REFERENCE: _Decoding._reference,
+    type_tags.DATE: _Decoding._date,
+    type_tags.TIME: _Decoding._time,
+    type_tags.ZONED_TIME: _Decoding._zoned_time,
+    type_tags.DATETIME: _Decoding._datetime,
+    type_tags.ZONED_DATETIME: _Decoding._zoned_datetime,
+    type_tags.TIMEDELTA: _Decoding._timedelta,
     **_ZONES,
-    tags.DECIMAL: _Decoding._decimal,
-    tags.UUID: _Decoding._uuid,
-    tags.UUID_SAFETY: _Decoding._uuid_safety,
-    tags.COMPLEX: _Decoding._complex,
-    tags.EXTENSION: _Decoding._extension,
+    type_tags.DECIMAL: _Decoding._decimal,
+    type_tags.UUID: _Decoding._uuid,
+    type_tags.UUID_SAFETY: _Decoding._uuid_safety,
+    type_tags.COMPLEX: _Decoding._complex,
+    type_tags.EXTENSION: _Decoding._extension,
 }
 _COUNTED: Final[dict[int, tuple[Callable[..., Any], int]]] = {
-    tags.LIST: (_Decoding._list, 8),
-    tags.TUPLE: (_Decoding._tuple, 8),
-    tags.DICT: (_Decoding._dict, 16),
-    tags.MAPPING: (_Decoding._mapping, 0),
-    tags.SET: (_Decoding._set, 0),
-    tags.FROZENSET: (_Decoding._frozenset, 0),
-    tags.DEQUE: (_Decoding._deque, 0),
-    tags.ORDERED: (_Decoding._ordered, 0),
-    tags.COUNTER: (_Decoding._counter, 0),
-    tags.DEFAULT: (_Decoding._default, 0),
+    type_tags.LIST: (_Decoding._list, 8),
+    type_tags.TUPLE: (_Decoding._tuple, 8),
+    type_tags.DICT: (_Decoding._dict, 16),
+    type_tags.MAPPING: (_Decoding._mapping, 0),
+    type_tags.SET: (_Decoding._set, 0),
+    type_tags.FROZENSET: (_Decoding._frozenset, 0),
+    type_tags.DEQUE: (_Decoding._deque, 0),
+    type_tags.ORDERED: (_Decoding._ordered, 0),
+    type_tags.COUNTER: (_Decoding._counter, 0),
+    type_tags.DEFAULT: (_Decoding._default, 0),
 }
 _NESTED: Final[dict[int, Callable[..., Any]]] = {
-    tags.BYTEARRAY: _Decoding._bytearray,
-    tags.SLICE: _Decoding._slice,
-    tags.MEMBER: _Decoding._member,
-    tags.INSTANCE: _Decoding._instance,
+    type_tags.BYTEARRAY: _Decoding._bytearray,
+    type_tags.SLICE: _Decoding._slice,
+    type_tags.MEMBER: _Decoding._member,
+    type_tags.INSTANCE: _Decoding._instance,
 }

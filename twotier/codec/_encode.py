@@ -16,16 +16,16 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from twotier.codec import tags, weights
+from twotier.codec import type_tags, weights
 from twotier.codec.allow_list import AllowedTypes, Reduced
 from twotier.codec.builders import BY_TYPE, FACTORIES, Builder
 from twotier.errors import SerializationError
 
 _INTS: Final = (
-    (1, tags.INT1, weights.INT),
-    (2, tags.INT2, weights.INT),
-    (4, tags.INT4, weights.INT),
-    (8, tags.INT8, weights.LONG_INT),
+    (1, type_tags.INT1, weights.INT),
+    (2, type_tags.INT2, weights.INT),
+    (4, type_tags.INT4, weights.INT),
+    (8, type_tags.INT8, weights.LONG_INT),
 )
 _SEEN, _COMES_AGAIN = -1, -2
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
@@ -101,8 +101,8 @@ class _Encoding:
             walk = _Encoding._object
         if not self._hashed and kind not in _IMMUTABLE and not isinstance(value, enum.Enum) and self._is_known(value):
             return
-        if self._depth == tags.MOST_DEPTH:
-            raise SerializationError(f"a value that nests more than {tags.MOST_DEPTH} levels deep can't be stored")
+        if self._depth == type_tags.MOST_DEPTH:
+            raise SerializationError(f"a value that nests more than {type_tags.MOST_DEPTH} levels deep can't be stored")
         if len(self._out) > self._longest:
             raise SerializationError(f"the encoded value is larger than max_value_bytes, which is {self._longest}")
         self._depth += 1
@@ -123,10 +123,10 @@ class _Encoding:
         if place == _COMES_AGAIN:
             self.places[id(value)] = self._numbers
             self._numbers += 1
-            self._out.append(tags.SHARED)
+            self._out.append(type_tags.SHARED)
             self._weight += weights.SHARED
             return False
-        self._head(tags.REFERENCE, place)
+        self._head(type_tags.REFERENCE, place)
         return True
 
     def _head(self, tag: int, number: int) -> None:
@@ -139,14 +139,14 @@ class _Encoding:
         out.append(number)
 
     def _none(self, _: None) -> None:
-        self._out.append(tags.NONE)
+        self._out.append(type_tags.NONE)
 
     def _bool(self, value: bool) -> None:
-        self._out.append(tags.TRUE if value else tags.FALSE)
+        self._out.append(type_tags.TRUE if value else type_tags.FALSE)
 
     def _int(self, value: int) -> None:
         if 0 <= value < 64:
-            self._out.append(tags.SMALL_INT + value)
+            self._out.append(type_tags.SMALL_INT + value)
             return
         for size, tag, weight in _INTS:
             if -(1 << size * 8 - 1) <= value < 1 << size * 8 - 1:
@@ -155,26 +155,26 @@ class _Encoding:
                 self._weight += weight
                 return
         size = (value if value >= 0 else ~value).bit_length() // 8 + 1
-        self._head(tags.BIG, size)
+        self._head(type_tags.BIG, size)
         self._out += value.to_bytes(size, "little", signed=True)
         self._weight += weights.of_big(size)
 
     def _float(self, value: float) -> None:
-        self._out.append(tags.FLOAT)
+        self._out.append(type_tags.FLOAT)
         self._out += struct.pack("<d", value)
         self._weight += weights.FLOAT
 
     def _complex(self, value: complex) -> None:
-        self._out.append(tags.COMPLEX)
+        self._out.append(type_tags.COMPLEX)
         self._out += struct.pack("<dd", value.real, value.imag)
         self._weight += weights.COMPLEX
 
-    def _text(self, value: str, short: int = tags.SMALL_TEXT, long: int = tags.TEXT) -> None:
+    def _text(self, value: str, short: int = type_tags.SMALL_TEXT, long: int = type_tags.TEXT) -> None:
         try:
             data = value.encode()
         except UnicodeEncodeError:
             data = value.encode("utf-32-le", "surrogatepass")
-            self._head(tags.WIDE, len(data))
+            self._head(type_tags.WIDE, len(data))
             self._weight += 96 + len(data)
         else:
             size = len(data)
@@ -186,24 +186,24 @@ class _Encoding:
         self._out += data
 
     def _bytes(self, value: bytes) -> None:
-        self._head(tags.BYTES, len(value))
+        self._head(type_tags.BYTES, len(value))
         self._out += value
         self._weight += weights.of_bytes(len(value))
 
     def _date(self, value: dt.date) -> None:
-        self._out.append(tags.DATE)
+        self._out.append(type_tags.DATE)
         self._out += struct.pack("<HBB", value.year, value.month, value.day)
         self._weight += weights.DATE
 
     def _time(self, value: dt.time) -> None:
-        self._out.append(tags.TIME if value.tzinfo is None else tags.ZONED_TIME)
+        self._out.append(type_tags.TIME if value.tzinfo is None else type_tags.ZONED_TIME)
         self._clock(value)
         self._weight += weights.TIME
         if value.tzinfo is not None:
             self._zone_info(value.tzinfo)
 
     def _datetime(self, value: dt.datetime) -> None:
-        self._out.append(tags.DATETIME if value.tzinfo is None else tags.ZONED_DATETIME)
+        self._out.append(type_tags.DATETIME if value.tzinfo is None else type_tags.ZONED_DATETIME)
         self._out += struct.pack("<HBB", value.year, value.month, value.day)
         self._clock(value)
         self._weight += weights.DATETIME
@@ -225,22 +225,22 @@ class _Encoding:
         write(self, value)
 
     def _timedelta(self, value: dt.timedelta) -> None:
-        self._out.append(tags.TIMEDELTA)
+        self._out.append(type_tags.TIMEDELTA)
         self._out += struct.pack("<iII", value.days, value.seconds, value.microseconds)
         self._weight += weights.TIMEDELTA
 
     def _timezone(self, value: dt.timezone) -> None:
         if value is dt.UTC:
-            self._out.append(tags.UTC)
+            self._out.append(type_tags.UTC)
             return
         offset, *name = value.__getinitargs__()  # type: ignore[attr-defined]
-        self._out.append(tags.OFFSET)
+        self._out.append(type_tags.OFFSET)
         self._out += struct.pack("<q", offset // _MICROSECOND)
         self._weight += weights.OFFSET
         if name:
             self._text(name[0])
         else:
-            self._out.append(tags.NONE)
+            self._out.append(type_tags.NONE)
 
     def _zone(self, value: zoneinfo.ZoneInfo) -> None:
         key = value.key
@@ -248,54 +248,54 @@ class _Encoding:
             raise SerializationError("a ZoneInfo without a key can't be stored: it was read from a file")
         number = self._zones.get(key)
         if number is not None:
-            self._head(tags.ZONE_AGAIN, number)
+            self._head(type_tags.ZONE_AGAIN, number)
             return
         self._zones[key] = len(self._zones)
         data = key.encode()
-        self._head(tags.ZONE, len(data))
+        self._head(type_tags.ZONE, len(data))
         self._out += data
         self._weight += weights.ZONE
 
     def _decimal(self, value: decimal.Decimal) -> None:
         data = str(value).encode()
-        self._head(tags.DECIMAL, len(data))
+        self._head(type_tags.DECIMAL, len(data))
         self._out += data
         self._weight += (weights.HASHED_DECIMAL if self._hashed else weights.DECIMAL) + len(data)
 
     def _uuid(self, value: uuid.UUID) -> None:
         safety = value.is_safe
-        self._out.append(tags.UUID if safety is uuid.SafeUUID.unknown else tags.UUID_SAFETY)
+        self._out.append(type_tags.UUID if safety is uuid.SafeUUID.unknown else type_tags.UUID_SAFETY)
         self._out += value.int.to_bytes(16, "little")
         if safety is not uuid.SafeUUID.unknown:
             self._out += struct.pack("<b", safety.value)
         self._weight += weights.UUID
 
     def _extension(self, builder: Builder, value: Any) -> None:
-        self._out += bytes((tags.EXTENSION, builder.number))
+        self._out += bytes((type_tags.EXTENSION, builder.number))
         arguments = builder.take_apart(value)
         for argument in arguments:
             self.value(argument)
         self._weight += builder.weigh(*arguments)
 
     def _bytearray(self, value: bytearray) -> None:
-        self._head(tags.BYTEARRAY, len(value))
+        self._head(type_tags.BYTEARRAY, len(value))
         self._out += value
         self._weight += weights.of_bytearray(len(value))
 
     def _slice(self, value: slice) -> None:
-        self._out.append(tags.SLICE)
+        self._out.append(type_tags.SLICE)
         self._weight += weights.SLICE
         for item in (value.start, value.stop, value.step):
             self.value(item)
 
     def _list(self, value: list[Any]) -> None:
         items = list(value)
-        self._sized(tags.LIST, tags.SMALL_LIST, 8, len(items), weights.of_list(len(items)))
+        self._sized(type_tags.LIST, type_tags.SMALL_LIST, 8, len(items), weights.of_list(len(items)))
         for item in items:
             self.value(item)
 
     def _tuple(self, value: tuple[Any, ...]) -> None:
-        self._sized(tags.TUPLE, tags.SMALL_TUPLE, 8, len(value), weights.of_tuple(len(value)))
+        self._sized(type_tags.TUPLE, type_tags.SMALL_TUPLE, 8, len(value), weights.of_tuple(len(value)))
         for item in value:
             self.value(item)
 
@@ -309,11 +309,11 @@ class _Encoding:
     def _dict(self, value: dict[Any, Any]) -> None:
         pairs = value.copy()
         if any(type(key) is not str for key in pairs):
-            self._head(tags.MAPPING, len(pairs))
+            self._head(type_tags.MAPPING, len(pairs))
             self._weight += weights.of_mapping(len(pairs))
             self._mapping(pairs)
             return
-        self._sized(tags.DICT, tags.SMALL_DICT, 16, len(pairs), weights.of_dict(len(pairs)))
+        self._sized(type_tags.DICT, type_tags.SMALL_DICT, 16, len(pairs), weights.of_dict(len(pairs)))
         for key, item in pairs.items():
             self._key(key)
             self.value(item)
@@ -336,26 +336,26 @@ class _Encoding:
         number = self._keys.get(key)
         if number is not None:
             if number < 32:
-                self._out.append(tags.SMALL_KEY_AGAIN + number)
+                self._out.append(type_tags.SMALL_KEY_AGAIN + number)
             else:
-                self._head(tags.KEY_AGAIN, number)
+                self._head(type_tags.KEY_AGAIN, number)
             return
-        if len(key) <= tags.LONGEST_KEY and len(self._keys) < tags.MOST_KEYS and _fits(key):
+        if len(key) <= type_tags.LONGEST_KEY and len(self._keys) < type_tags.MOST_KEYS and _fits(key):
             self._keys[key] = len(self._keys)
             self._weight += 16
-            self._text(key, tags.SMALL_KEY, tags.KEY)
+            self._text(key, type_tags.SMALL_KEY, type_tags.KEY)
             return
         self._text(key)
 
     def _set(self, value: set[Any] | frozenset[Any]) -> None:
         items = tuple(value)
-        self._head(tags.SET if type(value) is set else tags.FROZENSET, len(items))
+        self._head(type_tags.SET if type(value) is set else type_tags.FROZENSET, len(items))
         self._weight += weights.of_set(len(items))
         self._hashables(items)
 
     def _deque(self, value: deque[Any]) -> None:
         items = tuple(value)
-        self._head(tags.DEQUE, 0 if value.maxlen is None else value.maxlen + 1)
+        self._head(type_tags.DEQUE, 0 if value.maxlen is None else value.maxlen + 1)
         self._number(len(items))
         self._weight += weights.of_deque(len(items))
         for item in items:
@@ -363,13 +363,13 @@ class _Encoding:
 
     def _ordered(self, value: OrderedDict[Any, Any]) -> None:
         pairs = dict(value.items())
-        self._head(tags.ORDERED, len(pairs))
+        self._head(type_tags.ORDERED, len(pairs))
         self._weight += weights.of_ordered(len(pairs))
         self._mapping(pairs)
 
     def _counter(self, value: Counter[Any]) -> None:
         pairs = dict(value)
-        self._head(tags.COUNTER, len(pairs))
+        self._head(type_tags.COUNTER, len(pairs))
         self._weight += weights.of_counter(len(pairs))
         self._mapping(pairs)
 
@@ -382,7 +382,7 @@ class _Encoding:
                 f"a defaultdict can be stored with one of the factories {known}, this one has {factory!r}"
             )
         pairs = dict(value)
-        self._head(tags.DEFAULT, number)
+        self._head(type_tags.DEFAULT, number)
         self._number(len(pairs))
         self._weight += weights.of_counter(len(pairs))
         self._mapping(pairs)
@@ -399,23 +399,23 @@ class _Encoding:
             known = self.reduced[id(value)] = value, _fixed(self._allowed.reduce(value))
         reduced, items, pairs = known[1]
         if reduced.form is None:
-            self._out.append(tags.MEMBER)
+            self._out.append(type_tags.MEMBER)
             self._weight += weights.MEMBER
             self._key(reduced.name)
             self.value(reduced.arguments)
             return
         state = reduced.state
-        self._out.append(tags.INSTANCE)
+        self._out.append(type_tags.INSTANCE)
         self._out.append(
             reduced.form
-            + (0 if items is None else tags.HAS_ITEMS)
-            + (0 if pairs is None else tags.HAS_PAIRS)
-            + (0 if state is None else tags.HAS_STATE)
+            + (0 if items is None else type_tags.HAS_ITEMS)
+            + (0 if pairs is None else type_tags.HAS_PAIRS)
+            + (0 if state is None else type_tags.HAS_STATE)
         )
         self._weight += weights.INSTANCE
         self._key(reduced.name)
         self.value(reduced.arguments)
-        if reduced.form == tags.NEW_KEYWORDS:
+        if reduced.form == type_tags.NEW_KEYWORDS:
             self.value(reduced.keywords)
         if items is not None:
             self._number(len(items))
@@ -433,7 +433,7 @@ class _Encoding:
 def _fits(key: str) -> bool:
     """Return True if `key` is short enough for a number, and has no lone surrogates."""
     try:
-        return len(key.encode()) <= tags.LONGEST_KEY
+        return len(key.encode()) <= type_tags.LONGEST_KEY
     except UnicodeEncodeError:
         return False
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from twotier.codec.tags import CALL, NEW, NEW_KEYWORDS
+from twotier.codec.type_tags import CALL, NEW, NEW_KEYWORDS
 from twotier.errors import SerializationError
 
 _NEWOBJ = copyreg.__newobj__  # type: ignore[attr-defined]

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, ClassVar, Final
 
-from twotier.codec import crowding, weights
+from twotier.codec import hash_collisions, weights
 from twotier.codec.allow_list import AllowedTypes
 from twotier.codec.old_builders import OLD_BUILDERS
-from twotier.codec.tags import CALL, MOST_DEPTH, NEW, NEW_KEYWORDS
+from twotier.codec.type_tags import CALL, MOST_DEPTH, NEW, NEW_KEYWORDS
 from twotier.errors import SerializationError
 
 _MODULE: Final = "twotier.remote.rebuild"
@@ -390,7 +390,7 @@ def _text(name: Any) -> str:
 def _look_at(keys: list[Any], *, in_set: bool) -> None:
     kinds = set(map(type, keys))
     if kinds - {str, bytes}:
-        crowding.check(keys, in_set=in_set, slow=bool(kinds - _PLAIN))
+        hash_collisions.check(keys, in_set=in_set, slow=bool(kinds - _PLAIN))
 
 
 _STOP: Final = 0x2E

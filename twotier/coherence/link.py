@@ -30,10 +30,10 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from twotier.clock import NEVER, SECOND, Clock
-from twotier.coherence.attached import Awaited, Channel, Command, Member
 from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, Renewed
+from twotier.coherence.link_types import Attached, Channel, Command, PendingReply
 from twotier.coherence.subscriber import EVERYTHING, NOT_ASKED, NotAsked, Subscriber
-from twotier.remote.refusals import shown
+from twotier.remote.io.errors import shown
 from twotier.replies import Reader
 from twotier.resp import ErrorReply, ProtocolError, Push, pack
 
@@ -69,10 +69,10 @@ class Link:
         self._staleness: Final = round(max_staleness * SECOND)
         self._interval: Final = self._staleness * 2 // 5
         self._patience: Final = min(SECOND, self._staleness // 2)
-        self._members: dict[Subscriber, Member] = {}
+        self._members: dict[Subscriber, Attached] = {}
         self._channels: dict[bytes, Channel] = {}
         self._reader = Reader()
-        self._awaited: deque[Awaited] = deque()
+        self._awaited: deque[PendingReply] = deque()
         self._outgoing = bytearray()
         self._tracked: set[bytes] = set()
         """Prefixes that the server tracks for this connection."""
@@ -91,7 +91,7 @@ class Link:
         """Begin to serve `subscriber`, up or down."""
         if subscriber in self._members:
             return
-        member = self._members[subscriber] = Member(subscriber)
+        member = self._members[subscriber] = Attached(subscriber)
         channel = self._channels.setdefault(subscriber.channel, Channel())
         channel.members.append(member)
         if channel.subscribed:
@@ -212,13 +212,13 @@ class Link:
         self,
         command: Command,
         name: bytes = b"",
-        members: list[Member] | None = None,
+        members: list[Attached] | None = None,
         channel: Channel | None = None,
         asked_at: int = 0,
     ) -> None:
         words = (b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX") if command == b"TRACKING" else (command,)
         self._outgoing += pack(*words, name) if name else pack(*words)
-        self._awaited.append(Awaited(command, name, asked_at or self._clock.now(), members or [], channel))
+        self._awaited.append(PendingReply(command, name, asked_at or self._clock.now(), members or [], channel))
 
     def _subscribe(self, name: bytes, channel: Channel) -> None:
         channel.asked = True
@@ -236,7 +236,7 @@ class Link:
         """Ask for the proof that all confirmed subscribers have heard everything, and try again what was refused."""
         self._next_exchange = now + self._interval
         events: list[Event] = []
-        everyone: list[Member] = []
+        everyone: list[Attached] = []
         for name, channel in self._channels.items():
             if not channel.subscribed:
                 if not channel.asked and now >= channel.retry_at:
@@ -257,8 +257,8 @@ class Link:
             self._ask_generations(everyone, now)
         return events
 
-    def _ask_generations(self, members: list[Member], asked_at: int) -> None:
-        by_key: dict[bytes, list[Member]] = {}
+    def _ask_generations(self, members: list[Attached], asked_at: int) -> None:
+        by_key: dict[bytes, list[Attached]] = {}
         for member in members:
             by_key.setdefault(member.subscriber.generation_key, []).append(member)
         for key, together in by_key.items():
@@ -349,7 +349,7 @@ class Link:
         elif question.channel is channel:
             self._subscribed(channel)
 
-    def _not_subscribed(self, question: Awaited, refused: str) -> list[Event]:
+    def _not_subscribed(self, question: PendingReply, refused: str) -> list[Event]:
         """Take the refusal of a subscription: an exchange a second later tries it again."""
         channel = self._channels.get(question.name)
         if channel is None or not (self._tracking or channel is question.channel):
@@ -358,7 +358,7 @@ class Link:
         channel.retry_at = question.asked_at + SECOND
         return [Refused(member.subscriber, f"the subscription was refused: {refused}") for member in channel.members]
 
-    def _renew(self, question: Awaited, generation: bytes | NotAsked | None) -> list[Event]:
+    def _renew(self, question: PendingReply, generation: bytes | NotAsked | None) -> list[Event]:
         """Extend the lease of those who asked `question`."""
         lease_until = min(question.asked_at, self._vouched_at()) + self._staleness
         events: list[Event] = []
@@ -367,7 +367,7 @@ class Link:
             events.append(Renewed(member.subscriber, lease_until, generation))
         return events
 
-    def _current(self, question: Awaited) -> list[Member]:
+    def _current(self, question: PendingReply) -> list[Attached]:
         """Return those who asked `question`, are still there, and haven't been lost since."""
         return [
             member
@@ -377,6 +377,6 @@ class Link:
             and member.confirmed_at <= question.asked_at
         ]
 
-    def _lose(self, member: Member, reason: str) -> list[Event]:
+    def _lose(self, member: Attached, reason: str) -> list[Event]:
         confirmed, member.confirmed_at, member.lease_until = member.confirmed_at, None, 0
         return [] if confirmed is None else [Lost(member.subscriber, reason)]

@@ -24,10 +24,10 @@ from twotier.coherence.events import Confirmed, Event, Lost, Received, Refused, 
 from twotier.coherence.link import Link, State
 from twotier.coherence.subscriber import NOT_ASKED, NotAsked, Subscriber
 from twotier.errors import RemoteTimeout, RemoteUnavailable
-from twotier.occasional import OccasionalLog
 from twotier.options import Options
-from twotier.remote.connecting import connect_failure
-from twotier.remote.transport import Transport, Waker, abandon, wait
+from twotier.rate_limited_log import RateLimitedLog
+from twotier.remote.io.connect_errors import connect_failure
+from twotier.remote.io.transport import Transport, Waker, abandon, wait
 from twotier.worker import start_thread
 
 __all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
@@ -85,7 +85,7 @@ class Listener:
         )
         self._served: dict[Subscriber, None] = {}
         """Whom the link serves."""
-        self._log = OccasionalLog(self._clock)
+        self._log = RateLimitedLog(self._clock)
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._hurried = False
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, Final
 
-from twotier.core.tags import MAX_TAG_BYTES, checked_tags
+from twotier.core.tags.tag_index import MAX_TAG_BYTES, checked_tags
 from twotier.decorators.arguments import Function
 from twotier.decorators.keys import Writer, by_template
 

@@ -10,7 +10,7 @@ COMPILED: bool
 if TYPE_CHECKING:
     from twotier._speedups import AsyncFront, Front, LocalFront, Memo, Store
 elif os.environ.get("TWOTIER_IMPL") == "python":
-    from twotier.local._twin import AsyncFront, Front, LocalFront, Memo, Store
+    from twotier.local.twin import AsyncFront, Front, LocalFront, Memo, Store
 
     COMPILED = False
 else:
@@ -19,7 +19,7 @@ else:
 
         COMPILED = True
     except ImportError as error:
-        from twotier.local._twin import AsyncFront, Front, LocalFront, Memo, Store
+        from twotier.local.twin import AsyncFront, Front, LocalFront, Memo, Store
 
         COMPILED = False
         warnings.warn(

@@ -7,13 +7,13 @@ expired. One worker a process calls `Store.expire`, whose every call is short, o
 from typing import Final
 
 from twotier.local import Store
-from twotier.rounds import Rounds
+from twotier.periodic import Periodic
 
 INTERVAL: Final = 1.0
 """Seconds between two rounds."""
 
 
-class Sweeper(Rounds[Store]):
+class Sweeper(Periodic[Store]):
     """Sweeps the stores that it is told to watch, for as long as they live."""
 
     def __init__(self, interval: float = INTERVAL) -> None:

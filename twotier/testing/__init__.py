@@ -7,7 +7,7 @@ twotier is installed (see `twotier.testing.plugin`); without it, use the names o
 """
 
 from twotier.clock import ManualClock
-from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.deploy.embedded import EmbeddedServer
 from twotier.testing.cluster import EmbeddedCluster
 from twotier.testing.coherent import assert_coherent
 from twotier.testing.faults import Faults

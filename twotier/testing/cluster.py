@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 
 import redis
 
-from twotier.remote.cluster.slots import SLOTS
-from twotier.remote.embedded import EmbeddedServer, _held_port, _port_of
+from twotier.remote.deploy.embedded import EmbeddedServer, _held_port, _port_of
+from twotier.remote.hash_slots import SLOTS
 
 NODE_TIMEOUT: Final = 1_000
 """Milliseconds after which a silent node counts as failed."""

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from twotier.cache import Cache
-from twotier.core.missing import MISSING
-from twotier.core.namespace import TwoTierNamespace
+from twotier.core.access.missing import MISSING
+from twotier.core.namespace.namespace import TwoTierNamespace
 from twotier.errors import RemoteError
 from twotier.opid import op_tag
-from twotier.remote.commands import Fetch
-from twotier.remote.replicas import ReadGeneration
+from twotier.remote.commands.base import Fetch
+from twotier.remote.commands.replicas import ReadGeneration
 
 _POLL = 0.005
 

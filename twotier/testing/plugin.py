@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from twotier.clock import ManualClock
-from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.deploy.embedded import EmbeddedServer
 from twotier.testing import coherent
 from twotier.testing.proxy import FaultProxy
 

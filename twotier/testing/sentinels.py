@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import redis
 
-from twotier.remote.embedded import EmbeddedServer, _free_port
+from twotier.remote.deploy.embedded import EmbeddedServer, _free_port
 
 SERVICE: Final = "orders"
 """The name under which the sentinels watch the primary."""

@@ -1,7 +1,8 @@
 """Known mistakes, each with the smallest scenario in which it shows, and the invariant that it breaks there.
 
 The first group are mistakes that others make, or that the protocol's own steps guard against. The second are twotier's
-own: its first code made them, and this model found them (`tests/core/test_interleavings.py` has them on real flows).
+own: its first code made them, and this model found them (`tests/interleavings/test_interleavings.py` has them on real
+flows).
 """
 
 from dataclasses import dataclass

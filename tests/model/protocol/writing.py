@@ -83,7 +83,7 @@ def change(world: World, task: Task, op: int) -> Task:
     return task._replace(mask=mask, done=done, told=server.generation)
 
 
-def take_place(thread: Thread) -> None:
+def execute_request(thread: Thread) -> None:
     """The server does it."""
     thread.task = change(thread.world, thread.task, thread.op)
     thread.go("reply")
@@ -196,7 +196,7 @@ def keep(thread: Thread) -> None:
 STEPS = {
     "asking": ("is told the generation by the server", Thread.ask),
     "told": ("learns the generation", Thread.learn),
-    "sent": ("takes place on the server and is published", take_place),
+    "sent": ("takes place on the server and is published", execute_request),
     "reply": ("takes the reply", take),
     "unnamed": ("is told the generation by the server", Thread.name_again),
     "restoring told": ("writes the name that it has read", Thread.restore),

@@ -13,7 +13,7 @@ from typing import Final
 from twotier.cli.demo.board import Counts
 from twotier.cli.demo.ledger import Ledger
 from twotier.cli.demo.source import Row, note
-from twotier.remote.refusals import one_line
+from twotier.remote.io.errors import one_line
 from twotier.stats import Stats
 
 _MOST_COMPLAINTS: Final = 5

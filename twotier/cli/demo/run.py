@@ -9,9 +9,9 @@ from typing import Final
 from twotier.cli.demo import server
 from twotier.cli.demo.board import Counts, Order
 from twotier.cli.demo.catalogue import standard_library
-from twotier.cli.demo.crew import Crew
 from twotier.cli.demo.ledger import Ledger
 from twotier.cli.demo.plan import RECOVERY, Place, Plan
+from twotier.cli.demo.processes import Processes
 from twotier.cli.demo.progress import Phase, Progress
 from twotier.cli.demo.results import Results
 from twotier.cli.demo.screen import Screen
@@ -19,7 +19,7 @@ from twotier.cli.demo.source import Source
 from twotier.clock import SECOND
 from twotier.errors import TwoTierError
 from twotier.local import COMPILED
-from twotier.remote.embedded import EmbeddedServer
+from twotier.remote.deploy.embedded import EmbeddedServer
 
 _TICK: Final = 0.05
 _START: Final = 60.0
@@ -50,7 +50,7 @@ def run(plan: Plan, screen: Screen) -> Results:
         screen.title(
             f"{len(modules)} modules of Python's standard library, {options.maxsize} in each {tier} local tier"
         )
-        crew = stack.enter_context(Crew(meeting, plan))
+        crew = stack.enter_context(Processes(meeting, plan))
         stack.enter_context(screen)
         return _Run(plan, crew, own, screen).play(len(modules), options.max_staleness)
 
@@ -62,7 +62,7 @@ class _LostError(TwoTierError):
 class _Run:
     """A run under way."""
 
-    def __init__(self, plan: Plan, crew: Crew, own: EmbeddedServer | None, screen: Screen) -> None:
+    def __init__(self, plan: Plan, crew: Processes, own: EmbeddedServer | None, screen: Screen) -> None:
         self._plan = plan
         self._crew = crew
         self._server = own

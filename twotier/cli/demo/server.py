@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from twotier.cache import Cache
 from twotier.cli.demo.catalogue import Module
 from twotier.clock import SystemClock
-from twotier.core.fleet import profile_keys
-from twotier.core.generation_records import record_of
-from twotier.core.reaching import executors
+from twotier.core.namespace.deployment import executors
+from twotier.core.namespace.generation_records import record_of
+from twotier.core.namespace.profiles import profile_keys
 from twotier.errors import ConfigurationError
 from twotier.options import Options
-from twotier.remote.breaker import Breaker
-from twotier.remote.commands import Ping, Publication, Remove
-from twotier.remote.connect import connect
-from twotier.remote.embedded import EmbeddedServer
-from twotier.remote.name_copies import copies_of
+from twotier.remote.commands.base import Ping, Publication, Remove
+from twotier.remote.commands.name_copies import copies_of
+from twotier.remote.deploy.embedded import EmbeddedServer
+from twotier.remote.deploy.factory import connect
+from twotier.remote.io.breaker import Breaker
 
 
 def own() -> EmbeddedServer:

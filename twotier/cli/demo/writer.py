@@ -10,7 +10,7 @@ from twotier.cli.demo.load import Zipf
 from twotier.cli.demo.plan import WRITES, Place, Plan
 from twotier.cli.demo.source import Source
 from twotier.cli.demo.worker import Report, watch
-from twotier.remote.refusals import one_line
+from twotier.remote.io.errors import one_line
 
 _POLL: Final = 0.005
 

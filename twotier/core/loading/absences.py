@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from twotier.clock import Clock
-from twotier.core.loading.bounded import Bounded
+from twotier.core.loading.bounded_dict import BoundedDict
 from twotier.local import Store
 
 MOST: Final = 10_000
@@ -40,7 +40,7 @@ class Absences:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: Bounded[str, _Absence] = Bounded(MOST)
+        self._known: BoundedDict[str, _Absence] = BoundedDict(MOST)
         self._lock = threading.RLock()  # an abandoned coroutine may be closed anywhere
         self._keys: dict[str, set[str]] = {}
         """Keys by tag; those that are forgotten by now may be left over."""

@@ -9,16 +9,16 @@ a place: then it loads without a place.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from twotier.core.blocking import holds_up_a_loop, is_needed, running_loop
-from twotier.core.drive import Flow
-from twotier.core.loadgate import LoadGate, Place
-from twotier.core.loading.waiting import LONGEST_SPELL, wait_for
-from twotier.core.patience import Patience
-from twotier.core.singleflight import inside_loader
+from twotier.core.flow.blocking import holds_up_a_loop, is_needed, running_loop
+from twotier.core.flow.drive import Flow
+from twotier.core.flow.wait import LONGEST_SPELL, wait_for
+from twotier.core.loading.load_gate import LoadGate, Place
+from twotier.core.loading.single_flight import inside_loader
+from twotier.core.loading.wait_budget import WaitBudget
 from twotier.errors import LoadShed
 
 if TYPE_CHECKING:
-    from twotier.core.claims import Claim
+    from twotier.core.loading.claims import Claim
 
 Instead = Callable[[Sequence[str]], list[str]]
 """What is done in place of queueing: gives the keys that are to be loaded all the same. May raise LoadShed."""
@@ -29,7 +29,7 @@ class Admission:
 
     __slots__ = ("_gate", "_instead", "_place", "claim", "loop", "passes", "patience", "was_shed")
 
-    def __init__(self, gate: LoadGate, patience: Patience, *, passes: bool = False) -> None:
+    def __init__(self, gate: LoadGate, patience: WaitBudget, *, passes: bool = False) -> None:
         self._gate = gate
         self._instead: Instead | None = None
         self.loop = running_loop()

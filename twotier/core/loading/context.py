@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twotier.clock import NEVER, SECOND
-from twotier.core.missing import MISSING
-from twotier.core.tags import ANY_TAG
+from twotier.core.access.missing import MISSING
+from twotier.core.tags.tag_index import ANY_TAG
 from twotier.errors import TwoTierError
 from twotier.options import ttl_ns
 

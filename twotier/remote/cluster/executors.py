@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
-from twotier.remote.cluster.members import Members
+from twotier.remote.cluster.nodes import ClusterNodes
+from twotier.remote.cluster.replica_reads import route_to_replicas
 from twotier.remote.cluster.route import Round, Route, Trip, route
-from twotier.remote.cluster.standby import route_to_replicas
-from twotier.remote.replicas import OnReplica
+from twotier.remote.commands.replicas import OnReplica
 
 MOST_AT_ONCE: Final = 16
 """Most trips that threads make for others at the same time; what is over goes one after the other."""
@@ -22,7 +22,7 @@ MOST_AT_ONCE: Final = 16
 class _Cluster:
     """What both executors share."""
 
-    def __init__(self, members: Members, options: Options) -> None:
+    def __init__(self, members: ClusterNodes, options: Options) -> None:
         self._members = members
         self._timeout = options.timeout
 
@@ -77,7 +77,7 @@ class _Once:
 class ClusterExecutor(_Cluster):
     """The synchronous executor; threads share it."""
 
-    def __init__(self, members: Members, options: Options) -> None:
+    def __init__(self, members: ClusterNodes, options: Options) -> None:
         super().__init__(members, options)
         self._others = ThreadPoolExecutor(MOST_AT_ONCE, "twotier-cluster")
 

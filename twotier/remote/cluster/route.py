@@ -4,7 +4,7 @@ The map says who serves a slot; where it is out of date the nodes say so (MOVED:
 part goes again. Nothing that was redirected has taken place. What fails otherwise isn't tried again: a write may have
 taken place. A round's trips go to different nodes, so the executor may make them at once.
 
-A fenced write looks at its generation once it has taken place (`jobs.py`).
+A fenced write looks at its generation once it has taken place (`routed_commands.py`).
 """
 
 import time
@@ -12,14 +12,14 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final, NamedTuple
 
 from twotier.errors import RemoteError
-from twotier.remote.cluster.asking import Asking, AskingConditional
-from twotier.remote.cluster.jobs import Atlas, Job, Sent
-from twotier.remote.cluster.slotmap import Node
-from twotier.remote.cluster.together import Together
-from twotier.remote.commands import Ping
-from twotier.remote.conditional import Conditional
-from twotier.remote.replicas import Acknowledged, Replicated
-from twotier.remote.severally import Severally
+from twotier.remote.cluster.batch import NodeBatch
+from twotier.remote.cluster.redirects import AskRedirect, AskRedirectConditional
+from twotier.remote.cluster.routed_commands import RoutedCommand, Sent, SlotOwners
+from twotier.remote.commands.base import Ping
+from twotier.remote.commands.batch import Batch
+from twotier.remote.commands.conditional import Conditional
+from twotier.remote.commands.replicas import Acknowledged, Replicated
+from twotier.remote.commands.slot_map import Node
 
 MOST_ROUNDS: Final = 16
 """How often a part is sent on before that is an error."""
@@ -44,7 +44,7 @@ class Round(NamedTuple):
 Route = Generator[Round, list[Any], Any]
 
 
-def route(atlas: Atlas, command: Any, deadline: float) -> Route:
+def route(atlas: SlotOwners, command: Any, deadline: float) -> Route:
     """Run `command` on the nodes that its keys are on, until `deadline` (of `time.monotonic`); return its result."""
     if isinstance(command, Ping):
         for answer in (yield Round([Trip(node, command) for node in atlas.primaries()])):
@@ -52,7 +52,7 @@ def route(atlas: Atlas, command: Any, deadline: float) -> Route:
                 raise answer
         return None
     several = _several(command)
-    jobs = [Job(each) for each in several or (command,)]
+    jobs = [RoutedCommand(each) for each in several or (command,)]
     yield from _run(atlas, jobs, deadline)
     outcomes = [job.outcome() for job in jobs]
     if several is None:
@@ -64,9 +64,9 @@ def route(atlas: Atlas, command: Any, deadline: float) -> Route:
 
 def _several(command: Any) -> Sequence[Any] | None:
     """Return the commands that `command` is made of, if each is to have an outcome of its own."""
-    if isinstance(command, Severally):
+    if isinstance(command, Batch):
         return command.commands
-    if isinstance(command, Replicated) and isinstance(command.write, Severally):
+    if isinstance(command, Replicated) and isinstance(command.write, Batch):
         writes: Sequence[Any] = command.write.commands
         return [Replicated(write, command.wanted, command.patience) for write in writes]
     return None
@@ -78,7 +78,7 @@ def _acknowledged(outcomes: list[Any], wanted: int) -> Acknowledged[list[Any]]:
     return Acknowledged([each.result if isinstance(each, Acknowledged) else each for each in outcomes], fewest)
 
 
-def _run(atlas: Atlas, jobs: list[Job], deadline: float) -> Route:
+def _run(atlas: SlotOwners, jobs: list[RoutedCommand], deadline: float) -> Route:
     """Try every part of every job, so that none is left out by another's failure."""
     pause, late, rounds = 0.0, False, 0
     while rounds < MOST_ROUNDS:
@@ -130,11 +130,11 @@ def _for_one_trip(group: list[Sent]) -> Any:
     """Return one command of several parts. Those that wait for replicas do so once, not one after the other."""
     waiting = [each.part.command for each in group if each.waits]
     commands = [_for_node(each, each.part.command.write if each.waits else each.part.command) for each in group]
-    whole = Together(commands)
+    whole = NodeBatch(commands)
     return Replicated(whole, waiting[0].wanted, waiting[0].patience) if waiting else whole
 
 
 def _for_node(sent: Sent, command: Any) -> Any:
     if sent.asked is None:
         return command
-    return AskingConditional(command) if isinstance(command, Conditional) else Asking(command)
+    return AskRedirectConditional(command) if isinstance(command, Conditional) else AskRedirect(command)

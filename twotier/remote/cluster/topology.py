@@ -12,14 +12,14 @@ from redis.connection import Connection, SSLConnection
 
 from twotier.errors import ConfigurationError, RemoteUnavailable
 from twotier.options import Options
-from twotier.remote.address import Address, access, address_of_url, check_arguments, lent_by, tcp_label
 from twotier.remote.cluster.executors import AsyncClusterExecutor, ClusterExecutor
-from twotier.remote.cluster.members import Members
-from twotier.remote.cluster.slotmap import Node
-from twotier.remote.masking import masked
-from twotier.remote.places import host_in, port_in
-from twotier.remote.pool import Pool
-from twotier.remote.topology import SingleServer
+from twotier.remote.cluster.nodes import ClusterNodes
+from twotier.remote.commands.slot_map import Node
+from twotier.remote.deploy.address import Address, access, address_of_url, check_arguments, lent_by, tcp_label
+from twotier.remote.deploy.masking import masked
+from twotier.remote.deploy.single import SingleServer
+from twotier.remote.io.host_and_port import host_in, port_in
+from twotier.remote.io.pool import Pool
 
 DEFAULT_PORT: Final = 6379
 
@@ -45,7 +45,7 @@ class ClusterTopology:
         self.label = f"the cluster of {', '.join(map(str, seeds))}"
         ways = (address.identity, options.protocol, _hosts(options), remap)
         self.identity: Hashable = ("cluster", tuple(sorted(seeds)), *ways)
-        self.members = Members(seeds, self._server, options)
+        self.members = ClusterNodes(seeds, self._server, options)
         self._executor: ClusterExecutor | None = None
 
     def executors(self) -> tuple[ClusterExecutor, AsyncClusterExecutor]:

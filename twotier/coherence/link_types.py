@@ -1,0 +1,44 @@
+"""What the link keeps of those it serves, and of its questions."""
+
+from typing import Literal, NamedTuple
+
+from twotier.coherence.subscriber import Subscriber
+
+Command = Literal[b"ROLE", b"GET", b"PING", b"SUBSCRIBE", b"UNSUBSCRIBE", b"TRACKING"]
+
+
+class Channel:
+    """A channel that is wanted, and who wants it."""
+
+    __slots__ = ("asked", "members", "retry_at", "subscribed")
+
+    def __init__(self) -> None:
+        self.members: list[Attached] = []
+        self.asked = False
+        """SUBSCRIBE is under way."""
+        self.subscribed = False
+        self.retry_at = 0
+        """When to ask again after a refusal (ns)."""
+
+
+class Attached:
+    """One subscriber, for as long as it is attached."""
+
+    __slots__ = ("confirmed_at", "lease_until", "subscriber")
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.subscriber = subscriber
+        self.confirmed_at: int | None = None
+        self.lease_until = 0
+
+
+class PendingReply(NamedTuple):
+    """A question that waits for its answer."""
+
+    command: Command
+    name: bytes
+    """The key, nonce or channel."""
+    asked_at: int
+    members: list[Attached]
+    """Whom the answer renews."""
+    channel: Channel | None = None

@@ -1,0 +1,1 @@
+"""Outages: the journal of writes in doubt, its replay, recovery, and reads from replicas meanwhile."""

@@ -27,8 +27,6 @@ AFTER_A_FAULT: Final = 1.0
 RETRY: Final = 0.05
 """Least seconds between two attempts to start a thread that couldn't be started."""
 
-_log = logging.getLogger("twotier")
-
 
 class Startable(Protocol):
     """A service that may find no thread to run on."""
@@ -41,13 +39,15 @@ class Worker:
     """Calls `step` on a thread named `name`, again and again, while there is something to do.
 
     `step(woken)` returns the seconds until the next one, or None: nothing is left to do, and the thread ends. `woken`
-    is True if `wake` has ended the pause, or begun the work. An exception is logged, and the step made again.
+    is True if `wake` has ended the pause, or begun the work. An exception is logged (once a minute), and the step made
+    again.
     """
 
     def __init__(self, step: Callable[[bool], float | None], name: str) -> None:
         self._step = step
         self._name = name
         self._closing = False
+        self._faults = RateLimitedLog(SystemClock())
         self._begin()
         reset_first_on_fork(self, Worker.after_fork)
 
@@ -133,7 +133,7 @@ class Worker:
             try:
                 pause = self._step(woken)
             except BaseException:  # noqa: BLE001 - logged whole, on a thread that must go on
-                _log.exception("%s failed; it will be tried again", self._name)
+                self._faults.log(logging.ERROR, "failed", "%s failed; it will be tried again", self._name, trace=True)
                 pause = AFTER_A_FAULT
             start_pending()
             if pause is None:

@@ -105,6 +105,24 @@ def test_a_step_that_raises_is_made_again(monkeypatch, caplog):
     assert "boom" in caplog.text
 
 
+def test_a_step_that_keeps_raising_is_logged_once_a_minute(monkeypatch, caplog):
+    """A service that fails for hours doesn't fill the disk."""
+    monkeypatch.setattr(worker_module, "AFTER_A_FAULT", 0.0)
+    steps = []
+
+    def step(_):
+        steps.append(1)
+        if len(steps) < 5:
+            raise ValueError("boom")
+
+    worker = Worker(step, "test")
+    with caplog.at_level(logging.ERROR, "twotier"):
+        worker.start()
+        wait_for(lambda: worker.thread is None, "it has ended")
+    assert len(steps) == 5
+    assert [record.getMessage() for record in caplog.records] == ["test failed; it will be tried again"]
+
+
 def test_it_starts_once_there_are_threads(no_threads):
     """A start that finds no thread raises nothing, and is made good by the next caller of anything."""
     done = []

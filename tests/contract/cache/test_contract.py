@@ -51,7 +51,9 @@ def same(left, right):
 
 
 @given(value=trees)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_tree_round_trips(cache, value):
     """Trees of built-ins come back the same in type and value, down to the leaves."""
     cache.set("tree", value)

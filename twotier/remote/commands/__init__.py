@@ -1,1 +1,1 @@
-"""Commands: what is asked of the server, one value a request, each one trip for any executor."""
+"""Commands to the server: one object for each request, one round trip each, for any executor."""

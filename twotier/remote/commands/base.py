@@ -1,9 +1,10 @@
-"""What is asked of the remote tier: one value a request, each one trip, for any executor, sync or async.
+"""Commands to the remote tier: one object for each request, one round trip each, for any executor, sync or async.
 
-A command knows `wire` (all its server commands, packed), `replies` (how many of them there are) and `parse`, which
-turns those replies into the result. An error among the replies becomes a RemoteError; replies of a shape that the
-command can't have asked for become `OutOfStepError`. Writes change and publish in one MULTI, so no reader sees the one
-without the other under way. They need no permissions beyond the least-privilege list (docs), scripts neither.
+A command has `wire` (all its server commands, packed), `replies` (the number of replies to them) and
+`parse`, which turns those replies into the result. An error among the replies becomes a RemoteError;
+replies of a shape that the command can't have produced raise `OutOfStepError`. A write changes keys and
+publishes its invalidation in one MULTI, so no reader sees the change before the invalidation is under
+way. Writes need no permissions beyond the least-privilege list (docs), and no scripts.
 """
 
 from collections.abc import Sequence
@@ -50,13 +51,13 @@ _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 NO_EXPIRY: Final = -1
 """The time left of a key that has no expiry."""
 KEY_MISSING: Final = -2
-"""The time left of a key that isn't there."""
+"""The time left of a missing key."""
 LAST_MOMENT: Final = 1
 """Milliseconds left at which a key counts as gone already; see `Increment`."""
 
 
 class Command(Protocol[R_co]):
-    """A request in one trip."""
+    """A request in one round trip."""
 
     @property
     def wire(self) -> bytes:
@@ -65,11 +66,11 @@ class Command(Protocol[R_co]):
 
     @property
     def replies(self) -> int:
-        """How many replies the server gives."""
+        """Number of replies from the server."""
         ...
 
     def parse(self, replies: list[Any]) -> R_co:
-        """Turn the replies into the result, or raise what they tell."""
+        """Turn the replies into the result, or raise the error among them."""
         ...
 
 
@@ -87,7 +88,7 @@ class Publication:
 
 
 class Fetched(NamedTuple):
-    """What stands under a key: its bytes (None: nothing) and the ms it has left (-1: no expiry)."""
+    """Content of a key: its bytes (None: missing) and the ms that it has left (-1: no expiry)."""
 
     data: bytes | None
     pttl: int
@@ -123,12 +124,12 @@ class FetchMany:
 
     @property
     def replies(self) -> int:
-        """One for MGET, one a key for PTTL."""
+        """One reply to MGET, and one to PTTL of each key."""
         return 1 + len(self.keys)
 
     @property
     def wire(self) -> bytes:
-        """MGET, and a PTTL a key."""
+        """MGET, and PTTL of each key."""
         return pack(b"MGET", *self.keys) + b"".join([pack(b"PTTL", key) for key in self.keys])
 
     def parse(self, replies: list[Any]) -> list[Fetched]:
@@ -140,7 +141,10 @@ class FetchMany:
 
 
 class Write(Generic[R]):
-    """Base of what changes keys: a MULTI of `steps()`, of the end of the leases it voids, and of the publication."""
+    """Base of commands that change keys: a MULTI of `steps()`, of UNLINK of `voids`, and of the publication.
+
+    `voids` are the keys of the load locks that the write ends.
+    """
 
     __slots__ = ()
 
@@ -153,7 +157,7 @@ class Write(Generic[R]):
 
     @property
     def count(self) -> int:
-        """How many commands `steps` returns."""
+        """Number of commands that `steps` returns."""
         return 1
 
     def outcome(self, results: list[Any]) -> R:
@@ -162,18 +166,18 @@ class Write(Generic[R]):
 
     @property
     def replies(self) -> int:
-        """One for MULTI, for each step queued, for the leases' end, for the publication, and for EXEC."""
+        """One for MULTI, for each queued step, for UNLINK of the load locks, for the publication, and for EXEC."""
         return self.count + 2 + bool(self.voids) + bool(self.publication)
 
     @property
     def wire(self) -> bytes:
-        """MULTI, the steps, UNLINK of the leases, PUBLISH, EXEC."""
+        """MULTI, the steps, UNLINK of the load locks, PUBLISH, EXEC."""
         voiding = (pack(b"UNLINK", *self.voids),) if self.voids else ()
         telling = (self.publication.wire,) if self.publication else ()
         return b"".join([_MULTI, *self.steps(), *voiding, *telling, _EXEC])
 
     def parse(self, replies: list[Any]) -> R:
-        """Return the outcome of EXEC's results; an error of a step, queued or run, is raised."""
+        """Return the outcome of EXEC's results, or raise the error of a step that failed when queued or run."""
         results = executed(replies)
         for result in results:
             check(result)
@@ -191,7 +195,7 @@ def live(key: bytes, ttl_ms: int | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Put(Write[bool]):
-    """Write a value; with `absent`, only where there is none. Returns True if it was written."""
+    """Write a value; with `absent`, only if the key is missing. Returns True if the value was written."""
 
     key: bytes
     data: bytes
@@ -218,12 +222,12 @@ class PutMany(Write[None]):
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """SET, once an item."""
+        """SET for each item."""
         return [put(*item) for item in self.items]
 
     @property
     def count(self) -> int:
-        """One an item."""
+        """One command for each item."""
         return len(self.items)
 
     def outcome(self, results: list[Any]) -> None:
@@ -249,14 +253,14 @@ class Remove(Write[int]):
 
 @dataclass(frozen=True, slots=True)
 class Expire(Write[bool]):
-    """Give a key a new life (ms), or with None one without end; returns True if the key is there."""
+    """Set the expiry of a key (ms), or with None remove it; returns True if the key exists."""
 
     key: bytes
     ttl_ms: int | None
     publication: Publication | None
     voids: Sequence[bytes] = ()
     along: Sequence[bytes] = ()
-    """What stands beside the key, and is to live as long."""
+    """Keys beside the key that get the same expiry."""
 
     def steps(self) -> list[bytes]:
         """EXISTS, since PERSIST says 0 of a key that had no expiry; then the change."""
@@ -264,17 +268,17 @@ class Expire(Write[bool]):
 
     @property
     def count(self) -> int:
-        """Two, and one more for each key beside."""
+        """Two commands, and one for each of `along`."""
         return 2 + len(self.along)
 
     def outcome(self, results: list[Any]) -> bool:
-        """Tell what EXISTS said."""
+        """Return True if EXISTS found the key."""
         return integer(results[0]) == 1
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """Read the ms that a key has left: -2 if it isn't there, -1 for no expiry."""
+    """Read the ms that a key has left: -2 if the key is missing, -1 for no expiry."""
 
     key: bytes
     replies: ClassVar[int] = 1
@@ -292,7 +296,7 @@ class TimeLeft:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Make `candidate` the namespace's generation unless there is one; returns the one that stands."""
+    """Make `candidate` the namespace's generation unless there is one; returns the current generation."""
 
     key: bytes
     candidate: bytes
@@ -304,7 +308,7 @@ class Generation:
         return pack(b"SET", self.key, self.candidate, b"NX") + pack(b"GET", self.key)
 
     def parse(self, replies: list[Any]) -> bytes:
-        """Return what stands, also where SET was refused (out of memory); or what we put, if it was evicted since."""
+        """Return the current generation, even if SET was refused (out of memory); `candidate` if evicted since."""
         stands = check(replies[1])
         if stands is None:
             check(replies[0])
@@ -322,7 +326,7 @@ class SetGeneration(Write[None]):
     value: bytes
     publication: Publication | None
     copies: Sequence[bytes] = ()
-    """The keys that hold copies of the name."""
+    """Keys that hold copies of the generation's name."""
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
@@ -331,7 +335,7 @@ class SetGeneration(Write[None]):
 
     @property
     def count(self) -> int:
-        """One for the name, and one for each copy."""
+        """One command for the name, and one for each copy."""
         return 1 + len(self.copies)
 
     def outcome(self, results: list[Any]) -> None:
@@ -340,7 +344,7 @@ class SetGeneration(Write[None]):
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Ask whether the server answers, and serves data."""
+    """Check that the server replies and serves data."""
 
     replies: ClassVar[int] = 1
 

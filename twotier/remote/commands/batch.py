@@ -1,7 +1,8 @@
-"""What fails part by part: for a cluster, where one node may be lost. One server's executors know nothing of it.
+"""Batches and commands whose parts fail one by one: for a cluster, where one node may be lost.
 
-What goes to one node goes in one trip, and the nodes' trips are made side by side. Neither is split by slot itself
-(`remote/cluster/split.py`): the commands in it are.
+The parts for one node share a round trip, and the nodes' round trips run concurrently. `PerKey` and
+`Batch` aren't split by slot themselves (`remote/cluster/split.py`): the commands in them are. The
+executors of a single server don't use this module.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,21 +18,21 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class PerKey(Generic[R]):
-    """`command`, whose parts (one a key) fail each for itself; gives `PartialResult`."""
+    """`command`, each of whose parts (one for each key) may fail alone; returns `PartialResult`."""
 
     command: Command[R] | Conditional[R]
 
 
 class PartialResult(NamedTuple, Generic[R]):
-    """What those parts of a command have come to that didn't fail (None: all did), and the errors of the others."""
+    """Combined result of the parts that succeeded (None: all failed), and the errors of the others."""
 
     result: R
     failed: Mapping[int, RemoteError]
-    """By their place among the parts."""
+    """Errors by the index of their part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`commands`; gives a list in their order, of results, and where a command failed of its RemoteError."""
+    """Several commands; returns a list, in their order, of results, or of RemoteErrors for those that failed."""
 
     commands: Sequence[Command[Any] | Conditional[Any]]

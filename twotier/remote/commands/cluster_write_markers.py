@@ -1,10 +1,10 @@
-"""Marks in a cluster, where a write's place in the stream and its value are two steps, in two slots.
+"""Write markers in a cluster, where appending a write to the stream and putting its value are two steps in two slots.
 
-There a mark tells beside the op id where in the stream the write stands. Ids of one stream only grow, and a key has one
-stream: so whose write is the later one is known whatever the order in which the second steps come about, and a value is
-put only where no later write's mark stands. A mark outlives its write's arrival at the source for a while: a write that
-was held up between its steps for longer than that doesn't put its value any more, and before that it finds the mark of
-whatever has overtaken it.
+In a cluster a write marker holds, beside the op id, the write's entry id in the stream. The ids of one
+stream only grow, and a key has one stream. So the later of two writes is known in whatever order their
+second steps run, and a value is put only if no later write's marker is there. A marker stays for a while
+after its write has reached the source: within that time a delayed write finds the marker of the write
+that has overtaken it, and past that time a delayed write no longer puts its value.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from twotier.resp import pack
 
 _ID_BYTES: Final = 16
 _REFUSED: Final = b"x"
-"""At the end of the mark of a write that was given up."""
+"""Suffix of the write marker of a write that was given up."""
 _REMOVED: Final = b"r"
-"""At the end of that of a delete whose value was removed when it reached the source, before its second step."""
+"""Suffix of the write marker of a delete that reached the source before its second step; the value was removed then."""
 
 
 def marker_of(op_id: bytes, entry_id: bytes, *, taken: bool = True) -> bytes:
-    """Return the mark of a write; not `taken`: the source never got it.
+    """Return the write marker of a write; not `taken`: the source never got the write.
 
     >>> is_later(marker_of(bytes(16), b"12-10"), than=marker_of(bytes(16), b"12-9"))
     True
@@ -37,14 +37,14 @@ def marker_of(op_id: bytes, entry_id: bytes, *, taken: bool = True) -> bytes:
 
 
 def is_later(mark: bytes | None, *, than: bytes) -> bool:
-    """Return True if a mark is of a write that was appended later than another; what isn't a mark is none."""
+    """Return True if `mark` is the marker of a write appended later than that of `than`; False if it is no marker."""
     if mark is None or len(mark) not in (OP_ID_BYTES + _ID_BYTES, OP_ID_BYTES + _ID_BYTES + len(_REFUSED)):
         return False
     return _place(mark) > _place(than)
 
 
 def entry_id_in(mark: bytes) -> bytes:
-    """Return the id of the entry that a mark is of.
+    """Return the id of the stream entry that a write marker belongs to.
 
     >>> entry_id_in(marker_of(bytes(16), b"12-10"))
     b'12-10'
@@ -55,7 +55,7 @@ def entry_id_in(mark: bytes) -> bytes:
 
 
 def op_id_in(mark: bytes) -> bytes:
-    """Return the op id of the write that a mark is of."""
+    """Return the op id of the write that a write marker belongs to."""
     return mark[:OP_ID_BYTES]
 
 
@@ -64,7 +64,7 @@ def _place(mark: bytes) -> bytes:
 
 
 class LatestWrite(NamedTuple):
-    """What came of the second step of a write: whether it is the last one, and how many keys it removed."""
+    """Result of the second step of a write: whether the write is the latest, and how many keys it removed."""
 
     stands: bool
     removed: int
@@ -73,7 +73,7 @@ class LatestWrite(NamedTuple):
 _OVERTAKEN: Final = LatestWrite(stands=False, removed=0)
 
 
-def _value_put(results: list[Any]) -> LatestWrite:  # noqa: ARG001 - SET gives nothing that counts
+def _value_put(results: list[Any]) -> LatestWrite:  # noqa: ARG001 - SET has no result to count
     return LatestWrite(stands=True, removed=0)
 
 
@@ -83,11 +83,12 @@ def _removal_done(results: list[Any]) -> LatestWrite:
 
 @dataclass(frozen=True, slots=True)
 class PutIfLatest(OnOneKey[LatestWrite | None]):
-    """Put a value (None: remove it), mark it and take the lease on its key, unless a later write has been there.
+    """Put a value (None: remove it), set its write marker and take its load lock, unless a later write was there.
 
-    None when somebody else was at the mark in between: nothing was done, and it may be tried again. Where the mark is
-    our own, the source has the write already, and loads needn't wait for it. `in_time` is asked after the look: past
-    it, a later write's mark may have come and gone, and this one is taken to be overtaken.
+    The result is None if the marker changed between the steps: nothing was written, and the caller may try
+    again. If the marker is already this write's own, the source has the write, and loads needn't wait for it.
+    `in_time` is called after the marker was read: past that time a later write's marker may have come and
+    gone, so this write counts as overtaken.
     """
 
     watched: bytes
@@ -101,7 +102,7 @@ class PutIfLatest(OnOneKey[LatestWrite | None]):
     in_time: Callable[[], bool]
 
     def second(self, stands: bytes | None) -> Command[LatestWrite | None]:
-        """Write, if it is our turn."""
+        """Write unless a later write has overtaken this one."""
         if is_later(stands, than=self.mark) or stands == self.mark + _REFUSED or not self.in_time():
             return Unchanged(_OVERTAKEN)
         change = pack(b"UNLINK", self.place) if self.data is None else put(self.place, self.data, self.ttl_ms)
@@ -117,9 +118,10 @@ class PutIfLatest(OnOneKey[LatestWrite | None]):
 
 @dataclass(frozen=True, slots=True)
 class EndMarkedLoad:
-    """Void the load of a key that is under way, and look at the key.
+    """End the load of a key that is under way, and read the key's write marker and value.
 
-    In a transaction, as the keys of a slot that is being moved are on two nodes for a moment: then it fails whole.
+    The commands are one transaction: while a slot moves, its keys are on two nodes, and the transaction
+    then fails as a whole.
     """
 
     lease: bytes
@@ -134,7 +136,7 @@ class EndMarkedLoad:
         return pack(b"MULTI") + pack(b"UNLINK", self.lease) + look + pack(b"EXEC")
 
     def parse(self, replies: list[Any]) -> MarkedValue:
-        """Return what was found."""
+        """Return the write marker and the start of the value."""
         ended, mark, head = executed(replies)
         check(ended)
         return MarkedValue(marker_in(mark), head_in(head))
@@ -142,10 +144,10 @@ class EndMarkedLoad:
 
 @dataclass(frozen=True, slots=True)
 class RemoveStale(OnMarkedKey):
-    """Remove what contradicts a write that is over, and mark the key as the write's for `mark_ms`.
+    """Remove a value that contradicts a finished write, and set the write's marker for `mark_ms`.
 
-    False where that couldn't be done: a later write's mark stands, and it isn't `lost`, one that has no entry, or
-    something has changed meanwhile.
+    The result is False if nothing was done: a later write's marker is there (and isn't `lost`, a marker
+    without an entry), or marker or value changed meanwhile.
     """
 
     mark: bytes
@@ -156,7 +158,7 @@ class RemoveStale(OnMarkedKey):
     lost: bytes | None = None
 
     def second(self, found: MarkedValue) -> Command[bool]:
-        """Remove and mark, if it is still to be done."""
+        """Remove the value and set the marker unless a later write's marker is there."""
         op_id, _, entry_id, taken = self.written
         ours = marker_of(op_id, entry_id, taken=taken)
         if found.mark != self.lost and is_later(found.mark, than=ours):

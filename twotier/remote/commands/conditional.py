@@ -1,7 +1,8 @@
-"""Writes that depend on what stands: two steps on one connection, with WATCH around them.
+"""Writes that depend on the current value of a key: two steps on one connection, guarded by WATCH.
 
-The first step watches a key and reads it; `decide` looks at the replies and returns the second. When the key changes in
-between, the server drops the second step's MULTI, and the write didn't take place. WATCH also sees expiry.
+The first step watches a key and reads it; `decide` reads the replies and returns the second step.
+If the key changes between the steps, the server drops the second step's MULTI and the write does not
+take place. An expiry counts as a change to WATCH.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,27 +21,27 @@ _UNWATCH: Final = b"*1\r\n$7\r\nUNWATCH\r\n"
 
 
 class Conditional(Generic[R]):
-    """A request in two trips: the second is `decide`d by the replies to the first."""
+    """A request in two round trips: `decide` derives the second one from the replies to the first."""
 
     __slots__ = ()
 
     @property
     def replies(self) -> int:
-        """Two to the first step, as a rule."""
+        """Number of replies to the first step, usually two."""
         return 2
 
     @property
     def wire(self) -> bytes:
-        """WATCH, and a look at what stands."""
+        """WATCH, and a read of the current value."""
         raise NotImplementedError
 
     def decide(self, replies: list[Any]) -> Command[R]:
-        """Return the second step, for what stands."""
+        """Return the second step for the current value."""
         raise NotImplementedError
 
 
 class OnOneKey(Conditional[R]):
-    """A conditional write that depends on one key. What is of another type than string counts as nothing."""
+    """A conditional write that depends on one key. A value that is no string counts as missing."""
 
     __slots__ = ()
 
@@ -48,16 +49,16 @@ class OnOneKey(Conditional[R]):
 
     @property
     def wire(self) -> bytes:
-        """WATCH and MGET, to which a key of another type is none."""
+        """WATCH and MGET; MGET returns None for a key of another type."""
         return pack(b"WATCH", self.watched) + pack(b"MGET", self.watched)
 
     def decide(self, replies: list[Any]) -> Command[R]:
-        """Return the second step, for what stands."""
+        """Return the second step for the current value."""
         check(replies[0])
         return self.second(only_value(check(replies[1])))
 
     def second(self, stands: bytes | None) -> Command[R]:
-        """Return the second step, where `stands` is under the watched key."""
+        """Return the second step; `stands` is the current value of the watched key."""
         raise NotImplementedError
 
 
@@ -74,14 +75,14 @@ class Unchanged(Generic[R]):
         return _UNWATCH
 
     def parse(self, replies: list[Any]) -> R:
-        """Return what was decided."""
+        """Return the result that was decided on."""
         check(replies[0])
         return self.result
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Remove keys in a transaction, and tell nobody."""
+    """Remove keys in a transaction, without an invalidation."""
 
     keys: Sequence[bytes]
     replies: ClassVar[int] = 3
@@ -92,13 +93,13 @@ class Removal:
         return pack(b"MULTI") + pack(b"UNLINK", *self.keys) + pack(b"EXEC")
 
     def parse(self, replies: list[Any]) -> None:
-        """Raise what went wrong."""
+        """Raise the first error among the replies."""
         for reply in replies:
             check(reply)
 
 
 class ExecutedWrite(Generic[R]):
-    """A second step that is a write; subclasses say what it gives."""
+    """A second step that is a write; subclasses define its result."""
 
     __slots__ = ()
 
@@ -106,7 +107,7 @@ class ExecutedWrite(Generic[R]):
 
     @property
     def replies(self) -> int:
-        """As many as the write's."""
+        """Number of replies to the write."""
         return self.write.replies
 
     @property
@@ -115,18 +116,18 @@ class ExecutedWrite(Generic[R]):
         return self.write.wire
 
     def parse(self, replies: list[Any]) -> R:
-        """Return what it gives: the write's last reply is None if the watched key has changed."""
+        """Return the result; the write's last reply is None if the watched key has changed."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class IfUnchanged(ExecutedWrite[bool]):
-    """A second step that writes, unless the watched key has changed; returns True if it did."""
+    """A second step that writes unless the watched key has changed; returns True if it wrote."""
 
     write: Write[Any] | Removal
 
     def parse(self, replies: list[Any]) -> bool:
-        """Return True if EXEC took place."""
+        """Return True if the server ran the transaction."""
         if replies[-1] is None:
             return False
         self.write.parse(replies)
@@ -135,7 +136,7 @@ class IfUnchanged(ExecutedWrite[bool]):
 
 @dataclass(frozen=True, slots=True)
 class PackedWrite(Write[R]):
-    """Commands that are packed already, as one write; `gives` makes the outcome of their results."""
+    """Packed commands as one write; `gives` turns their results into the outcome."""
 
     packed: list[bytes]
     gives: Callable[[list[Any]], R]
@@ -143,35 +144,35 @@ class PackedWrite(Write[R]):
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """Return them."""
+        """Return the packed commands."""
         return self.packed
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """Number of packed commands."""
         return len(self.packed)
 
     def outcome(self, results: list[Any]) -> R:
-        """Return what it gives."""
+        """Return the outcome that `gives` makes of the results."""
         return self.gives(results)
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeIfUnchanged(ExecutedWrite[R | None]):
-    """A second step that writes, unless the watched key has changed: then it gives None, else the write's outcome."""
+    """A second step that writes; returns the write's outcome, or None if the watched key has changed."""
 
     write: Write[R]
 
     def parse(self, replies: list[Any]) -> R | None:
-        """Return the write's outcome, if it took place."""
+        """Return the write's outcome, or None if the write did not take place."""
         return None if replies[-1] is None else self.write.parse(replies)
 
 
 @dataclass(frozen=True, slots=True)
 class PutUnchanged(OnOneKey[bool]):
-    """Write a value where what stands is still by the write tagged `seen`; returns True if it is there.
+    """Write a value if the current one is still by the write tagged `seen`; returns True if the value is there.
 
-    It is also where it was written already: by a request that took place, but whose reply was lost.
+    The value may be there already: an earlier request wrote it, but the reply was lost.
     """
 
     watched: bytes
@@ -179,7 +180,7 @@ class PutUnchanged(OnOneKey[bool]):
     put: Put
 
     def second(self, stands: bytes | None) -> Command[bool]:
-        """Write, if the op id in the envelope is the one that was seen."""
+        """Write if the op id in the envelope is the one that was seen."""
         op_id = None if stands is None else op_id_of(stands)
         if stands is not None and (stands == self.put.data or (op_id is not None and op_id == op_id_of(self.put.data))):
             return Unchanged(True)
@@ -189,16 +190,16 @@ class PutUnchanged(OnOneKey[bool]):
 
 @dataclass(frozen=True, slots=True)
 class RemoveLateWrite(OnOneKey[bool]):
-    """Remove a value that is by one of some writes, or is one of some raw integers; returns True if it was removed."""
+    """Remove a value written by one of `op_ids`, or equal to one of `raws`; returns True if it was removed."""
 
     watched: bytes
     op_ids: frozenset[bytes]
     raws: frozenset[bytes | None]
     removal: Remove
-    """None among `raws`: any raw value."""
+    """Raw integers; None among `raws` stands for any raw value."""
 
     def second(self, stands: bytes | None) -> Command[bool]:
-        """Remove it, if it is one of these."""
+        """Remove the value if it is one of these."""
         if stands is None:
             return Unchanged(False)
         op_id = op_id_of(stands)
@@ -208,32 +209,32 @@ class RemoveLateWrite(OnOneKey[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Replace(OnOneKey[bool]):
-    """Write a value if the key still holds what was `seen` (None: no string); returns True if it was written."""
+    """Write a value if the key is empty or still holds `seen` (None: no string); returns True if it was written."""
 
     watched: bytes
     seen: bytes | None
     put: Write[Any]
 
     def second(self, stands: bytes | None) -> Command[bool]:
-        """Write, if nothing else came there."""
+        """Write unless another value has been written since."""
         return IfUnchanged(self.put) if stands is None or stands == self.seen else Unchanged(False)
 
 
 @dataclass(frozen=True, slots=True)
 class IfEqual(OnOneKey[bool]):
-    """Write where `expected` stands under the watched key (None: no string); return True if it was written."""
+    """Write if the watched key holds `expected` (None: no string); returns True if it was written."""
 
     watched: bytes
     expected: bytes | None
     write: Write[Any] | Removal
 
     def second(self, stands: bytes | None) -> Command[bool]:
-        """Write, if it is what was expected."""
+        """Write if the current value is the expected one."""
         return IfUnchanged(self.write) if stands == self.expected else Unchanged(False)
 
 
 def only_value(reply: Any) -> bytes | None:
-    """Return what MGET of one key found."""
+    """Return the value in the reply to MGET of one key."""
     if type(reply) is not list or len(reply) != 1 or type(reply[0]) not in (bytes, type(None)):
         raise OutOfStepError("MGET")
     found: bytes | None = reply[0]

@@ -1,4 +1,4 @@
-"""Writes that also read the current value of their key: it may be unusable, or have ended with its tags."""
+"""Writes that also read the current value of their key: the value may be unusable, or have ended with its tags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from twotier.resp import pack
 
 
 class WithPrevious(NamedTuple):
-    """Whether a write did something, and what stood under its key before it (None: nothing)."""
+    """Whether a write changed something, and the previous value of its key (None: missing)."""
 
     done: bool
     stood: bytes | None
@@ -18,7 +18,7 @@ class WithPrevious(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Add(Write[WithPrevious]):
-    """Write a value if there is none; returns whether it was written, and the earlier value."""
+    """Write a value if the key is missing; returns whether it was written, and the previous value."""
 
     key: bytes
     data: bytes
@@ -27,16 +27,16 @@ class Add(Write[WithPrevious]):
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """MGET, to which a key of another type is none, and SET NX."""
+        """MGET, which returns None for a key of another type, and SET NX."""
         return [pack(b"MGET", self.key), *self._put.steps()]
 
     @property
     def count(self) -> int:
-        """Two."""
+        """Two commands."""
         return 2
 
     def outcome(self, results: list[Any]) -> WithPrevious:
-        """Return whether SET wrote, and what MGET found."""
+        """Return whether SET wrote, and the value from MGET."""
         return WithPrevious(self._put.outcome(results[1:]), only_value(results[0]))
 
     @property
@@ -46,25 +46,25 @@ class Add(Write[WithPrevious]):
 
 @dataclass(frozen=True, slots=True)
 class ExpireIfLive(Write[WithPrevious]):
-    """Give a key a new life (ms), or with None one without end; tells what stands there, which may be nothing."""
+    """Set the expiry of a key (ms), or with None remove it; returns the key's value, which may be missing."""
 
     key: bytes
     ttl_ms: int | None
     publication: Publication | None
     voids: Sequence[bytes] = ()
     along: Sequence[bytes] = ()
-    """What stands beside the key, and is to live as long."""
+    """Keys beside the key that get the same expiry."""
 
     def steps(self) -> list[bytes]:
-        """MGET, and the change."""
+        """MGET, and the change of the expiry."""
         return [pack(b"MGET", self.key), *[live(key, self.ttl_ms) for key in (self.key, *self.along)]]
 
     @property
     def count(self) -> int:
-        """Two, and one more for each key beside."""
+        """Two commands, and one for each of `along`."""
         return 2 + len(self.along)
 
     def outcome(self, results: list[Any]) -> WithPrevious:
-        """Tell what MGET found."""
+        """Return the value from MGET."""
         stood = only_value(results[0])
         return WithPrevious(stood is not None, stood)

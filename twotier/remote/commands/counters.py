@@ -1,11 +1,12 @@
 """Counters: a number to which the server adds, and if values are signed, a signed warrant beside it.
 
-The server can't sign what it adds up, so a counter's number is raw. A raw number alone counts for nothing: only a
-warrant beside it, which names its key and generation, says that `incr` has been called on that key. So a number that
-someone plants under another key is a miss. What `set` has stored is signed, and the first `incr` makes a counter of it.
+The server can't sign the sum, so a counter's number is raw. Where values are signed, a raw number alone
+is a miss: only a warrant beside it, which names its key and generation, proves that `incr` was called on
+that key. So a number that someone plants under another key is a miss. A number stored by `set` is signed;
+the first `incr` turns it into a counter.
 
-The warrant is made in the transaction that adds, before the number can be seen, with the life of a number that is new.
-A number that was there already keeps its own, which is looked at in the same trip.
+The transaction that adds also makes the warrant, before the number becomes visible, with the life of a
+new number. A number that was there already keeps its own life, which is read in the same round trip.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,14 +31,15 @@ from twotier.resp import pack
 
 @dataclass(frozen=True, slots=True)
 class Increment(Write[int | None]):
-    """Add `delta` to an integer and return it; without one, start from 0 or (not `create`) return None.
+    """Add `delta` to an integer and return the sum; if there is none, start from 0 or (not `create`) return None.
 
     Raises NotAnInteger or OtherTypeError for any other value, IntegerOverflow if the sum doesn't fit into 64 bits.
 
-    INCRBY makes what it doesn't find, and MULTI can't ask first. So a missing key is made beforehand (SET NX): with
-    its proper life if it is to be created, else with a life of 1 ms, so that the server itself takes it back, whatever
-    becomes of us. Reads count a key in its last millisecond as gone, so they don't see it meanwhile; other writes do.
-    So without `create`, ask for the `TimeLeft` first: then this can only happen to a key that vanishes in between.
+    INCRBY creates a missing key, and MULTI can't test for one. So a missing key is created beforehand (SET
+    NX): with its proper life if `create`, else with a life of 1 ms, so that the server removes the key even
+    if this process dies. Reads count a key in its last millisecond as gone, so they don't see the key
+    meanwhile; other writes do. So without `create`, read `TimeLeft` first: then only a key that vanishes
+    between the two requests is created for 1 ms.
     """
 
     key: bytes
@@ -54,24 +56,24 @@ class Increment(Write[int | None]):
 
     @property
     def count(self) -> int:
-        """Two."""
+        """Two commands."""
         return 2
 
     def outcome(self, results: list[Any]) -> int | None:
-        """Return the sum, unless it stands in a key that was missing and isn't wanted."""
+        """Return the sum, or None if the key was missing and isn't to be created."""
         if results[0] is not None and not self.create:
             return None
         return integer(results[1])
 
 
 class WarrantedNumber(NamedTuple):
-    """What an increment gave: the sum (None: not there), and the warrant and life (ms) that the number has now."""
+    """Result of an increment: the sum (None: no such key), and the number's present warrant and life (ms)."""
 
     value: int | None
     warrant: bytes | None
     pttl: int
     settled: bool
-    """The warrant was there before, or is as old as the number: then it lives as long."""
+    """The warrant was there before, or is as old as the number; either way both have the same life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,11 @@ class WarrantedIncrement(Write[WarrantedNumber]):
 
     @property
     def count(self) -> int:
-        """Five."""
+        """Five commands."""
         return 5
 
     def outcome(self, results: list[Any]) -> WarrantedNumber:
-        """Return the sum, and what there is to know of the warrant."""
+        """Return the sum, the warrant and the time left."""
         made, total, warranted, warrant, left = results[: self.count]
         value = None if made is not None and not self.create else integer(total)
         return WarrantedNumber(
@@ -113,17 +115,17 @@ class WarrantedIncrement(Write[WarrantedNumber]):
 
 
 NOT_A_NUMBER: Final = "not a number"
-"""In place of a sum: something else than a signed number stands there."""
+"""Result in place of a sum: the key holds no signed number."""
 OVERFLOW: Final = "overflow"
-"""In place of a sum: it would leave 64 bits."""
+"""Result in place of a sum that wouldn't fit into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncrementFrom(OnOneKey[UnderGeneration[int | str | None]]):
-    """Put the sum of a signed number and `delta` in its place, as a counter; its life stays.
+    """Replace a signed number by a counter that holds its sum with `delta`; the life stays.
 
-    `number_in` gives the number in what stands there, None if there is none. Gives the sum; None where the key has
-    changed meanwhile; NOT_A_NUMBER or OVERFLOW.
+    `number_in` returns the number in a stored value, or None if the value holds no number. The result is the
+    sum; None if the key has changed meanwhile; NOT_A_NUMBER or OVERFLOW.
     """
 
     watched: bytes
@@ -135,11 +137,11 @@ class IncrementFrom(OnOneKey[UnderGeneration[int | str | None]]):
     publication: Publication | None
     voids: Sequence[bytes]
     generation_key: bytes | None
-    """Of the generation that is looked at afterwards; None: none is."""
+    """Key of the generation to read afterwards; None: don't read one."""
 
     @property
     def replies(self) -> int:
-        """Three."""
+        """Three replies."""
         return 3
 
     @property
@@ -148,7 +150,7 @@ class IncrementFrom(OnOneKey[UnderGeneration[int | str | None]]):
         return pack(b"WATCH", self.watched) + pack(b"GET", self.watched) + pack(b"PTTL", self.watched)
 
     def decide(self, replies: list[Any]) -> Command[UnderGeneration[int | str | None]]:
-        """Return the second step, for what stands and has some time left."""
+        """Return the second step for the current value and its time left."""
         check(replies[0])
         stands: Fetched = fetched(replies[1], replies[2])
         return WithGeneration(self._step(stands), self.generation_key)

@@ -1,7 +1,7 @@
-"""Removal without a transaction, for servers that are out of memory: some, Redis 7.0 among them, then queue nothing.
+"""Removal without a transaction, for servers out of memory: some, Redis 7.0 among them, then refuse to queue commands.
 
-Keys and leases go in one command, so no load under way can put back what was there before. But in a process that is
-killed in the middle of sending, the removal may go untold.
+One command removes the keys and their load locks, so no load under way can put an old value back. But
+if the process is killed while it sends, the removal may lack its invalidation.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from twotier.resp import pack
 
 @dataclass(frozen=True, slots=True)
 class RemoveDirectly:
-    """Remove keys and leases, and then tell."""
+    """Remove keys and load locks, then publish the invalidation."""
 
     keys: Sequence[bytes]
     publication: Publication | None
 
     @property
     def replies(self) -> int:
-        """One for UNLINK, and one for the publication."""
+        """One reply to UNLINK, and one to PUBLISH."""
         return 1 + bool(self.publication)
 
     @property
@@ -31,7 +31,7 @@ class RemoveDirectly:
         return pack(b"UNLINK", *self.keys) + (self.publication.wire if self.publication else b"")
 
     def parse(self, replies: list[Any]) -> None:
-        """Raise what went wrong with either."""
+        """Raise the error of either command."""
         for reply in replies:
             if type(check(reply)) is not int:
                 raise OutOfStepError("UNLINK")

@@ -1,4 +1,4 @@
-"""The ids of a stream's entries, as servers give them."""
+"""The ids of a stream's entries, as servers report them."""
 
 import re
 from typing import Any, Final
@@ -7,7 +7,7 @@ from twotier.remote.io.errors import OutOfStepError
 
 _ID: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 _MOST: Final = (1 << 64) - 1
-"""Largest half of an id."""
+"""Largest value of each half of an id."""
 
 
 def is_entry_id(given: Any) -> bool:
@@ -21,7 +21,7 @@ def is_entry_id(given: Any) -> bool:
 
 
 def entry_ids(given: list[Any]) -> list[bytes]:
-    """Return what XADD gave, if it is ids; OutOfStepError if it isn't."""
+    """Return the ids in XADD's replies; raise OutOfStepError if one isn't an id."""
     if not all(map(is_entry_id, given)):
         raise OutOfStepError("XADD")
     return given

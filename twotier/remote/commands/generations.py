@@ -1,8 +1,9 @@
-"""Writes that tell under which generation of the namespace they took place.
+"""Writes that also return the namespace's generation at the time of the write.
 
-A process learns of a clear elsewhere by a message, so for a moment it may write under a generation that is over, into
-keys that nobody reads any more. So the generation is read in the trip that writes, after the write. Generations are
-named at random and never come back: one that was written under, and stands after the write, stood during it.
+A process learns of a clear in another process by a message, so for a moment it may write under a
+generation that has ended, into keys that nobody reads any more. So each write reads the generation
+afterwards, in the same round trip. Generations are named at random and never come back: a generation
+that was used for the write and is current after it was current during the write.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ R = TypeVar("R")
 
 
 class UnderGeneration(NamedTuple, Generic[R]):
-    """What a write gave, and the generation that stood after it (None: there was none)."""
+    """Result of a write, and the generation after it (None: there was none)."""
 
     result: R
     generation: bytes | None
@@ -24,14 +25,14 @@ class UnderGeneration(NamedTuple, Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class WithGeneration(Generic[R]):
-    """A write, and then a look at the namespace's generation, in one trip; without its key, the write alone."""
+    """A write and a read of the namespace's generation in one round trip; without `generation_key`, the write alone."""
 
     write: Command[R]
     generation_key: bytes | None
 
     @property
     def replies(self) -> int:
-        """The write's, and one for GET."""
+        """The replies to the write, and one to GET."""
         return self.write.replies + (self.generation_key is not None)
 
     @property
@@ -41,14 +42,14 @@ class WithGeneration(Generic[R]):
         return self.write.wire if key is None else self.write.wire + pack(b"GET", key)
 
     def parse(self, replies: list[Any]) -> UnderGeneration[R]:
-        """Return the write's outcome and the generation; raise what went wrong with either."""
+        """Return the write's outcome and the generation, or raise the error of either."""
         if self.generation_key is None:
             return UnderGeneration(self.write.parse(replies), None)
         return UnderGeneration(self.write.parse(replies[:-1]), generation_in(replies[-1]))
 
 
 def generation_in(reply: Any) -> bytes | None:
-    """Return the generation that GET gave, or raise what went wrong."""
+    """Return the generation in GET's reply, or raise the error in it."""
     generation = check(reply)
     if generation is not None and type(generation) is not bytes:
         raise OutOfStepError("GET")

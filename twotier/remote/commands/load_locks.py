@@ -1,8 +1,8 @@
-"""Commands about the leases on loads: taking them with a look at the keys, and giving them up for what was loaded.
+"""Commands on load locks: take them and read the keys, and release them together with the loaded values.
 
-A lease is a key beside the one that is loaded. It holds the token of the process that loads, or, where a loader found
-nothing, an absence: that takes the lease's place for a while, so that whoever would load sees it. Every write of the
-key removes either.
+A load lock is a key beside the key that is loaded. It holds the token of the process that loads. If a
+loader found nothing, an absence takes the lock's place for a while, so that other loaders see it. Every
+write of the key removes the lock or the absence.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from twotier.resp import ErrorReply, pack
 
 
 class LockReply(NamedTuple):
-    """Whether a lease is ours now, what stands under its key, and what stood in the lease's place already."""
+    """Whether a load lock is ours now, the content of the key, and the content of the lock."""
 
     taken: bool
     fetched: Fetched
@@ -26,10 +26,10 @@ class LockReply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TakeLoadLocks:
-    """Take the leases on loading several keys, but for those that somebody has, and read the keys.
+    """Take the load locks of several keys, except those that somebody has, and read the keys.
 
-    `places` are (key, lease). `token` names the holder; a lease ends by itself after `ttl_ms`, or with the next write
-    of its key.
+    `places` are (key, key of its load lock). `token` names the holder. A load lock ends after `ttl_ms`, or
+    with the next write of its key.
     """
 
     places: Sequence[tuple[bytes, bytes]]
@@ -38,12 +38,12 @@ class TakeLoadLocks:
 
     @property
     def replies(self) -> int:
-        """Five a key."""
+        """Five replies for each key."""
         return 5 * len(self.places)
 
     @property
     def wire(self) -> bytes:
-        """For each key: SET NX PX of its lease, GET and PTTL of the key, and of the lease."""
+        """For each key: SET NX PX of its load lock, GET and PTTL of the key, and of the lock."""
         life = b"%d" % self.ttl_ms
         parts = []
         for key, lease in self.places:
@@ -57,7 +57,7 @@ class TakeLoadLocks:
         return b"".join(parts)
 
     def parse(self, replies: list[Any]) -> list[LockReply]:
-        """Return what was found of each key."""
+        """Return the reply for each key."""
         return [
             LockReply(check(put) is not None, fetched(data, left), _holder(holder, held))
             for put, data, left, holder, held in zip(*[iter(replies)] * 5, strict=True)
@@ -65,7 +65,7 @@ class TakeLoadLocks:
 
 
 def _holder(data: Any, left: Any) -> Fetched:
-    """Return what stands in a lease's place; what is no string counts as a lease that never ends."""
+    """Return the content of a load lock; a key of another type counts as a lock that never ends."""
     if type(data) is ErrorReply and code(data) == "WRONGTYPE":
         return Fetched(None, NO_EXPIRY)
     return fetched(data, left)
@@ -73,7 +73,7 @@ def _holder(data: Any, left: Any) -> Fetched:
 
 @dataclass(frozen=True, slots=True)
 class PutAbsence(Write[None]):
-    """Put an absence in a lease's place, and with `removes` take a value away."""
+    """Put an absence in place of a load lock, and remove the keys in `removes`."""
 
     lease: bytes
     absence: bytes
@@ -83,13 +83,13 @@ class PutAbsence(Write[None]):
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """SET with its expiry, and UNLINK."""
+        """SET with an expiry, and UNLINK if `removes` isn't empty."""
         removal = [pack(b"UNLINK", *self.removes)] if self.removes else []
         return [pack(b"SET", self.lease, self.absence, b"PX", b"%d" % self.ttl_ms), *removal]
 
     @property
     def count(self) -> int:
-        """One or two."""
+        """One command, or two if `removes` isn't empty."""
         return 2 if self.removes else 1
 
     def outcome(self, results: list[Any]) -> None:
@@ -98,10 +98,11 @@ class PutAbsence(Write[None]):
 
 @dataclass(frozen=True, slots=True)
 class SettleLoadLocks(WhereLocked[list[bool] | None]):
-    """Give leases up for what was loaded under them, where they still stand; tells of each whether it did.
+    """Release load locks and write the loaded values of those that are still held; returns for each whether it was.
 
-    `puts` says, in the order of `leases`, what is to be done: put a value or an absence, remove a key, or (None)
-    nothing. Returns None when one of the leases ended in between: then nothing was done, and it may be tried again.
+    `puts` are the writes, in the order of `leases`: put a value or an absence, remove a key, or None for no
+    write. The result is None if one of the locks ended between the steps: nothing was written, and the
+    caller may try again.
     """
 
     leases: Sequence[bytes]
@@ -110,7 +111,7 @@ class SettleLoadLocks(WhereLocked[list[bool] | None]):
     publication: Publication | None
 
     def second(self, held: list[bool]) -> Command[list[bool] | None]:
-        """Do what may be done."""
+        """Write the values of the load locks that are held."""
         if not any(held):
             return Unchanged(held)
         steps: list[bytes] = []
@@ -122,5 +123,5 @@ class SettleLoadLocks(WhereLocked[list[bool] | None]):
                 steps += put.steps()
             if not isinstance(put, PutAbsence):
                 over.append(lease)
-        # An empty MULTI, too, ends the watch.
+        # An empty MULTI ends the watch, too.
         return OutcomeIfUnchanged(PackedWrite(steps, lambda _: held, self.publication if steps else None, over))

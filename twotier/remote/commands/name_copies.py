@@ -1,11 +1,12 @@
-"""Copies of a generation's name, and what restores the name from them.
+"""Copies of a generation's name, and the commands that restore the name from them.
 
-A server that evicts any key (`allkeys-random`) may evict a generation's name, and without its name nothing of the
-generation is found again. So the name is stored `COPIES` times more, in keys beside it.
+A server that evicts any key (`allkeys-random`) may evict a generation's name, and without the name no
+entry of the generation is found again. So the name is also stored in `COPIES` keys beside it.
 
-Invariant: each of these keys holds the latest name or nothing. A new name is written to all of them in one transaction;
-what is missing is written again in a transaction that takes place only if none of the keys has changed since they were
-read (WATCH). So a copy outlives no clear, and a name that was evicted is restored only while it is the latest.
+Invariant: each of these keys holds the latest name or is missing. A new name is written to all of them in
+one transaction; a missing one is restored in a transaction that takes place only if none of the keys has
+changed since they were read (WATCH). So no copy survives a clear, and an evicted name is restored only
+while it is the latest.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +20,11 @@ from twotier.remote.io.errors import OutOfStepError, check
 from twotier.resp import pack
 
 COPIES: Final = 2
-"""How many copies of a name there are. A server has to evict the name and all of them between two looks."""
+"""Number of copies. A name is lost only if the server evicts it and all copies between two checks."""
 
 
 def copies_of(generation_key: bytes) -> tuple[bytes, ...]:
-    """Return the keys that hold copies of a generation's name, in the same slot; no other key is called like these.
+    """Return the keys that hold copies of a generation's name, in the same slot; no other key has such a name.
 
     >>> copies_of(b"shop:gen")
     (b'shop:gen.copy0', b'shop:gen.copy1')
@@ -44,15 +45,16 @@ class ReadName:
         return pack(b"GET", self.key)
 
     def parse(self, replies: list[Any]) -> bytes | None:
-        """Return the name, or raise what went wrong."""
+        """Return the name, or raise the error in the reply."""
         return generation_in(replies[0])
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreName(Conditional[bytes | None]):
-    """Write what is missing of a generation's name and copies; return the name, None if they changed meanwhile.
+    """Restore a generation's missing name and copies; returns the name, or None if they changed meanwhile.
 
-    Without name and copies, and where the copies aren't `is_acceptable` or differ, the name is the `candidate`.
+    If the name is missing and the copies are missing too, differ or aren't `is_acceptable`, the name becomes
+    `candidate`.
     """
 
     key: bytes
@@ -61,12 +63,12 @@ class RestoreName(Conditional[bytes | None]):
 
     @property
     def wire(self) -> bytes:
-        """WATCH and MGET of all; to MGET a key of another type is none."""
+        """WATCH and MGET of all keys; MGET returns None for a key of another type."""
         keys = (self.key, *copies_of(self.key))
         return pack(b"WATCH", *keys) + pack(b"MGET", *keys)
 
     def decide(self, replies: list[Any]) -> Command[bytes | None]:
-        """Write what is missing, unless something changes before."""
+        """Return the write of the missing keys, or `Unchanged` if there is none."""
         check(replies[0])
         name, copies = _names(check(replies[1]))
         if name is not None and not self.is_acceptable(name):
@@ -82,7 +84,7 @@ class RestoreName(Conditional[bytes | None]):
 
 @dataclass(frozen=True, slots=True)
 class WriteName(Write[bytes | None]):
-    """Write the name of a generation to keys; return it."""
+    """Write the name of a generation to keys; returns the name."""
 
     keys: Sequence[bytes]
     value: bytes
@@ -95,7 +97,7 @@ class WriteName(Write[bytes | None]):
 
     @property
     def count(self) -> int:
-        """One a key."""
+        """One command for each key."""
         return len(self.keys)
 
     def outcome(self, results: list[Any]) -> bytes:  # noqa: ARG002 - no error is success

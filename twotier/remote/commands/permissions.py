@@ -1,8 +1,8 @@
-"""Whether our user may do on a server what a cache is going to ask for: commands, keys, channels.
+"""Check of our user's permissions on a server for all that a cache needs: commands, keys, channels.
 
-Servers check permissions when a command is queued in a transaction. So all commands are queued, and the transaction is
-made to fail: its last command is one that no server queues, upon which EXEC drops them all. Whether the words of
-a transaction are permitted is found out before, as without MULTI the commands would take place.
+Servers check permissions when a command is queued in a transaction. So all commands are queued, and the
+transaction is made to fail: its last command is one that no server queues, so EXEC drops them all. The
+permissions for MULTI and EXEC are checked first, as without MULTI the commands would be executed.
 """
 
 import re
@@ -23,7 +23,7 @@ _CHANNEL: Final = re.compile(r"\b(access a channel|of the channels)\b")
 
 
 class Wanted(NamedTuple):
-    """A command that a cache will ask for, and the channel that it names, if any."""
+    """A command that a cache will send, and the channel that the command names, if any."""
 
     words: tuple[bytes, ...]
     channel: bytes = b""
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 
 
 def wanted(options: Options) -> list[Wanted]:
-    """Return what a cache with these options asks a server for, beside transactions."""
+    """Return the commands that a cache with these options sends to a server, except those of transactions."""
     # Of keys that differ in the last bit alone, two are never in one slot.
     key, other = (f"{options.namespace}:access:{last}".encode() for last in "01")
     channel = f"{options.namespace}:inv:v1".encode()
@@ -71,9 +71,9 @@ class CheckRole:
 
     namespace: str
     primary: bool = True
-    """Whether it has to be one: a node of a cluster may be a primary again in a moment."""
+    """Whether the server has to be a primary: a cluster node may become one again in a moment."""
     linked: bool = True
-    """Whether the link will ask for the role."""
+    """Whether the link will send ROLE."""
     replies: ClassVar[int] = 4
 
     @property
@@ -83,11 +83,11 @@ class CheckRole:
 
     @property
     def wire(self) -> bytes:
-        """ROLE, WATCH, UNWATCH, and EXEC without MULTI, which is an error unless it isn't permitted."""
+        """ROLE, WATCH, UNWATCH, and EXEC without MULTI, which fails with another error if it is permitted."""
         return b"".join(pack(*each.words) for each in self._wanted)
 
     def parse(self, replies: list[Any]) -> None:
-        """Raise what can't be."""
+        """Raise RemoteError for a sentinel or an unwanted replica, AccessDenied for a denied command."""
         match replies[0]:
             case [b"sentinel", *_]:
                 raise RemoteError("it is a sentinel, which holds no data: write redis+sentinel://host:port/service")
@@ -99,46 +99,46 @@ class CheckRole:
 
 @dataclass(frozen=True, slots=True)
 class CheckAccess(Conditional[None]):
-    """Raise AccessDenied that names all of `commands` that our user may not use; the node of a cluster is told, too."""
+    """Raise AccessDenied that names those of `commands` that our user may not use; also recognises a cluster node."""
 
     namespace: str
     commands: Sequence[Wanted]
 
     @property
     def wire(self) -> bytes:
-        """An empty transaction: EXEC is permitted, as `CheckRole` has found."""
+        """An empty transaction: `CheckRole` has found that EXEC is permitted."""
         return pack(b"MULTI") + pack(b"EXEC")
 
     def decide(self, replies: list[Any]) -> Command[None]:
-        """Return the transaction that fails; AccessDenied if there are none."""
+        """Return the transaction that is made to fail; raise AccessDenied if MULTI is denied."""
         _raise_denied([Wanted((b"MULTI",))], replies[:1], self.namespace)
         return _Queued(self.namespace, self.commands)
 
 
 @dataclass(frozen=True, slots=True)
 class _Queued:
-    """A transaction of all commands, which fails."""
+    """A transaction of all commands that is made to fail."""
 
     namespace: str
     commands: Sequence[Wanted]
 
     @property
     def replies(self) -> int:
-        """One a command, and those of MULTI, of what isn't queued, and of EXEC."""
+        """One reply for each command, and those to MULTI, to the command that isn't queued, and to EXEC."""
         return len(self.commands) + 3
 
     @property
     def wire(self) -> bytes:
-        """MULTI, the commands, a GET of nothing, EXEC."""
+        """MULTI, the commands, GET without a key, EXEC."""
         return b"".join([pack(b"MULTI"), *(pack(*each.words) for each in self.commands), pack(b"GET"), pack(b"EXEC")])
 
     def parse(self, replies: list[Any]) -> None:
-        """Raise what was denied, or what shows that this is a node of a cluster."""
+        """Raise AccessDenied, or the error that shows that the server is a cluster node."""
         _raise_denied(self.commands, replies[1:-2], self.namespace)
 
 
 def _raise_denied(commands: Sequence[Wanted], replies: Sequence[Any], namespace: str) -> None:
-    """Raise AccessDenied for the commands that were denied; RedirectionError or CrossSlotError where a node said so."""
+    """Raise AccessDenied for denied commands, else the RedirectionError or CrossSlotError among the replies."""
     denied: list[str] = []
     elsewhere: RemoteError | None = None
     for command, reply in zip(commands, replies, strict=True):

@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 class Acknowledged(NamedTuple, Generic[R]):
-    """What a write gave, and how many replicas have it."""
+    """Result of a write, and the number of replicas that have it."""
 
     result: R
     replicas: int
@@ -18,7 +18,7 @@ class Acknowledged(NamedTuple, Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Replicated(Generic[R]):
-    """A write, and in the same trip WAIT for `wanted` replicas to have it, for up to `patience` ms."""
+    """A write followed in the same round trip by WAIT for `wanted` replicas, for up to `patience` ms."""
 
     write: Command[R]
     wanted: int
@@ -26,7 +26,7 @@ class Replicated(Generic[R]):
 
     @property
     def replies(self) -> int:
-        """The write's, and one for WAIT."""
+        """The replies to the write, and one to WAIT."""
         return self.write.replies + 1
 
     @property
@@ -35,21 +35,21 @@ class Replicated(Generic[R]):
         return self.write.wire + pack(b"WAIT", b"%d" % self.wanted, b"%d" % self.patience)
 
     def parse(self, replies: list[Any]) -> Acknowledged[R]:
-        """Return the write's outcome, or raise it; a WAIT that was refused has seen no replica."""
+        """Return the write's outcome, or raise its error; a refused WAIT counts as no replica."""
         result = self.write.parse(replies[:-1])
         return Acknowledged(result, replies[-1] if type(replies[-1]) is int else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class OnReplica(Generic[R]):
-    """A read that goes to a replica, wherever the primary is; RemoteUnavailable where there is none."""
+    """A read from a replica, whether or not the primary is there; RemoteUnavailable if there is no replica."""
 
     read: Command[R]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadGeneration:
-    """Read a namespace's generation (None: there is none), without making one, which a replica can't."""
+    """Read a namespace's generation (None: there is none) without making one, as a replica takes no writes."""
 
     key: bytes
     replies: int = 1
@@ -60,5 +60,5 @@ class ReadGeneration:
         return pack(b"GET", self.key)
 
     def parse(self, replies: list[Any]) -> bytes | None:
-        """Return what stands; anything else than a name counts as none."""
+        """Return the generation; any reply that isn't a name counts as None."""
         return replies[0] if type(replies[0]) is bytes else None

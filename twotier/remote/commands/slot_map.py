@@ -1,4 +1,4 @@
-"""The map of a cluster: which primary serves each slot, as one node tells it."""
+"""The map of a cluster: the primary of each slot, as reported by one node."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
@@ -13,11 +13,11 @@ MOST_NODES: Final = 1024
 """Nodes of one cluster; each primary has connections and a link. (The specification: up to 1,000.)"""
 
 _NO_NODE: Final = ("cluster support disabled", "unknown command")
-"""In what servers and sentinels that belong to no cluster answer."""
+"""Parts of the error messages of servers and sentinels that belong to no cluster."""
 
 
 class Node(NamedTuple):
-    """Where a node of the cluster is reached."""
+    """Address of a cluster node."""
 
     host: str
     port: int
@@ -27,7 +27,7 @@ class Node(NamedTuple):
 
 
 class NotANodeError(RemoteError):
-    """What was named as a node of a cluster isn't one."""
+    """The server that was named as a cluster node isn't one."""
 
     def __init__(self, asked: Node) -> None:
         super().__init__(
@@ -38,7 +38,7 @@ class NotANodeError(RemoteError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlotMap:
-    """Who serves what, at one moment. A slot that nobody serves has None."""
+    """The primaries and replicas of all slots at one moment. A slot without a primary has None."""
 
     owners: tuple[Node | None, ...]
     """The primary of each slot."""
@@ -57,7 +57,7 @@ class SlotMap:
 
 @dataclass(frozen=True, slots=True)
 class AskSlots:
-    """Ask a node for the map; `asked` is that node, which leaves out its own address where it doesn't know it."""
+    """Read the map from the node `asked`; a node that doesn't know its own address leaves it out of the reply."""
 
     asked: Node
     replies: ClassVar[int] = 1
@@ -68,7 +68,7 @@ class AskSlots:
         return b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"
 
     def parse(self, replies: list[Any]) -> SlotMap:
-        """Return the map; NotANodeError where the server belongs to no cluster."""
+        """Return the map; raise NotANodeError if the server belongs to no cluster."""
         answer = replies[0]
         if type(answer) is ErrorReply and any(sign in answer.text.lower() for sign in _NO_NODE):
             raise NotANodeError(self.asked)
@@ -85,7 +85,7 @@ class AskSlots:
         nodes: set[Node] = set()
         free = SLOTS
         for first, last, *members in ranges:
-            free -= last + 1 - first  # each slot is named once: this takes no longer than there are slots
+            free -= last + 1 - first  # each slot is named once, so the number of slots bounds the loop's work
             if not (type(first) is type(last) is int and 0 <= first <= last < SLOTS and free >= 0):
                 raise ValueError("not a range of slots")
             primary, *others = (self._node(member) for member in members)

@@ -1,8 +1,8 @@
-"""Commands on streams: what write-behind appends in the transaction of a write, and how it is drained.
+"""Commands on streams: append entries in the transaction of a write-behind, and drain them.
 
-A stream has one consumer group, and the group one consumer, whoever drains it at the moment (a lease says who may). So
-what a drainer had read and not acknowledged when it was killed is simply what the next one reads first. An entry is
-removed when it is acknowledged: the stream's length is the backlog.
+A stream has one consumer group, and the group has one consumer, whichever process drains the stream (the
+drain lock names it). So the entries that a killed drainer had read but not acknowledged are the first
+that the next drainer reads. An acknowledged entry is removed, so the stream's length is the backlog.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from twotier.resp import ErrorReply, pack
 GROUP: Final = b"drainers"
 CONSUMER: Final = b"drainer"
 NEW: Final = b">"
-"""Read from here: what was never read."""
+"""Start id that selects the entries never read before."""
 
 
 class Entry(NamedTuple):
-    """One entry: its id, and its fields as name, value, name, value...; None for one that was removed after a read."""
+    """One entry: its id, and its fields as name, value, name, value...; None if it was removed after a read."""
 
     id: bytes
     fields: list[bytes] | None
 
 
 class Appended(NamedTuple):
-    """How many keys the write removed, how many entries there are now (with dead letters), and the ids of its own."""
+    """Number of keys that the write removed, of entries now (with dead letters), and the ids of its own entries."""
 
     removed: int
     depth: int
@@ -38,10 +38,11 @@ class Appended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Append(Write[Appended]):
-    """Put and remove keys and append to the stream what was done, all or nothing.
+    """Put and remove keys and append `entries` to the stream, all or nothing.
 
-    `items` are (key, data, ttl in ms or None), `entries` their fields, `marks` (key, ms): each is set to `token`.
-    Without `dead`, the dead letters aren't counted.
+    `items` are (key, data, ttl in ms or None). `entries` are the fields of the stream entries. `marks` are
+    (key of a write marker, life in ms); each marker is set to `token`. Without `dead`, the dead letters
+    aren't counted.
     """
 
     items: Sequence[tuple[bytes, bytes, int | None]]
@@ -55,7 +56,7 @@ class Append(Write[Appended]):
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """UNLINK, SET, XADD, and how long the streams are then."""
+        """UNLINK, SET, XADD, and XLEN of the streams."""
         return [
             *([pack(b"UNLINK", *self.removed)] if self.removed else ()),
             *[put(*item) for item in self.items],
@@ -67,7 +68,7 @@ class Append(Write[Appended]):
 
     @property
     def count(self) -> int:
-        """As many as `steps`."""
+        """Number of `steps`."""
         return self._before + len(self.entries) + 1 + (self.dead is not None)
 
     def outcome(self, results: list[Any]) -> Appended:
@@ -83,9 +84,9 @@ class Append(Write[Appended]):
 
 @dataclass(frozen=True, slots=True)
 class Settle(Write[list[bytes]]):
-    """Remove entries from the stream and from its dead letters, and keys with them; `buried` become dead letters.
+    """Remove entries from the stream and from its dead letters, and remove keys; `buried` become dead letters.
 
-    `record` (name, data) is put with that. Returns the ids of the new dead letters.
+    `record` (name, data) is put in the same transaction. Returns the ids of the new dead letters.
     """
 
     stream: bytes
@@ -99,7 +100,7 @@ class Settle(Write[list[bytes]]):
     voids: Sequence[bytes] = ()
 
     def steps(self) -> list[bytes]:
-        """XADD, XACK, XDEL, UNLINK and SET, as far as there is something to do."""
+        """XADD, XACK, XDEL, UNLINK and SET, without those that have nothing to do."""
         return [
             *[pack(b"XADD", self.dead, b"*", *fields) for fields in self.buried],
             *([pack(b"XACK", self.stream, GROUP, *self.done)] if self.done else ()),
@@ -111,12 +112,12 @@ class Settle(Write[list[bytes]]):
 
     @property
     def count(self) -> int:
-        """As many as `steps`."""
+        """Number of `steps`."""
         changes = len(self.buried) + 2 * bool(self.done) + bool(self.revived) + bool(self.ended)
         return changes + (self.record is not None)
 
     def outcome(self, results: list[Any]) -> list[bytes]:
-        """Return what XADD gave."""
+        """Return the ids in XADD's replies."""
         return entry_ids(results[: len(self.buried)])
 
 
@@ -140,7 +141,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class TakeDrainLock:
-    """Take a lease unless somebody has it; returns True if it is ours now."""
+    """Take a drain lock unless somebody has it; returns True if it is ours now."""
 
     lease: bytes
     token: bytes
@@ -154,7 +155,7 @@ class TakeDrainLock:
         return taking + pack(b"GET", self.lease)
 
     def parse(self, replies: list[Any]) -> bool:
-        """Tell what GET said."""
+        """Return True if GET returned our token."""
         check(replies[0])
         return bool(check(replies[1]) == self.token)
 
@@ -172,7 +173,7 @@ class MakeGroup:
         return pack(b"XGROUP", b"CREATE", self.stream, GROUP, b"0", b"MKSTREAM")
 
     def parse(self, replies: list[Any]) -> bool:
-        """Return whether it was made; that the group is there already is no error."""
+        """Return True if the group was made, False if it existed already."""
         made = replies[0]
         if type(made) is ErrorReply and code(made) == "BUSYGROUP":
             return False
@@ -181,7 +182,7 @@ class MakeGroup:
 
 
 class DrainReply(NamedTuple):
-    """Whether the lease on draining is ours now, and whether the stream had no group: it is new, or was lost."""
+    """Whether the drain lock is ours now, and whether the stream had no group: it is new, or was lost."""
 
     ours: bool
     new: bool
@@ -189,7 +190,7 @@ class DrainReply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BeginDrain:
-    """Take the lease on draining unless somebody has it, and see to it that there is a group."""
+    """Take the drain lock unless somebody has it, and make the group unless it exists."""
 
     lease: bytes
     token: bytes
@@ -199,17 +200,17 @@ class BeginDrain:
 
     @property
     def wire(self) -> bytes:
-        """SET NX PX and GET of the lease, XGROUP CREATE."""
+        """SET NX PX and GET of the drain lock, XGROUP CREATE."""
         return b"".join([step.wire for step in self.steps])
 
     def parse(self, replies: list[Any]) -> DrainReply:
-        """Return what came of both."""
+        """Return the results of both steps."""
         lease, group = self.steps
         return DrainReply(lease.parse(replies[:2]), group.parse(replies[2:]))
 
     @property
     def steps(self) -> tuple[TakeDrainLock, MakeGroup]:
-        """What concerns the lease, and what concerns the stream."""
+        """The command on the drain lock, and the command on the stream."""
         return TakeDrainLock(self.lease, self.token, self.ttl_ms), MakeGroup(self.stream)
 
 
@@ -232,14 +233,14 @@ class Extend(Write[None]):
 
 @dataclass(frozen=True, slots=True)
 class RenewDrainLock(OnOneKey[bool]):
-    """Prolong a lease if it is still ours; returns True if it is."""
+    """Prolong a drain lock if it is still ours; returns True if it is."""
 
     watched: bytes
     token: bytes
     ttl_ms: int
 
     def second(self, stands: bytes | None) -> Command[bool]:
-        """Prolong it, if it is ours."""
+        """Prolong the drain lock if it is ours."""
         return IfUnchanged(Extend(self.watched, self.ttl_ms)) if stands == self.token else Unchanged(False)
 
 
@@ -273,7 +274,7 @@ class ReadGroup:
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """Ask how often each of the oldest entries from `start` on, read and not acknowledged, was read."""
+    """Count the reads of each of the oldest entries from `start` on that were read and not acknowledged."""
 
     stream: bytes
     start: bytes
@@ -286,7 +287,7 @@ class Deliveries:
         return pack(b"XPENDING", self.stream, GROUP, self.start, b"+", b"%d" % self.count)
 
     def parse(self, replies: list[Any]) -> dict[bytes, int]:
-        """Return the number by id."""
+        """Return the number of reads by entry id."""
         try:
             found = {entry: times for entry, _, _, times in check(replies[0])}
         except (TypeError, ValueError):
@@ -319,7 +320,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Ask how many entries a stream has."""
+    """Count the entries of a stream."""
 
     stream: bytes
     replies: ClassVar[int] = 1
@@ -344,7 +345,7 @@ class Backlog(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadBacklog:
-    """Ask how much is waiting."""
+    """Read the length of the backlog, the number of dead letters and the oldest entry."""
 
     stream: bytes
     dead: bytes
@@ -356,7 +357,7 @@ class ReadBacklog:
         return b"".join([step.wire for step in self.steps])
 
     def parse(self, replies: list[Any]) -> Backlog:
-        """Return what was found."""
+        """Return the backlog."""
         depth, dead, oldest = self.steps
         return self.joined([depth.parse(replies[:1]), dead.parse(replies[1:2]), oldest.parse(replies[2:])])
 
@@ -367,13 +368,13 @@ class ReadBacklog:
 
     @staticmethod
     def joined(found: list[Any]) -> Backlog:
-        """Return what the steps' results say."""
+        """Return the backlog that the steps' results describe."""
         depth, dead, oldest = found
         return Backlog(depth, dead, oldest[0].id if oldest else None)
 
 
 def _entries(found: Any, command: str) -> list[Entry]:
-    """Return the entries of a reply: each an id that a stream can have, and fields of bytes."""
+    """Return the entries of a reply, each of a valid id and fields of bytes; OutOfStepError for any other reply."""
     if type(found) is not list:
         raise OutOfStepError(command)
     entries = []

@@ -1,9 +1,10 @@
-"""Commands that remove what ended generations leave on the server: the record of generations, and the sweep itself.
+"""Commands that remove the keys of ended generations from the server: the record of generations, and the sweep.
 
-The record of a generation key is a string in its slot: names, each with a comma after it. A string, as a part of it can
-be read: whoever plants a large one costs nobody more than `LONGEST` bytes. Names that occur twice do no harm.
+The record of a generation key is a string in the key's slot: names, each followed by a comma. It is a
+string because a read can be limited to a part: a planted large record costs a reader at most `LONGEST`
+bytes. Names that occur twice do no harm.
 
-The sweep needs no transaction: a server at `maxmemory` refuses whatever is queued in one, removals too.
+The sweep uses no transaction: a server at `maxmemory` refuses to queue commands, removals included.
 """
 
 import re
@@ -35,7 +36,7 @@ _ELSEWHERE: Final = (RedirectionError, CrossSlotError, MovingError)
 
 
 def needed(namespace: str) -> list[Wanted]:
-    """Return what a sweep asks a server for beyond what every cache does."""
+    """Return the commands that a sweep sends beyond those of every cache."""
     key = f"{namespace}:access:0".encode()
     return [
         Wanted((b"APPEND", key, b"")),
@@ -46,7 +47,7 @@ def needed(namespace: str) -> list[Wanted]:
 
 @dataclass(frozen=True, slots=True)
 class AddNames:
-    """Add names to a record; return True if it was done. A refusal changes nothing, and raises nothing."""
+    """Add names to a record; returns True if they were added, False if the server refused."""
 
     key: bytes
     names: Sequence[bytes]
@@ -58,7 +59,7 @@ class AddNames:
         return pack(b"APPEND", self.key, b"".join([name + b"," for name in self.names]))
 
     def parse(self, replies: list[Any]) -> bool:
-        """Return False for a refusal; raise RemoteError where another node is to be asked."""
+        """Return False for a refusal; raise RemoteError if another node has the slot."""
         if type(replies[0]) is ErrorReply:
             error = refusal(replies[0])
             if isinstance(error, _ELSEWHERE):
@@ -68,7 +69,7 @@ class AddNames:
 
 
 class Record(NamedTuple):
-    """The names in a record, the generation that stands beside it, and whether the record is one, and short enough."""
+    """The names in a record, the current generation, and whether the record is a string and short enough."""
 
     names: frozenset[bytes]
     generation: bytes | None
@@ -77,7 +78,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """Read a record, and the generation that stands."""
+    """Read a record and the current generation."""
 
     key: bytes
     generation_key: bytes
@@ -85,11 +86,11 @@ class ReadRecord:
 
     @property
     def wire(self) -> bytes:
-        """GETRANGE and MGET, to which a key of another type is none."""
+        """GETRANGE and MGET; MGET returns None for a key of another type."""
         return pack(b"GETRANGE", self.key, b"0", b"%d" % LONGEST) + pack(b"MGET", self.generation_key)
 
     def parse(self, replies: list[Any]) -> Record:
-        """Return what was read."""
+        """Return the record."""
         generation = only_value(check(replies[1]))
         if type(replies[0]) is ErrorReply and code(replies[0]) == "WRONGTYPE":
             return Record(frozenset(), generation, is_sound=False)
@@ -112,7 +113,7 @@ class KeepNames(Conditional[bool]):
         return pack(b"WATCH", self.watched) + pack(b"GETRANGE", self.watched, b"0", b"%d" % (LONGEST - 1))
 
     def decide(self, replies: list[Any]) -> Command[bool]:
-        """Return the second step, for what the record holds; what isn't a string holds nothing."""
+        """Return the second step for the record's content; a key of another type counts as empty."""
         check(replies[0])
         data = replies[1]
         if type(data) is ErrorReply and code(data) == "WRONGTYPE":
@@ -126,12 +127,12 @@ class KeepNames(Conditional[bool]):
 
 
 def _names_in(data: bytes) -> list[bytes]:
-    """Return the names in a record; the last part is none, as it has no comma after it."""
+    """Return the names in a record, without the last part, which no comma follows."""
     return data.split(b",")[:-1]
 
 
 class Scanned(NamedTuple):
-    """Keys of one server, and where to go on; b"0": there are no more."""
+    """Keys of one server, and the cursor of the next scan; b"0": there are no more keys."""
 
     cursor: bytes
     keys: list[bytes]
@@ -139,7 +140,7 @@ class Scanned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Look at about `count` keys of one server, and return those that begin with `stem`."""
+    """Scan about `count` keys of one server; returns those that begin with `stem`."""
 
     cursor: bytes
     stem: bytes
@@ -148,7 +149,7 @@ class Scan:
 
     @property
     def wire(self) -> bytes:
-        """SCAN. No character that a namespace may have means anything in a pattern."""
+        """SCAN. A namespace contains no character that is special in a pattern."""
         return pack(b"SCAN", self.cursor, b"MATCH", self.stem + b"*", b"COUNT", b"%d" % self.count)
 
     def parse(self, replies: list[Any]) -> Scanned:
@@ -161,8 +162,9 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class RemoveEnded(Conditional[int | None]):
-    """Remove keys of ended generations, unless one of `names` stands, or none at all: then return None, else how many.
+    """Remove keys of ended generations; returns how many were removed.
 
+    The result is None, and nothing is removed, if the current generation is one of `names` or there is none.
     The generation is read right before, on the same connection, and so on the same server.
     """
 
@@ -172,7 +174,7 @@ class RemoveEnded(Conditional[int | None]):
 
     @property
     def replies(self) -> int:
-        """One to the first step."""
+        """One reply to the first step."""
         return 1
 
     @property
@@ -181,23 +183,23 @@ class RemoveEnded(Conditional[int | None]):
         return pack(b"GET", self.generation_key)
 
     def decide(self, replies: list[Any]) -> Command[int | None]:
-        """Remove the keys, if their generations have ended."""
+        """Remove the keys if their generations have ended."""
         stands = generation_in(replies[0])
         return Unchanged(None) if stands is None or stands in self.names else RemoveEach((self.keys,))
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveEach:
-    """Remove keys, in as many commands as there are `batches`; return how many were there.
+    """Remove keys with one command for each of `batches`; returns how many were there.
 
-    A node of a cluster takes a command of one slot only. Keys that it hasn't got any more stay.
+    A cluster node accepts only commands whose keys are in one slot. Keys whose slot has left the node stay.
     """
 
     batches: Sequence[Sequence[bytes]]
 
     @property
     def replies(self) -> int:
-        """One a batch."""
+        """One reply for each batch."""
         return len(self.batches)
 
     @property
@@ -216,18 +218,18 @@ class RemoveEach:
 
 @dataclass(frozen=True, slots=True)
 class FindDenied(Conditional[str]):
-    """Return what our user is denied of `commands`, in words; empty: nothing."""
+    """Return a text that names the `commands` denied to our user; empty if none is."""
 
     namespace: str
     commands: Sequence[Wanted]
 
     @property
     def wire(self) -> bytes:
-        """As `CheckAccess`."""
+        """The first step of `CheckAccess`."""
         return CheckAccess(self.namespace, self.commands).wire
 
     def decide(self, replies: list[Any]) -> Command[str]:
-        """Return the transaction that fails."""
+        """Return the transaction that is made to fail."""
         return _Denied(CheckAccess(self.namespace, self.commands).decide(replies))
 
 
@@ -237,16 +239,16 @@ class _Denied:
 
     @property
     def replies(self) -> int:
-        """The question's."""
+        """That of `question`."""
         return self.question.replies
 
     @property
     def wire(self) -> bytes:
-        """The question's."""
+        """That of `question`."""
         return self.question.wire
 
     def parse(self, replies: list[Any]) -> str:
-        """Return what the question raises."""
+        """Return the text of the AccessDenied that `question` raises, or an empty one."""
         try:
             self.question.parse(replies)
         except AccessDenied as denied:

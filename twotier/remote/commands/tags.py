@@ -1,7 +1,8 @@
-"""What is asked of the remote tier about tags: the versions that they have, each under a key of its own.
+"""Commands on tag versions, each of which has a key of its own.
 
-A version is random and never comes back, so one that is gone was ended, or lost, for good: who finds another, or none,
-knows that what was marked with it is over. The keys live as long as the longest entry that is marked with them.
+A version is random and never comes back: one that is gone was ended, or lost, for good. So an entry whose
+stamp names a version other than the tag's current one is over. A tag's key lives as long as the
+longest-lived entry that carries the tag.
 """
 
 from collections.abc import Sequence
@@ -27,16 +28,16 @@ class ReadVersions:
 
     @property
     def replies(self) -> int:
-        """One for MGET, one a key for PTTL."""
+        """One reply to MGET, and one to PTTL of each key."""
         return 1 + len(self.keys)
 
     @property
     def wire(self) -> bytes:
-        """MGET, and a PTTL a key."""
+        """MGET, and PTTL of each key."""
         return pack(b"MGET", *self.keys) + b"".join([pack(b"PTTL", key) for key in self.keys])
 
     def parse(self, replies: list[Any]) -> list[Version]:
-        """Return what was found."""
+        """Return the version of each tag."""
         names = check(replies[0])
         lives = [check(reply) for reply in replies[1:]]
         if type(names) is not list or len(names) != len(lives):
@@ -48,7 +49,7 @@ class ReadVersions:
 
 @dataclass(frozen=True, slots=True)
 class MakeVersions:
-    """Give each tag that has no version a candidate, whose key lives `ttl_ms` (None: for ever); read what stands."""
+    """Give each tag without a version its candidate for `ttl_ms` (None: without expiry), and read the versions."""
 
     keys: Sequence[bytes]
     candidates: Sequence[bytes]
@@ -56,18 +57,18 @@ class MakeVersions:
 
     @property
     def replies(self) -> int:
-        """One a key for SET, and those of reading."""
+        """One reply to SET of each key, and those of `ReadVersions`."""
         return len(self.keys) + ReadVersions(self.keys).replies
 
     @property
     def wire(self) -> bytes:
-        """SET NX, once a key; then reading."""
+        """SET NX of each key, then the commands of `ReadVersions`."""
         life = () if self.ttl_ms is None else (b"PX", b"%d" % self.ttl_ms)
         made = [pack(b"SET", key, name, b"NX", *life) for key, name in zip(self.keys, self.candidates, strict=True)]
         return b"".join(made) + ReadVersions(self.keys).wire
 
     def parse(self, replies: list[Any]) -> list[Version]:
-        """Return what stands; raise where a version could not be made and there is none (out of memory)."""
+        """Return the current versions; raise if a tag has none and SET was refused (out of memory)."""
         made = replies[: len(self.keys)]
         found = ReadVersions(self.keys).parse(replies[len(self.keys) :])
         for reply, version in zip(made, found, strict=True):
@@ -78,24 +79,24 @@ class MakeVersions:
 
 @dataclass(frozen=True, slots=True)
 class ExtendVersions:
-    """Let the keys of tags live for `ttl_ms` from now (None: for ever), unless they live longer anyway."""
+    """Let the keys of tags live for `ttl_ms` from now (None: without expiry), unless they live longer already."""
 
     keys: Sequence[bytes]
     ttl_ms: int | None
 
     @property
     def replies(self) -> int:
-        """One a key."""
+        """One reply for each key."""
         return len(self.keys)
 
     @property
     def wire(self) -> bytes:
-        """PEXPIRE GT or PERSIST, once a key."""
+        """PEXPIRE GT or PERSIST of each key."""
         if self.ttl_ms is None:
             return b"".join([pack(b"PERSIST", key) for key in self.keys])
         return b"".join([pack(b"PEXPIRE", key, b"%d" % self.ttl_ms, b"GT") for key in self.keys])
 
     def parse(self, replies: list[Any]) -> None:
-        """Raise what went wrong."""
+        """Raise the first error among the replies."""
         for reply in replies:
             check(reply)

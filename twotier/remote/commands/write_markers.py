@@ -1,10 +1,11 @@
-"""Marks of writes that have not reached the source yet: looking at them, and removing what they contradict.
+"""Commands that read write markers, and remove values that contradict a finished write.
 
-A write-behind leaves its op id in a mark beside its key until it has reached the source. Loads read a source that lags
-meanwhile. So when it has, what stands under the key is looked at: the value of that very write may stay, and if a later
-write's mark is there, that one will see to it. Anything else was loaded from the source before, and goes; so does the
-value of a write that was given up, as the source hasn't got it. In a cluster a mark says more: see
-cluster_write_markers.py.
+A write-behind keeps its op id in a write marker beside its key until the write has reached the source.
+Until then the source lags, and a load may read an old value. So when the write has reached the source,
+the key is checked: the value of that very write stays, and if a later write's marker is there, the later
+write will check the key. Any other value was loaded from the source before, and is removed; so is the
+value of a write that was given up, as the source does not have it. In a cluster a write marker holds
+more: see cluster_write_markers.py.
 """
 
 from collections.abc import Sequence
@@ -18,31 +19,31 @@ from twotier.remote.io.errors import OutOfStepError, check, code
 from twotier.resp import ErrorReply, pack
 
 LAST: Final = b"%d" % (ENVELOPE_BYTES - 1)
-"""Where the part of a value ends that is looked at."""
+"""Last offset of the part of a value that is read."""
 
 
 class FinishedWrite(NamedTuple):
-    """A write that is over: its op id, the payload it put (None: it removed), its id in the stream, and its fate."""
+    """A write that is over: its op id, its payload (None: a removal), its id in the stream, and its fate."""
 
     op_id: bytes
     payload: bytes | None
     entry_id: bytes = b"0-0"
     taken: bool = True
-    """Whether the source has taken it."""
+    """Whether the source has taken the write."""
 
 
 class MarkedValue(NamedTuple):
-    """A key's mark, and how its value begins (empty: nothing is there)."""
+    """A key's write marker, and the head of its value (empty: the key is missing)."""
 
     mark: bytes | None
     head: bytes
 
     def contradicts(self, written: FinishedWrite) -> bool:
-        """Return True if the value is to go."""
+        """Return True if the value must be removed."""
         return (self.mark is None or self.mark == written.op_id) and self.differs(written)
 
     def differs(self, written: FinishedWrite) -> bool:
-        """Return True if there is a value that isn't by that write, or is by one that the source hasn't taken."""
+        """Return True if there is a value, and it isn't by `written` or the source hasn't taken `written`."""
         if not self.head:
             return False
         if not written.taken:
@@ -54,7 +55,7 @@ class MarkedValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EndLoads:
-    """Void the loads of keys that are under way, then look at the keys: what these loads stored before is seen."""
+    """End the loads of keys that are under way, then read the keys: values that these loads stored are seen."""
 
     leases: Sequence[bytes]
     marks: Sequence[bytes]
@@ -62,17 +63,17 @@ class EndLoads:
 
     @property
     def replies(self) -> int:
-        """One for UNLINK, one for MGET, and one a key."""
+        """One reply to UNLINK, one to MGET, and one for each key."""
         return 2 + len(self.places)
 
     @property
     def wire(self) -> bytes:
-        """UNLINK of the leases, MGET of the marks, GETRANGE of the values."""
+        """UNLINK of the load locks, MGET of the write markers, GETRANGE of the values."""
         heads = [pack(b"GETRANGE", place, b"0", LAST) for place in self.places]
         return b"".join([pack(b"UNLINK", *self.leases), pack(b"MGET", *self.marks), *heads])
 
     def parse(self, replies: list[Any]) -> list[MarkedValue]:
-        """Return what was found, key by key."""
+        """Return the write marker and the head of the value of each key."""
         check(replies[0])
         marks = check(replies[1])
         if type(marks) is not list or len(marks) != len(self.places):
@@ -81,7 +82,7 @@ class EndLoads:
 
 
 class OnMarkedKey(Conditional[bool]):
-    """A conditional write that depends on a key and its mark."""
+    """A conditional write that depends on a key and its write marker."""
 
     __slots__ = ()
 
@@ -91,23 +92,23 @@ class OnMarkedKey(Conditional[bool]):
 
     @property
     def wire(self) -> bytes:
-        """WATCH, GET of the mark, GETRANGE of the value."""
+        """WATCH, GET of the write marker, GETRANGE of the value."""
         watch = pack(b"WATCH", self.mark, self.place)
         return watch + pack(b"GET", self.mark) + pack(b"GETRANGE", self.place, b"0", LAST)
 
     def decide(self, replies: list[Any]) -> Command[bool]:
-        """Return the second step, for what stands."""
+        """Return the second step for the current marker and value."""
         check(replies[0])
         return self.second(MarkedValue(marker_in(replies[1]), head_in(replies[2])))
 
     def second(self, found: MarkedValue) -> Command[bool]:
-        """Return the second step, where `found` stands."""
+        """Return the second step; `found` is the current marker and value."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveContradiction(OnMarkedKey):
-    """Remove what contradicts a write that has reached the source; False where it has changed meanwhile."""
+    """Remove a value that contradicts a finished write; returns False if marker or value changed meanwhile."""
 
     mark: bytes
     place: bytes
@@ -116,14 +117,14 @@ class RemoveContradiction(OnMarkedKey):
     publication: Publication | None
 
     def second(self, found: MarkedValue) -> Command[bool]:
-        """Remove it, if it is still to go."""
+        """Remove the value if it contradicts the write."""
         if not found.contradicts(self.written):
             return Unchanged(True)
         return IfUnchanged(Remove([self.place], self.publication, [self.lease]))
 
 
 def marker_in(reply: Any) -> bytes | None:
-    """Return a mark, from GET's reply or a part of MGET's."""
+    """Return the write marker in a reply to GET or in a part of a reply to MGET."""
     mark = check(reply)
     if mark is not None and type(mark) is not bytes:
         raise OutOfStepError("GET")
@@ -131,9 +132,9 @@ def marker_in(reply: Any) -> bytes | None:
 
 
 def head_in(reply: Any) -> bytes:
-    """Return how a value begins, from GETRANGE's reply."""
+    """Return the head of a value, from GETRANGE's reply."""
     if type(reply) is ErrorReply and code(reply) == "WRONGTYPE":
-        return b""  # reads take that for nothing, too
+        return b""  # reads take a key of another type for missing, too
     head = check(reply)
     if type(head) is not bytes:
         raise OutOfStepError("GETRANGE")

@@ -1,8 +1,8 @@
-"""Leases on keys that are being written through: taken whoever has them, looked at when the source was written.
+"""Commands on write-through locks: take them from any holder, and write to the cache while they are still held.
 
-A write-through takes the lease on its key with a token of its own before it writes to the source. That ends whatever
-load or write-through had it. Afterwards the cache is written only where the lease still stands: else somebody has
-written since, and nobody knows whose write reached the source last.
+A write-through takes the lock of its key, under a token of its own, before it writes to the source. That
+ends any load or other write-through that held the lock. Afterwards the cache is written only if the lock
+is still held: otherwise somebody has written since, and the write that reached the source last is unknown.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class TakeWriteLocks:
-    """Take `leases` for `ttl_ms`, whoever has them; `token` names the holder."""
+    """Take the locks `leases` for `ttl_ms`, from any other holder too; `token` names the new holder."""
 
     leases: Sequence[bytes]
     token: bytes
@@ -28,23 +28,23 @@ class TakeWriteLocks:
 
     @property
     def replies(self) -> int:
-        """One a lease."""
+        """One reply for each lock."""
         return len(self.leases)
 
     @property
     def wire(self) -> bytes:
-        """SET PX, once a lease."""
+        """SET PX of each lock."""
         life = b"%d" % self.ttl_ms
         return b"".join([pack(b"SET", lease, self.token, b"PX", life) for lease in self.leases])
 
     def parse(self, replies: list[Any]) -> None:
-        """Raise what went wrong."""
+        """Raise the first error among the replies."""
         for reply in replies:
             check(reply)
 
 
 class WhereLocked(Conditional[R]):
-    """A write that depends on which of several leases are still held."""
+    """A write that depends on which of several locks are still held."""
 
     __slots__ = ()
 
@@ -57,7 +57,7 @@ class WhereLocked(Conditional[R]):
         return pack(b"WATCH", *self.leases) + pack(b"MGET", *self.leases)
 
     def decide(self, replies: list[Any]) -> Command[R]:
-        """Return the second step, for the leases that stand."""
+        """Return the second step for the locks that are still held."""
         check(replies[0])
         holders = check(replies[1])
         if type(holders) is not list or len(holders) != len(self.leases):
@@ -65,16 +65,16 @@ class WhereLocked(Conditional[R]):
         return self.second([holder == self.token for holder in holders])
 
     def second(self, held: list[bool]) -> Command[R]:
-        """Return the second step, where `held` tells of each lease whether it is ours."""
+        """Return the second step; `held` is True for each lock that is still ours."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class PutLocked(WhereLocked[UnderGeneration[list[bool]]]):
-    """Write the items whose lease is held, and end those leases; tells which were written, and the generation.
+    """Write the items whose lock is held, and end those locks; returns which were written, and the generation.
 
-    `items`, in the order of `leases`, are (key, data, ttl in ms or None). Without the generation's key, it isn't looked
-    at.
+    `items`, in the order of `leases`, are (key, data, ttl in ms or None). Without `generation_key`, the
+    generation isn't read.
     """
 
     leases: Sequence[bytes]
@@ -84,7 +84,7 @@ class PutLocked(WhereLocked[UnderGeneration[list[bool]]]):
     generation_key: bytes | None
 
     def second(self, held: list[bool]) -> Command[UnderGeneration[list[bool]]]:
-        """Write what may be written."""
+        """Write the items whose lock is held."""
         ours = [at for at, holds in enumerate(held) if holds]
         if not ours:
             return WithGeneration(Unchanged(held), self.generation_key)
@@ -94,11 +94,11 @@ class PutLocked(WhereLocked[UnderGeneration[list[bool]]]):
 
 @dataclass(frozen=True, slots=True)
 class _PerLock(ExecutedWrite[list[bool]]):
-    """A write of what is held: tells of each item whether it was written."""
+    """A write of the items whose lock is held; returns for each item whether it was written."""
 
     write: IfUnchanged
     held: list[bool]
 
     def parse(self, replies: list[Any]) -> list[bool]:
-        """Return what was written: what was held, or nothing if a lease has changed meanwhile."""
+        """Return `held` if the write took place, else False for each item: a lock has changed meanwhile."""
         return self.held if self.write.parse(replies) else [False] * len(self.held)

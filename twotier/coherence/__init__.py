@@ -1,4 +1,4 @@
-"""The link: how processes hear of each other's writes, and how they know that they hear everything.
+"""The link: processes receive the invalidations of each other's writes, with proof that none is missing.
 
-`message` is what is said, `link` the protocol as a state machine without I/O, `listener` the thread that runs it.
+`message` holds the messages, `link` the protocol as a state machine without I/O, `listener` the thread that runs it.
 """

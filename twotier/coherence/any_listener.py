@@ -1,4 +1,4 @@
-"""What listens for invalidations, whatever the deployment is."""
+"""Interface of the listeners for invalidations, for every kind of deployment."""
 
 from typing import Protocol
 
@@ -7,14 +7,14 @@ from twotier.coherence.subscriber import ShardedSubscriber
 
 
 class AnyListener(Protocol):
-    """Listens for the invalidations of many subscribers. Every method may be called from any thread."""
+    """Listens for the invalidations of many subscribers. Any thread may call every method."""
 
     def attach(self, subscriber: ShardedSubscriber) -> None:
-        """Serve `subscriber` from now on, and start listening if nobody did yet."""
+        """Serve `subscriber` from now on, and start listening unless the thread runs."""
         ...
 
     def detach(self, subscriber: ShardedSubscriber) -> None:
-        """Serve `subscriber` no more."""
+        """Stop serving `subscriber`."""
         ...
 
     def state(self, subscriber: ShardedSubscriber) -> State:
@@ -22,11 +22,11 @@ class AnyListener(Protocol):
         ...
 
     def ensure_started(self) -> None:
-        """Start listening unless that is under way."""
+        """Start listening unless the thread runs."""
         ...
 
     def wake(self) -> None:
-        """Look at once at what is due: another server is to be listened to, say."""
+        """Do the work that is due at once: listen to another server, for example."""
         ...
 
     def hurry(self) -> None:
@@ -38,5 +38,5 @@ class AnyListener(Protocol):
         ...
 
     def after_fork(self) -> None:
-        """In a forked child: let go of the parent's connections."""
+        """In a forked child: drop the parent's connections."""
         ...

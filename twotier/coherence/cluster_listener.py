@@ -1,13 +1,15 @@
 """The link to a cluster: a listener for each primary, and a subscriber that is live only while all of them are.
 
-A cluster's nodes don't pass on what they say of changed keys, so each primary is listened to (CLIENT TRACKING), and a
-lease is the earliest of theirs. Each proves what concerns its own slots: the link asks it for a key in a slot that it
-serves, the generation of one group if it has any. A primary that has lost its cluster, or that slot, refuses, which
-ends the lease; one that has lost its data has lost that generation, too.
+A cluster's nodes don't pass on their invalidations, so the process listens to each primary (CLIENT
+TRACKING), and the lease ends with the earliest of the primaries' leases. Each primary proves its own slots
+only: the link reads a key from it in a slot that it serves, the generation of one group if the primary
+has any. A primary that has lost its cluster, or that slot, refuses the read, which ends the lease; a
+primary that has lost its data has lost that generation, too.
 
-A primary that isn't listened to yet may change keys unheard. So the map of primaries is asked for, twice as often as
-leases are renewed, and bounds them like any other answer. Once a new primary is heard, everything is put in doubt.
-Slots that move take their keys along: the old owner deletes them, and says so.
+A primary without a listener may change keys unheard. So the map of primaries is read twice as often as
+leases are renewed, and bounds the leases like any other reply. When a new primary gets its listener, every
+entry becomes suspect. A slot that moves takes its keys along: the old owner deletes them and sends
+invalidations.
 """
 
 import contextlib
@@ -29,19 +31,19 @@ from twotier.remote.hash_slots import slot_of, tag_of
 from twotier.worker import Worker
 
 SETTLE: Final = 0.02
-"""Pause after a change before the map is looked at again (s): while slots are being moved, changes come in swarms."""
+"""Pause after a change before the map is read again (s): while slots are being moved, changes come in swarms."""
 
 SPARE: Final = 8
-"""Keys that a primary without generations may be asked for."""
+"""Number of keys to choose from, for the reads from a primary without generations."""
 
 _Probe = tuple[bytes, int | None]
-"""A key that a primary serves, and the group whose generation it holds, if it does."""
+"""A key that a primary serves, and the group whose generation the key holds, or None."""
 
 _log = logging.getLogger("twotier")
 
 
 class Reached(Protocol):
-    """A node, as it is reached."""
+    """Access to a node."""
 
     @property
     def server(self) -> OneServer:
@@ -54,20 +56,20 @@ class NodeMap(Protocol):
 
     @property
     def map(self) -> SlotMap | None:
-        """The slot map as a node last returned it; None before the first."""
+        """The latest slot map from a node; None before the first."""
         ...
 
     def survey(self) -> bool:
-        """Ask for the slot map; return True if a node answered."""
+        """Read the slot map; return True if a node answered."""
         ...
 
     def member(self, node: Node) -> Reached:
-        """Return the way to `node`."""
+        """Return the access to `node`."""
         ...
 
 
 class _ShardSubscriber:
-    """A subscriber's ear at one primary: a subscriber of that primary's listener."""
+    """A subscriber of one primary's listener, on behalf of a subscriber of the whole cluster."""
 
     def __init__(self, shards: "_Shards", node: Node, probes: Sequence[_Probe]) -> None:
         self.channel: Final = shards.subscriber.channel
@@ -77,15 +79,15 @@ class _ShardSubscriber:
         self._choose()
 
     def _choose(self) -> None:
-        """Ask for another key from now on."""
+        """Choose another key to read from now on."""
         self.generation_key, self.group = random.choice(self._probes)  # noqa: S311 - any will do
 
     def received(self, payloads: list[bytes]) -> None:
-        """Pass on what was changed."""
+        """Pass on the changed keys."""
         self.shards.received(payloads)
 
     def confirmed(self) -> None:
-        """Pass on that from now on nothing is missed here."""
+        """Pass on that no message of this primary is missed from now on."""
         self.shards.confirmed()
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
@@ -93,32 +95,32 @@ class _ShardSubscriber:
         self.shards.renewed(self._node, lease_until, NOT_ASKED if self.group is None else generation, self.group or 0)
 
     def lost(self, reason: str) -> None:
-        """Pass on that this primary can't be heard; or the key that it was asked for is being moved to another."""
+        """Pass on that the link to this primary is lost, or that the key to read is moving to another primary."""
         self._choose()
         self.shards.lost(self._node, reason)
 
 
 class _Shards:
-    """One subscriber, and its ears at all primaries."""
+    """One subscriber of the cluster, and its shard subscribers at all primaries."""
 
     def __init__(self, subscriber: ShardedSubscriber) -> None:
         self.subscriber: Final = subscriber
         self.ears: dict[Node, _ShardSubscriber] = {}
-        self._lock = threading.RLock()  # a callback of the user's may run in here, and find a new primary
+        self._lock = threading.RLock()  # a user's callback may run under this lock, and find a new primary
         self._leases: dict[Node, int] = {}
 
     def received(self, payloads: list[bytes]) -> None:
-        """Drop what was changed; one primary at a time, as a subscriber expects."""
+        """Pass on the changed keys; one primary at a time, as a subscriber expects."""
         with self._lock:
             self.subscriber.received(payloads)
 
     def confirmed(self) -> None:
-        """Put everything in doubt."""
+        """Make every entry suspect."""
         with self._lock:
             self.subscriber.confirmed()
 
     def renewed(self, node: Node, lease_until: int, generation: bytes | NotAsked | None, group: int) -> None:
-        """Extend the lease as far as all primaries' reach."""
+        """Extend the lease to the earliest end of the primaries' leases."""
         with self._lock:
             if node not in self.ears:
                 return
@@ -127,20 +129,20 @@ class _Shards:
                 self.subscriber.renewed(min(self._leases.values()), generation, group)
 
     def lost(self, node: Node, reason: str) -> None:
-        """Put everything in doubt until all primaries are heard again: `node` can't be."""
+        """Make every entry suspect until all primaries are heard again; the link to `node` is lost."""
         with self._lock:
             self._leases.pop(node, None)
             self.subscriber.lost(reason)
 
     def listen(self, ears: dict[Node, _ShardSubscriber]) -> None:
-        """Have these ears from now on."""
+        """Replace the shard subscribers."""
         with self._lock:
             self.ears = ears
             self._leases = {node: lease for node, lease in self._leases.items() if node in ears}
 
 
 class ClusterListener:
-    """Listens to every primary of a cluster, with the surface of `Listener`."""
+    """Listens to every primary of a cluster, with the interface of `Listener`."""
 
     def __init__(self, members: NodeMap, clock: Clock, options: Options) -> None:
         self._members = members
@@ -151,33 +153,33 @@ class ClusterListener:
         self._begin()
 
     def _begin(self) -> None:
-        """Make what belongs to one process."""
+        """Make the state that belongs to one process."""
         self._lock = threading.Lock()
         self._shards: dict[ShardedSubscriber, _Shards] = {}
-        """Who is served; replaced, never changed."""
+        """Subscribers to serve; the dict is replaced, never changed."""
         self._served: dict[ShardedSubscriber, _Shards] = {}
-        """Who has ears."""
+        """Subscribers whose shard subscribers are attached."""
         self._listeners: dict[Node, Listener] = {}
-        """Only the thread changes it."""
+        """Listeners by primary. Only the worker thread adds to them."""
         self._mapped_at = 0
-        """Instant (ns) up to which those are known to be all the primaries."""
+        """Latest instant (ns) at which `_listeners` is known to have covered all primaries."""
 
     # Called by anyone
 
     def attach(self, subscriber: ShardedSubscriber) -> None:
-        """Serve `subscriber` from now on, and start listening if nobody did yet."""
+        """Serve `subscriber` from now on, and start listening unless the thread runs."""
         with self._lock:
             self._shards = {**self._shards, subscriber: _Shards(subscriber)}
         self.wake()
 
     def detach(self, subscriber: ShardedSubscriber) -> None:
-        """Serve `subscriber` no more."""
+        """Stop serving `subscriber`."""
         with self._lock:
             self._shards = {each: shards for each, shards in self._shards.items() if each is not subscriber}
         self.wake()
 
     def state(self, subscriber: ShardedSubscriber) -> State:
-        """Return "live" while all primaries are heard, "sync" while not all are, "down" while none is."""
+        """Return "live" while all primaries are heard, "down" while there is a link to none, else "sync"."""
         shards = self._shards.get(subscriber)
         listeners = self._listeners
         ears = {} if shards is None else shards.ears
@@ -192,7 +194,7 @@ class ClusterListener:
             self._worker.start()
 
     def wake(self) -> None:
-        """Look at the cluster now: its primaries are others."""
+        """Read the slot map now: the primaries may have changed."""
         self._worker.wake()
 
     def hurry(self) -> None:
@@ -214,7 +216,7 @@ class ClusterListener:
                 self._listeners.popitem()[1].close()
 
     def after_fork(self) -> None:
-        """In a forked child: let go of the parent's connections."""
+        """In a forked child: drop the parent's connections."""
         listeners = list(self._listeners.values())
         self._begin()
         for listener in listeners:
@@ -236,7 +238,7 @@ class ClusterListener:
         return self._options.max_staleness / 5
 
     def _align(self, mapped_at: int) -> None:
-        """Have one listener for each primary, and one ear of each subscriber at it."""
+        """Make one listener for each primary, and attach one shard subscriber of each subscriber to it."""
         slots = self._members.map
         assert slots is not None  # noqa: S101 - a survey has just succeeded
         for node in slots.primaries - self._listeners.keys():
@@ -246,7 +248,7 @@ class ClusterListener:
         before = {shards: shards.ears for shards in wanted.values()}
         for shards in before:
             shards.listen({node: self._ear(shards, node, slots) for node in slots.primaries})
-        self._mapped_at = mapped_at  # not earlier: from now on no lease holds without the new ones
+        self._mapped_at = mapped_at  # not before this line: from here on no lease holds without the new primaries
         self._move_ears(before)
         for subscriber in self._served.keys() - wanted.keys():
             for node, ear in self._served[subscriber].ears.items():
@@ -256,7 +258,7 @@ class ClusterListener:
             self._listeners.pop(node).close(0)
 
     def _move_ears(self, before: dict[_Shards, dict[Node, _ShardSubscriber]]) -> None:
-        """Take away the ears that nobody has any more, and put up those that are new."""
+        """Detach the shard subscribers that are no longer used, and attach the new ones."""
         for shards, ears in before.items():
             for node, ear in ears.items():
                 if shards.ears.get(node) is not ear:
@@ -266,7 +268,7 @@ class ClusterListener:
                     self._listeners[node].attach(ear)
 
     def _ear(self, shards: _Shards, node: Node, slots: SlotMap) -> _ShardSubscriber:
-        """Return the ear at `node`: the one there is, if what it asks for is still served there."""
+        """Return the shard subscriber at `node`: the present one if the node still serves its key, else a new one."""
         ear = shards.ears.get(node)
         keys = shards.subscriber.generation_keys
         if ear is not None and slots.owners[slot_of(ear.generation_key)] == node and ear.group is not None:

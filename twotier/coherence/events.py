@@ -1,4 +1,4 @@
-"""What the link says has happened, for the listener to pass on."""
+"""Events of the link, which the listener passes on to the subscribers."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class Received(NamedTuple):
 
 
 class Confirmed(NamedTuple):
-    """From here on the subscriber misses nothing."""
+    """From here on the subscriber misses no message."""
 
     subscriber: Subscriber
 
@@ -34,7 +34,7 @@ class Lost(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The server won't let the subscriber listen; it is asked again."""
+    """The server refuses the subscription; the link tries again."""
 
     subscriber: Subscriber
     reason: str

@@ -1,26 +1,29 @@
 """The link's state machine, without I/O: bytes and time in; bytes and events out. DESIGN steps 5 to 7.
 
-One connection carries the channels of many subscribers. Its life:
+One connection carries the channels of many subscribers. The life of a connection:
 
     DOWN --connected()--> ROLE asked --master--> SUBSCRIBE, one command a channel --confirmed--> exchanges --> DOWN
 
-An *exchange* proves that the link hears everything: on RESP3, ROLE and the generation of each subscriber; on RESP2,
-where a subscribed connection may not ask for those, PING with a nonce. A connection is first in, first out: when the
-answer arrives, so has every message published before the question was asked. Therefore
+An *exchange* proves that the link receives every message. On RESP3 it reads ROLE and the generation of each
+subscriber; on RESP2, where a subscribed connection may not read those, it sends PING with a nonce. A
+connection is first in, first out: when the reply arrives, every message published before the request has
+arrived, too. Therefore
 
-- a lease runs from the time of *asking*, never of the answer (`Renewed.lease_until`);
-- an answer belongs to the oldest question without one, as the server answers in order (`_awaited`);
-- only a subscriber that was confirmed when the question was asked is renewed by the answer.
+- a lease runs from the time of the *request*, never of the reply (`Renewed.lease_until`);
+- a reply belongs to the oldest request without one, as the server replies in order (`_awaited`);
+- a reply renews only those subscribers that were confirmed when the request was made.
 
-A subscriber is confirmed with the first exchange after its channel's confirmation, so `Confirmed` always comes before
-`Renewed`. Questions that aren't answered in time, a server that is no master, and whatever isn't understood end the
-connection: every confirmed subscriber is lost in the same instant. An error that concerns one subscriber (no permission
-for its channel, a generation key of another type) costs that one its lease alone, and is tried again a second later.
+A subscriber is confirmed with the first exchange after its channel's confirmation, so `Confirmed` always
+comes before `Renewed`. A late reply, a server that is no master, and any input that isn't understood end
+the connection: every confirmed subscriber is lost at the same instant. An error that concerns one
+subscriber (no permission for its channel, a generation key of another type) ends the lease of that
+subscriber alone; a refused subscription is tried again a second later.
 
-With `tracking` a channel is a prefix of keys, and the server says which of them changed (CLIENT TRACKING, broadcast
-mode). It refuses a prefix that it tracks already and can't end one: hence `_tracked`. What a round of its event loop
-changed it sends at the round's end, maybe after an answer: so generations are asked for when ROLE has been answered,
-in a later round, and it is their answers that renew, from the asking of ROLE on.
+With `tracking` a channel is a prefix of keys, and the server reports the changed keys (CLIENT TRACKING,
+broadcast mode). The server refuses a prefix that it tracks already, and can't stop tracking one: hence
+`_tracked`. It sends the changes of one round of its event loop at the round's end, possibly after a reply.
+So generations are read once the reply to ROLE has arrived, in a later round; the replies with the
+generations renew the leases, which run from the time of the request for ROLE.
 
 Within one chunk messages come before other events: an invalidation may be applied early, never late.
 """
@@ -43,14 +46,15 @@ RESP2: Final = 2
 
 
 class _BrokenError(Exception):
-    """The connection proves nothing any more; the text says why."""
+    """The connection proves nothing any more; the message states the reason."""
 
 
 class Link:
     """The state machine of one listener; see the head of this file. Only the listener's thread may use it.
 
-    Times are ns on `clock`; `max_staleness` is in seconds. `vouched_at` gives the latest instant at which the server
-    was known to be the right one: no lease runs from later, and past `max_staleness` the connection ends.
+    Times are ns on `clock`; `max_staleness` is in seconds. `vouched_at` returns the latest instant at which
+    the server was known to be the right one: no lease runs from a later instant, and the connection ends
+    when that instant is `max_staleness` ago.
     """
 
     def __init__(
@@ -79,16 +83,16 @@ class Link:
         self._nonce = 0
         self._next_exchange = 0
         self._checked = False
-        """The server has said that it is a master."""
+        """Whether the server has reported that it is a master."""
         self.up = False
         """Whether there is a connection."""
         self.reason = "not connected yet"
-        """Why there is none."""
+        """Reason why there is no connection."""
 
     # Subscribers
 
     def attach(self, subscriber: Subscriber) -> None:
-        """Begin to serve `subscriber`, up or down."""
+        """Begin to serve `subscriber`, with or without a connection."""
         if subscriber in self._members:
             return
         member = self._members[subscriber] = Attached(subscriber)
@@ -100,7 +104,7 @@ class Link:
             self._subscribe(subscriber.channel, channel)
 
     def detach(self, subscriber: Subscriber) -> None:
-        """Stop serving `subscriber`, without another event for it; the last one of a channel ends the subscription."""
+        """Stop serving `subscriber`, without another event; the last subscriber of a channel ends its subscription."""
         member = self._members.pop(subscriber, None)
         if member is None:
             return
@@ -113,16 +117,16 @@ class Link:
                 self._ask(b"UNSUBSCRIBE", name)
 
     def subscribers(self) -> list[Subscriber]:
-        """Return who is attached."""
+        """Return the attached subscribers."""
         return list(self._members)
 
     def distrust(self, subscriber: Subscriber, reason: str) -> list[Event]:
-        """End the lease of `subscriber` alone, which may have missed something; the next exchange confirms it anew."""
+        """End the lease of `subscriber` alone, as it may miss messages; the next exchange confirms it anew."""
         member = self._members.get(subscriber)
         return [] if member is None else self._lose(member, reason)
 
     def state(self, subscriber: Subscriber) -> State:
-        """Return how `subscriber` fares: "live" inside of a lease, "sync" while connected, "down" otherwise."""
+        """Return the state of `subscriber`: "live" within a lease, "sync" while connected, "down" otherwise."""
         member = self._members.get(subscriber)
         if not self.up or member is None:
             return "down"
@@ -131,13 +135,13 @@ class Link:
     # The connection
 
     def connected(self) -> None:
-        """Begin on a new connection, over which the handshake is done."""
+        """Begin on a new connection, whose handshake is done."""
         self._reader = Reader()
         self.up = True
         self._ask(b"ROLE")
 
     def receive(self, data: bytes) -> list[Event]:
-        """Take what has arrived; nothing means that the server closed the connection."""
+        """Process `data` from the server; an empty one means that the server closed the connection."""
         if not self.up:
             return []
         if not data:
@@ -169,7 +173,7 @@ class Link:
         return messages + events
 
     def tick(self) -> list[Event]:
-        """Do what is due; call it after `receive`, `attach`, and at `wake_at`."""
+        """Do the work that is due; call this after `receive`, `attach`, and at `wake_at`."""
         now = self._clock.now()
         if self.up and self._vouched_at() <= now - self._staleness:
             return self.disconnect("nobody vouches for the server any more")
@@ -192,13 +196,13 @@ class Link:
         return [event for member in self._members.values() for event in self._lose(member, reason)]
 
     def outgoing(self) -> bytes:
-        """Take the bytes that are to be sent."""
+        """Return the bytes to send, and forget them."""
         data = bytes(self._outgoing)
         self._outgoing.clear()
         return data
 
     def wake_at(self) -> int | None:
-        """Return the instant (ns) at which `tick` has something to do; None while there is no connection."""
+        """Return the instant (ns) of the next work for `tick`; None while there is no connection."""
         if not self.up:
             return None
         instants = [self._next_exchange] if self._checked else []
@@ -233,7 +237,7 @@ class Link:
         channel.asked, channel.subscribed, self._next_exchange = False, True, self._clock.now()
 
     def _exchange(self, now: int) -> list[Event]:
-        """Ask for the proof that all confirmed subscribers have heard everything, and try again what was refused."""
+        """Begin an exchange for all subscribers whose channel is confirmed, and try refused subscriptions again."""
         self._next_exchange = now + self._interval
         events: list[Event] = []
         everyone: list[Attached] = []
@@ -267,11 +271,11 @@ class Link:
     # Answers
 
     def _is_push(self, reply: Any) -> bool:
-        """Tell a push from an answer. RESP2 has no type for it, but answers no question after ROLE with an array."""
+        """Return True for a push. RESP2 has no type for pushes, but no reply after that to ROLE is an array."""
         return type(reply) is Push or (self._protocol == RESP2 and self._checked and type(reply) is list)
 
     def _pushed(self, push: list[Any]) -> list[Event]:
-        """Take a push other than a message."""
+        """Process a push other than a message."""
         match push:
             case [b"pong", bytes(nonce)] if self._protocol == RESP2:
                 return self._answered(nonce)
@@ -280,7 +284,7 @@ class Link:
         return []
 
     def _sort(self, keys: list[bytes] | None, payloads: dict[bytes, list[bytes]]) -> None:
-        """Add keys that were changed to what each prefix, which ends with the first colon, has received."""
+        """Add changed keys to `payloads`, by their prefix, which ends with the first colon."""
         if keys is None:
             for prefix in self._channels:
                 payloads.setdefault(prefix, []).append(EVERYTHING)
@@ -290,7 +294,7 @@ class Link:
             payloads.setdefault(key[: key.find(b":") + 1], []).append(key)
 
     def _answered(self, reply: Any) -> list[Event]:
-        """Take the answer to the oldest question."""
+        """Process the reply to the oldest request."""
         refused = shown(reply) if isinstance(reply, ErrorReply) else ""
         if not self._awaited:
             raise _BrokenError(f"the server sent an answer without a question: {refused or type(reply).__name__}")
@@ -335,7 +339,7 @@ class Link:
                 self._subscribe(name, channel)
 
     def _subscription(self, kind: bytes, name: bytes) -> None:
-        """Take the confirmation that a subscription has begun or ended."""
+        """Process the confirmation that a subscription has begun or ended."""
         command = kind.upper()
         question = next((each for each in self._awaited if each.command == command and each.name == name), None)
         if question is not None:
@@ -350,7 +354,7 @@ class Link:
             self._subscribed(channel)
 
     def _not_subscribed(self, question: PendingReply, refused: str) -> list[Event]:
-        """Take the refusal of a subscription: an exchange a second later tries it again."""
+        """Process the refusal of a subscription; an exchange at least a second later tries again."""
         channel = self._channels.get(question.name)
         if channel is None or not (self._tracking or channel is question.channel):
             return []
@@ -359,7 +363,7 @@ class Link:
         return [Refused(member.subscriber, f"the subscription was refused: {refused}") for member in channel.members]
 
     def _renew(self, question: PendingReply, generation: bytes | NotAsked | None) -> list[Event]:
-        """Extend the lease of those who asked `question`."""
+        """Extend the leases of the subscribers that `question` was asked for."""
         lease_until = min(question.asked_at, self._vouched_at()) + self._staleness
         events: list[Event] = []
         for member in self._current(question):
@@ -368,7 +372,7 @@ class Link:
         return events
 
     def _current(self, question: PendingReply) -> list[Attached]:
-        """Return those who asked `question`, are still there, and haven't been lost since."""
+        """Return the subscribers of `question` that are still attached and haven't been lost since."""
         return [
             member
             for member in question.members

@@ -1,4 +1,4 @@
-"""What the link keeps of those it serves, and of its questions."""
+"""State that the link keeps for its subscribers, channels and pending requests."""
 
 from typing import Literal, NamedTuple
 
@@ -8,17 +8,17 @@ Command = Literal[b"ROLE", b"GET", b"PING", b"SUBSCRIBE", b"UNSUBSCRIBE", b"TRAC
 
 
 class Channel:
-    """A channel that is wanted, and who wants it."""
+    """A wanted channel, and the subscribers that want it."""
 
     __slots__ = ("asked", "members", "retry_at", "subscribed")
 
     def __init__(self) -> None:
         self.members: list[Attached] = []
         self.asked = False
-        """SUBSCRIBE is under way."""
+        """Whether SUBSCRIBE is under way."""
         self.subscribed = False
         self.retry_at = 0
-        """When to ask again after a refusal (ns)."""
+        """Instant of the next attempt after a refusal (ns)."""
 
 
 class Attached:
@@ -33,12 +33,12 @@ class Attached:
 
 
 class PendingReply(NamedTuple):
-    """A question that waits for its answer."""
+    """A request that waits for its reply."""
 
     command: Command
     name: bytes
     """The key, nonce or channel."""
     asked_at: int
     members: list[Attached]
-    """Whom the answer renews."""
+    """Subscribers that the reply renews."""
     channel: Channel | None = None

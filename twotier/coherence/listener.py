@@ -1,11 +1,11 @@
 """The listener: the thread that owns the link's connection, drives the `Link`, and calls the subscribers.
 
-One a process and deployment, for synchronous and asynchronous callers alike. The thread never ends but by `close`: what
-goes wrong with the connection becomes `lost` for the subscribers and a new attempt after a pause, which doubles up to a
-second; what goes wrong inside of a subscriber costs that one its lease.
+A process has one listener for each deployment, for synchronous and asynchronous callers alike. Only `close`
+ends the thread. A failure of the connection becomes `lost` for the subscribers and a new attempt after a
+pause, which doubles up to a second; a failure inside a subscriber ends the lease of that subscriber alone.
 
-Other threads change nothing of the link's. They say who is to be served (`_subscribers`) and wake the thread, which
-brings the link in line.
+Other threads never change the link. They set the subscribers to serve (`_subscribers`) and wake the
+thread, which attaches and detaches subscribers accordingly.
 """
 
 import logging
@@ -34,17 +34,17 @@ __all__ = ["NOT_ASKED", "Listener", "NotAsked", "State", "Subscriber"]
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
-"""Pauses between attempts to connect (s); each is lengthened by up to a quarter at random, so that processes part."""
+"""Pauses between attempts to connect (s); up to a quarter is added at random, so that processes don't act in step."""
 SETTLE: Final = 0.0005
-"""Pause after messages (s). The first one is applied at once; of a stream, what comes meanwhile is taken together, so
-that the thread doesn't contend for the interpreter with the callers at every single message."""
+"""Pause after messages (s). The first message is applied at once; messages that arrive during the pause are taken
+together, so that the thread doesn't contend with the callers for the interpreter at every single message."""
 
 
 class Listener:
-    """Listens for the invalidations of many subscribers over one connection that `connect` makes, unconnected.
+    """Listens for the invalidations of many subscribers over one connection, which `connect` returns unconnected.
 
-    `vouched_at` tells of a connection that `connect` made up to when its server is known to be the right one (ns).
-    `chance` returns numbers in [0, 1). Every method may be called from any thread, the listener's own included.
+    `vouched_at` returns the latest instant (ns) at which the server of a connection was known to be the right
+    one. `chance` returns numbers in [0, 1). Any thread may call every method, the listener's own included.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class Listener:
         self._tracking = options.coherence == "tracking"
         self._chance = chance
         self._subscribers: dict[Subscriber, None] = {}
-        """Who is to be served; replaced, never changed."""
+        """Subscribers to serve; the dict is replaced, never changed."""
         self._closing = False
         self._begin()
 
     def _begin(self) -> None:
-        """Make what belongs to one process."""
+        """Make the state that belongs to one process."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        """Guards the choice of who is served, and the start of the thread."""
+        """Guards the choice of subscribers, and the start of the thread."""
         self._thread: threading.Thread | None = None
         self._waker: Waker | None = None
         self._connection: AbstractConnection | None = None
@@ -84,7 +84,7 @@ class Listener:
             vouched_at=self._vouched,
         )
         self._served: dict[Subscriber, None] = {}
-        """Whom the link serves."""
+        """Subscribers that the link serves."""
         self._log = RateLimitedLog(self._clock)
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._hurried = False
@@ -92,14 +92,14 @@ class Listener:
     # Called by anyone
 
     def attach(self, subscriber: Subscriber) -> None:
-        """Serve `subscriber` from now on, and start listening if nobody did yet."""
+        """Serve `subscriber` from now on, and start listening unless the thread runs."""
         with self._own_lock():
             self._subscribers = {**self._subscribers, subscriber: None}
         self.ensure_started()
         self.wake()
 
     def detach(self, subscriber: Subscriber) -> None:
-        """Serve `subscriber` no more; a call of it that is under way may still finish."""
+        """Stop serving `subscriber`; a call of one of its methods that is under way may still finish."""
         with self._own_lock():
             self._subscribers = {each: None for each in self._subscribers if each is not subscriber}
         self.wake()
@@ -109,7 +109,7 @@ class Listener:
         return self._link.state(subscriber)
 
     def ensure_started(self) -> None:
-        """Start the thread unless it runs; cheap if it does. A closed listener isn't started again."""
+        """Start the thread unless it runs; cheap if it does. Does nothing once the listener is closed."""
         thread = self._thread
         if thread is not None and thread.is_alive():
             return
@@ -118,13 +118,13 @@ class Listener:
                 return
             waker = Waker()
             thread = start_thread(self._run, "twotier-link", waker)
-            if thread is None:  # there are no leases then, until a later call finds one
+            if thread is None:  # there are no leases until a later call can start a thread
                 waker.close()
                 return
             self._thread, self._waker = thread, waker
 
     def wake(self) -> None:
-        """Make the thread look at its clock and its subscribers now."""
+        """Make the thread check its clock and its subscribers now."""
         if self._waker is not None:
             self._waker.wake()
 
@@ -144,7 +144,7 @@ class Listener:
             thread.join(timeout)
 
     def after_fork(self) -> None:
-        """In a forked child: let go of the parent's connection. The next `ensure_started` begins a link of its own."""
+        """In a forked child: drop the parent's connection. The next `ensure_started` begins a new link."""
         if self._pid == os.getpid():
             return
         connection, waker = self._connection, self._waker
@@ -201,7 +201,7 @@ class Listener:
                 self._dispatch(link.disconnect(reason))
                 transport.close()
                 self._connection = None
-                self._hurried = False  # that was about a connection before this one
+                self._hurried = False  # the hurry concerned an earlier connection
         if not self._closing and os.getpid() == born:
             self._log.log(logging.WARNING, "lost", "the link was lost: %s", reason)
 
@@ -212,7 +212,7 @@ class Listener:
         except Exception as error:  # noqa: BLE001 - a credential provider's, say
             failure = connect_failure("the server", error, self._connection)
             if not isinstance(failure, RemoteTimeout | RemoteUnavailable):
-                self._backoff.hold()  # a refusal, not an outage: asking at once again helps nobody
+                self._backoff.hold()  # a refusal, not an outage: an immediate retry doesn't help
         if self._connection is not None:
             self._connection.disconnect()  # type: ignore[no-untyped-call]
             self._connection = None
@@ -220,7 +220,7 @@ class Listener:
         return None
 
     def _serve(self, link: Link, transport: Transport, waker: Waker) -> None:
-        """Do one round: bring the subscribers in line, do what is due, wait, and take what has arrived."""
+        """Do one round: attach and detach subscribers, do the work that is due, wait, and process the input."""
         wanted = self._subscribers
         if wanted is not self._served:
             for subscriber in link.subscribers():
@@ -231,7 +231,7 @@ class Listener:
             self._served = wanted
         due = link.wake_at()
         if due is not None and self._clock.now() >= due:
-            self._take(link, transport)  # an answer that is here already isn't late, however late this thread is
+            self._take(link, transport)  # a reply that has arrived already isn't late, however late this thread is
         self._dispatch(link.tick())
         transport.send(link.outgoing())
         wake_at = link.wake_at()
@@ -242,7 +242,7 @@ class Listener:
             time.sleep(SETTLE)
 
     def _take(self, link: Link, transport: Transport) -> bool:
-        """Take what has arrived; return whether there were messages."""
+        """Process the bytes that have arrived; return True if messages were among them."""
         heard = False
         for chunk in transport.chunks():
             events = link.receive(chunk)
@@ -251,13 +251,13 @@ class Listener:
         return heard
 
     def _rest(self, waker: Waker) -> None:
-        """Pause before the next attempt, longer each time until one succeeds or the server is said to be back."""
+        """Pause before the next attempt, longer each time until an attempt succeeds or `hurry` is called."""
         until = time.monotonic() + self._backoff.next() * (1.0 + self._chance() / 4)
         while not (self._closing or self._hurried) and (left := until - time.monotonic()) > 0:
             wait(waker=waker, seconds=left)
         self._hurried = False
 
-    # Its calls of the subscribers
+    # Calls of the subscribers
 
     def _dispatch(self, events: list[Event]) -> None:
         failed: set[Subscriber] = set()
@@ -271,7 +271,7 @@ class Listener:
                     self._call(lost)
 
     def _call(self, event: Event) -> bool:
-        """Tell the subscriber; return whether it took it."""
+        """Pass the event to its subscriber; return False if the subscriber raised an exception."""
         try:
             match event:
                 case Received(subscriber, payloads):
@@ -285,7 +285,7 @@ class Listener:
                     subscriber.lost(reason)
                 case Refused(_, reason):
                     self._log.log(logging.WARNING, "refused", "the link refuses a namespace: %s", reason)
-        except Exception:  # noqa: BLE001 - it is the subscriber's, and the others go on
+        except Exception:  # noqa: BLE001 - the subscriber's own failure: the others go on
             self._log.log(logging.ERROR, "subscriber", "a namespace failed to take news from the link", trace=True)
             return False
         return True

@@ -1,7 +1,7 @@
-"""Shared listeners: one a process and deployment, however many caches there are.
+"""Shared listeners: one for each process and deployment, however many caches there are.
 
-A listener that is still open when the interpreter ends is closed then, before an embedded server is (that was there
-first), so that no loss of the link is reported.
+A listener that is still open when the interpreter ends is closed then, before an embedded server, which was
+registered earlier, so that no loss of the link is reported.
 """
 
 import atexit
@@ -15,7 +15,7 @@ from twotier.sharing import Shared
 def shared_listener(identity: Hashable, factory: Callable[[], AnyListener]) -> AnyListener:
     """Return this process's listener for `identity`, which must cover all that `factory` depends on.
 
-    In a forked child there is none yet: acquire it anew there.
+    A forked child has no listener yet: acquire one anew there.
     """
 
     def make() -> AnyListener:
@@ -27,7 +27,7 @@ def shared_listener(identity: Hashable, factory: Callable[[], AnyListener]) -> A
 
 
 def release_listener(listener: AnyListener) -> None:
-    """Give back what `shared_listener` returned; the last one closes it."""
+    """Release a listener that `shared_listener` returned; the last release closes it."""
     _listeners.release(listener)
 
 
@@ -37,7 +37,7 @@ def _close(listener: AnyListener) -> None:
 
 
 def _let_go(listener: AnyListener) -> None:
-    """In a forked child: leave the parent's connection alone."""
+    """In a forked child: drop the parent's connection without a word to the server."""
     atexit.unregister(listener.close)
     listener.after_fork()
 

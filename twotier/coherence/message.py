@@ -1,4 +1,4 @@
-"""Invalidation messages: which keys a write has superseded, as bytes on a namespace's channel. Never a value.
+"""Invalidation messages: the keys that a write has superseded, as bytes on a namespace's channel. Never a value.
 
 Layout, integers big-endian:
 
@@ -6,18 +6,18 @@ Layout, integers big-endian:
     op        1   1 set, 2 delete, 3 tag, 4 clear, 5 expire; bit 7: signed
     op id    16   the write's (see opid.py)
     count     4   number of keys
-    sent at   8   the writer's wall clock (us since 1970); not in version 1, which is read but not written any more
+    sent at   8   the writer's wall clock (us since 1970); absent in version 1, which is read but no longer written
     lengths   4 * count   bytes of each key
     keys          UTF-8, lone surrogates let through, end to end
     mac      16   only if signed: keyed BLAKE2b over the namespace and all of the above
 
-For every version: the first byte says which, bit 7 of the second whether the last 16 are the MAC of those before them.
-So a process can tell that a message of a later version is genuine, and knows that it can't know what was superseded:
-such a message puts everything in doubt, and an upgrade stays coherent however long it takes.
+In every version the first byte is the version, and bit 7 of the second is set if the last 16 bytes are the
+MAC of those before them. So a process can verify a message of a later version without knowing the keys in
+it: such a message makes every entry suspect, and a fleet stays coherent during an upgrade of any length.
 
-Keys are the user's: neither the namespace nor its generation is in them. Whatever doesn't fit the layout to the last
-byte is foreign. A process that has secrets takes signed messages only; one that has none can't check a signature, and
-takes both, as an invalidation too many costs a miss and one too few a stale read.
+Keys are the user's, without the namespace and its generation. A payload that doesn't fit the layout to the
+last byte is foreign. A process with secrets accepts signed messages only. A process without secrets can't
+check a signature and accepts both: a superfluous invalidation costs a miss, a missing one a stale read.
 """
 
 import enum
@@ -32,29 +32,29 @@ from twotier.opid import OP_ID_BYTES
 Kind = Literal["set", "delete", "tag", "clear", "expire"]
 
 VERSION: Final = 2
-"""The version that is written; it and the one before it are read."""
+"""The version that is written; this version and the one before it are read."""
 LATEST_VERSION: Final = 15
-"""The highest that is believed to be a version: text and noise on the channel seldom begin like that."""
+"""Highest first byte that is taken for a version: text and noise on the channel seldom begin with one as low."""
 MAC_BYTES: Final = 16
 
 _HEAD: Final = struct.Struct(f">BB{OP_ID_BYTES}sI")
 _SENT_AT: Final = struct.Struct(">Q")
 _LENGTH: Final = struct.Struct(">I")
 _ONE: Final = struct.Struct(f">BB{OP_ID_BYTES}sIQI")
-"""All before the text of a message's only key: most messages have one, and are made and read in half the time."""
+"""Layout before the text of a message's only key: most messages have one key, and this halves the time for them."""
 _SIGNED: Final = 0x80
 _OPS: Final[dict[Kind, int]] = {"set": 1, "delete": 2, "tag": 3, "clear": 4, "expire": 5}
 _KINDS: Final[dict[int, Kind]] = {op: kind for kind, op in _OPS.items()}
 
 
 class Message(NamedTuple):
-    """One write: what it did, its op id, and the keys it superseded (for "tag", the tags; for "clear", none)."""
+    """One write: its kind, its op id, and the superseded keys (for "tag", the tags; for "clear", none)."""
 
     kind: Kind
     op_id: bytes
     keys: tuple[str, ...] = ()
     sent_at: int = 0
-    """When the writer made the message, by its wall clock (us); 0 if it didn't say."""
+    """Time of the message by the writer's wall clock (us); 0 if the message has none."""
 
 
 class Later(enum.Enum):
@@ -64,7 +64,7 @@ class Later(enum.Enum):
 
 
 LATER: Final = Later.LATER
-"""In place of a message: one that can't be read here, as its version is a later one."""
+"""Result of `decode` for a message of a later version, which this process can't read."""
 
 
 class MessageCodec:
@@ -99,7 +99,7 @@ class MessageCodec:
     def decode(self, payload: bytes) -> Message | Later | None:
         """Return the message in `payload`; None if it is foreign, corrupt, or not signed as it should be.
 
-        LATER for a message of a version that isn't known here yet: everything may have been superseded.
+        LATER for a message of an unknown later version: every key may have been superseded.
         """
         if len(payload) < _HEAD.size:
             return None
@@ -122,7 +122,7 @@ class MessageCodec:
         return None if keys is None else Message(kind, op_id, keys, sent_at)
 
     def _genuine(self, payload: bytes, end: int) -> bool:
-        """Return True if `payload`, whose MAC is said to start at `end`, may be believed."""
+        """Return True if the MAC of `payload`, which starts at `end`, is valid, or there are no secrets."""
         if not self._macs:
             return True
         body, mac = payload[:end], payload[end:]

@@ -1,4 +1,4 @@
-"""What the listener calls: one subscriber a namespace."""
+"""Interface of the subscribers, which the listener calls: one for each namespace."""
 
 import enum
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ class NotAsked(enum.Enum):
 
 
 NOT_ASKED: Final = NotAsked.NOT_ASKED
-"""In place of a generation, on RESP2: a subscribed connection can't read keys there."""
+"""In place of a generation, on RESP2: there a subscribed connection can't read keys."""
 
 
 EVERYTHING: Final = b""
@@ -20,34 +20,35 @@ EVERYTHING: Final = b""
 
 
 class Subscriber(Protocol):
-    """One namespace's ear on the link, called on the listener's thread only.
+    """One namespace's subscriber of the link. Only the listener's thread calls its methods.
 
-    In each life of the link: `confirmed`, then `renewed` again and again, then `lost`; `received` at any time. An
-    exception out of any of them is logged and ends the subscriber's lease: it is lost, and confirmed anew.
+    In each life of the link the calls are `confirmed`, then `renewed` again and again, then `lost`; `received`
+    comes at any time. An exception out of any of them is logged and ends the subscriber's lease: the
+    subscriber is lost, and confirmed anew.
     """
 
     @property
     def channel(self) -> bytes:
-        """The channel whose messages it wants; with tracking, the prefix of the keys: all up to the first colon."""
+        """The channel of the namespace's messages; with tracking, the keys' prefix up to the first colon."""
 
     @property
     def generation_key(self) -> bytes:
         """The remote key that holds the namespace's generation."""
 
     def received(self, payloads: list[bytes]) -> None:
-        """Take the messages that arrived together, in order; with tracking, the keys that were changed."""
+        """Process the messages that arrived together, in order; with tracking, the changed keys."""
 
     def confirmed(self) -> None:
-        """Put everything in doubt: what was published before this moment may have been missed, nothing after it."""
+        """Make every entry suspect: messages published before this moment may have been missed, none after it."""
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None) -> None:
-        """Every message published `max_staleness` before `lease_until` (ns) has been received.
+        """Extend the lease: every message published `max_staleness` before `lease_until` (ns) has been received.
 
-        `generation` is what the generation key held at a moment after that; None without one.
+        `generation` is the content of the generation key at a moment after that; None if the key is missing.
         """
 
     def lost(self, reason: str) -> None:
-        """Put everything in doubt, at once: the link is gone."""
+        """Make every entry suspect at once: the link is gone."""
 
 
 class ShardedSubscriber(Subscriber, Protocol):
@@ -58,4 +59,4 @@ class ShardedSubscriber(Subscriber, Protocol):
         """The remote keys that hold the generations."""
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
-        """Take a lease; `generation` is what the key of number `group` held."""
+        """Extend the lease; `generation` is the content of the generation key of number `group`."""

@@ -1,4 +1,4 @@
-"""What runs commands, whatever the deployment is."""
+"""Interfaces of the executors, which run commands, for every kind of deployment."""
 
 from typing import Protocol, TypeVar
 
@@ -13,7 +13,7 @@ class AnyExecutor(Protocol):
     """Runs commands on the calling thread; threads share it."""
 
     def run(self, command: Command[R] | Conditional[R] | OnReplica[R], *, probing: bool = False) -> R:
-        """Run `command` and return its result; raises RemoteError. `probing`: whatever the breaker's state."""
+        """Run `command` and return its result; raises RemoteError. `probing`: ignore the breaker's state."""
         ...
 
 
@@ -21,5 +21,5 @@ class AnyAsyncExecutor(Protocol):
     """Runs commands on the running event loop; tasks of any loops share it."""
 
     async def run(self, command: Command[R] | Conditional[R] | OnReplica[R], *, probing: bool = False) -> R:
-        """As `AnyExecutor.run`."""
+        """Run `command` as `AnyExecutor.run` does."""
         ...

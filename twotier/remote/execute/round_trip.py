@@ -1,9 +1,9 @@
-"""The edge of the remote tier: what one call does beside its I/O, for executors of threads and of event loops alike.
+"""One round trip without its I/O, shared by the executors of threads and of event loops.
 
-One trip a call, one deadline over the whole of it, no retries. Here redis-py's exceptions, the socket's and the
-protocol's become twotier's, the breaker hears of outages, and it is decided whether a connection can be used again: a
-call that fails in any way that may leave a reply under way drops it. Between two trips a connection belongs to no
-thread and no loop, so one pool serves both executors.
+A call has one deadline over the whole of it, and no retries. This module maps the exceptions of redis-py,
+the socket and the protocol to twotier's, reports outages to the breaker, and decides if a connection can
+be used again: a call that fails in a way that may leave a reply under way drops the connection. Between
+two round trips a connection belongs to no thread and no loop, so one pool serves both executors.
 """
 
 import logging
@@ -40,15 +40,15 @@ R = TypeVar("R")
 
 _OUTAGE: Final = (RemoteTimeout, RemoteUnavailable)
 _NO_NEWS: Final = (NotAnInteger, OtherTypeError, IntegerOverflow, RedirectionError, MovingError)
-"""Refusals that are their caller's to tell, or that a cluster's router takes care of."""
+"""Refusals that aren't logged: the caller reports them, or a cluster's router handles them."""
 _UNFIT: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
-"""What a reply of a shape that nobody thought of may raise where it is looked at."""
+"""Exceptions that a reply of an unforeseen shape may raise in `parse` or `decide`."""
 
 
 class Endpoint:
-    """The edge of one topology: its pool, its breaker, and what failures on it mean. Executors share it.
+    """One server as round trips see it: its pool, its breaker, the meaning of its errors. Executors share it.
 
-    `breaker` hears of every outage and of every answer; while it isn't closed, calls fail at once.
+    Calls report outages and replies to `breaker`; while the breaker isn't closed, calls fail at once.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class Endpoint:
         self.breaker: Final = breaker
         self.timeout = options.timeout
         self.answered_at = -math.inf
-        """Instant of `time.monotonic` at which a call was last answered."""
+        """Instant of `time.monotonic` of the last reply to a call."""
         self._topology = topology
         self._label = topology.label
         self._occasional = RateLimitedLog(SystemClock())
 
     def meaning(self, error: BaseException) -> BaseException:
-        """Return what a failure means to callers: a RemoteError, or `error` itself if it isn't the remote tier's."""
+        """Return the RemoteError for a failure; `error` itself if it isn't a failure of the remote tier."""
         where = self._label
         if isinstance(error, SlowTripError):
             return SlowTrip(f"{where} is answering, but slower than {SLOWEST >> 20} MiB a second: {error}")
@@ -85,37 +85,37 @@ class Endpoint:
         return error
 
     def heard_since(self, instant: float) -> bool:
-        """Return True if the server has answered a call, or sent a large part of an answer, after `instant`."""
+        """Return True if the server has replied to a call, or sent a large part of a reply, after `instant`."""
         return self.answered_at > instant or any(channel.progress_at > instant for channel in self.pool.lent())
 
     def of_replicas(self) -> "Endpoint":
-        """Return the edge of the replicas."""
+        """Return the endpoint of the replicas."""
         if self._replicas is None:
             raise RemoteUnavailable(f"{self._label} has no replicas to read from")
         return self._replicas
 
     def distrust(self) -> None:
-        """Have the topology look whether the server is still the right one."""
+        """Make the topology check that the server is still the right one."""
         self._topology.distrust()
 
     def log_refusal(self, error: RemoteError) -> None:
-        """Say once a minute what the server refuses, or what is too slow."""
+        """Log at most once a minute a refusal by the server, or a round trip that was too slow."""
         if isinstance(error, (*_OUTAGE, *_NO_NEWS)) and not isinstance(error, SlowTrip):
             return
         self._occasional.log(logging.ERROR, "refusal", "%s: %s (logged once a minute)", self._label, error)
 
 
 class SlowTrip(RemoteTimeout):
-    """A large trip wasn't over in time, although bytes were moving: that says nothing of the server."""
+    """A large round trip exceeded its time although bytes were moving: that is no failure of the server."""
 
 
 class RoundTrip:
-    """One call, as a context: within it the caller takes a channel into `loan`, and makes its trips on it.
+    """One call, as a context: within it the caller takes a channel into `loan` and exchanges data on it.
 
-    On the way out the channel is given back or dropped, the breaker told, and what was raised translated: RemoteTimeout
-    (no answer in time), RemoteUnavailable (no connection, or it was lost, or the breaker is open), RemoteError
-    (refused). After the first two a write may have taken place. `probing`: for recovery: go whatever the breaker's
-    state, and tell it nothing.
+    On exit the channel is given back or dropped, the outcome is reported to the breaker, and an exception is
+    mapped: RemoteTimeout (no reply in time), RemoteUnavailable (no connection, a lost connection, or an open
+    breaker), RemoteError (refused). After the first two a write may have taken place. `probing` is for
+    recovery: the call ignores the breaker's state and doesn't report to it.
     """
 
     __slots__ = ("_edge", "_probing", "_watching", "began", "deadline", "loan")
@@ -127,7 +127,7 @@ class RoundTrip:
         self.loan: Loan = []
         self.began = time.monotonic()
         self.deadline = self.began + edge.timeout
-        """Instant of `time.monotonic` at which the call is over, but for the time that the size of its trip allows."""
+        """Instant of `time.monotonic` of the call's deadline, without the extra time for the bytes that it moves."""
 
     def __enter__(self) -> Self:
         if not self._probing and (breaker := self._edge.breaker).state != "closed":
@@ -135,11 +135,11 @@ class RoundTrip:
         return self
 
     def watch(self) -> None:
-        """Note that the connection watches a key, until `decide` has given the second step."""
+        """Note that the connection watches a key, until `decide` has returned the second step."""
         self._watching = True
 
     def decide(self, command: Conditional[R], replies: list[Any]) -> Command[R]:
-        """Return the second step of a command of two, which ends the watching."""
+        """Return the second step of a conditional command; that step ends the watch."""
         try:
             second = command.decide(replies)
         except _UNFIT as error:
@@ -150,7 +150,7 @@ class RoundTrip:
         return second
 
     def result(self, command: Command[R], replies: list[Any]) -> R:
-        """Return what `command` makes of its replies, whatever the server has put into them."""
+        """Return the result that `command` parses from its replies; OutOfStepError if they can't be parsed."""
         try:
             return command.parse(replies)
         except _UNFIT as error:
@@ -178,13 +178,13 @@ class RoundTrip:
 
     def _drop_connection(self, meaning: BaseException) -> None:
         plain = isinstance(meaning, RemoteError) and not isinstance(meaning, (*_OUTAGE, StaleConnectionError))
-        # Between its two steps a connection watches a key: that must not reach another command.
+        # Between its two steps a connection watches a key: no other command may use that connection.
         if plain and not self._watching:
             self.loan[0].alive_at = time.monotonic()
             self._edge.pool.give(self.loan)
         else:
             self._edge.pool.drop(self.loan)
-        if isinstance(meaning, _OUTAGE):  # what was idle meanwhile may be as dead
+        if isinstance(meaning, _OUTAGE):  # connections that were idle meanwhile may be dead, too
             self._edge.pool.distrust(self.began)
         if isinstance(meaning, StaleConnectionError):
             self._edge.distrust()
@@ -194,19 +194,19 @@ class RoundTrip:
     def _tell_breaker(self, meaning: BaseException) -> None:
         edge = self._edge
         if isinstance(meaning, (PoolTimeout, NoThreadError, SlowTrip)):
-            return  # we are busy, or the network is; the server may be well
+            return  # this process or the network is busy; the server may be well
         if isinstance(meaning, RemoteTimeout) and edge.heard_since(self.began):
-            return  # it has answered others since we began: of many calls at once, not all are answered in time
+            return  # a timeout is no outage if the server has replied to another call since this one began
         if isinstance(meaning, _OUTAGE):
             edge.breaker.failed()
             if edge.breaker.state != "closed":
-                edge.pool.distrust()  # so that the probe is made on a fresh connection
+                edge.pool.distrust()  # so that the probe uses a fresh connection
         elif isinstance(meaning, RemoteError):
             edge.breaker.succeeded()
 
 
 def _with_reason(meaning: BaseException) -> BaseException:
-    """Return a documented error in place of those that say how a connection fares."""
+    """Return a documented error in place of an internal one about the state of a connection."""
     if isinstance(meaning, RefusedCredentialsError):
         return AccessDenied(str(meaning))
     return RemoteError(str(meaning)) if isinstance(meaning, StaleConnectionError) else meaning

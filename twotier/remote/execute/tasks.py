@@ -1,9 +1,9 @@
-"""Runs commands on the remote tier from event loops; what a call is beside its I/O is `edge`'s, as for threads.
+"""Runs commands on the remote tier from event loops; everything but the I/O is in `RoundTrip`, as for threads.
 
-The sockets are the pool's own, written and read here when the running loop says that they can be: `add_reader` and
-`add_writer`, which asyncio's selector loops and uvloop have, TLS included (SSLSocket without blocking). Nothing of a
-loop outlives a trip, so loops come and go, and several may run at once. What a cancelled trip leaves on its connection
-nobody reads: it is dropped.
+The sockets are the pool's own. This module writes and reads them when the running loop reports that they
+are ready: by `add_reader` and `add_writer`, which asyncio's selector loops and uvloop have, TLS included
+(a non-blocking SSLSocket). No state of a loop outlives a round trip, so loops come and go, and several may
+run at once. A cancelled round trip drops its connection, so its late replies are never read.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class AsyncExecutor:
         self._edge = edge
 
     async def run(self, command: Command[R] | Conditional[R] | OnReplica[R], *, probing: bool = False) -> R:
-        """Run `command` and return its result; see `RoundTrip` for `probing` and for what is raised."""
+        """Run `command` and return its result; see `RoundTrip` for `probing` and for the exceptions."""
         edge = self._edge
         if isinstance(command, OnReplica):
             edge, command = edge.of_replicas(), command.read
@@ -44,7 +44,7 @@ class AsyncExecutor:
                     command = call.decide(command, replies)
                 return call.result(command, await _exchange(channel, command.wire, command.replies, call.deadline))
         finally:
-            if call.loan:  # its own way out was interrupted
+            if call.loan:  # the exit of the context was interrupted
                 edge.pool.drop(call.loan)
 
 
@@ -74,7 +74,7 @@ async def _exchange(channel: Channel, wire: bytes, count: int, deadline: float) 
 
 
 class _Trip:
-    """One trip on the running loop: sends and reads whenever the socket is ready, until the replies are here."""
+    """One exchange on the running loop: sends and reads whenever the socket is ready, until all replies are here."""
 
     __slots__ = ("_channel", "_deadline", "_descriptor", "_loop", "_timer", "_unsent", "_watched", "replies")
 
@@ -89,27 +89,27 @@ class _Trip:
         self.replies: asyncio.Future[list[Any]] = self._loop.create_future()
 
     def begin(self) -> None:
-        """Do what can be done now, and have the loop do the rest; `stop` at the end, whatever it is."""
+        """Send and read as much as possible now, and let the loop do the rest; always call `stop` at the end."""
         self._timer = self._loop.call_later(max(0.0, self._deadline - time.monotonic()), self._late)
         self._go_on()
 
     def stop(self) -> None:
-        """Leave the loop."""
+        """Remove the reader or writer and the timer from the loop."""
         self._watch(None)
         if self._timer is not None:
             self._timer.cancel()
 
     def _go_on(self) -> None:
-        """Do what can be done now, and have the loop call again when there is more."""
+        """Send and read as much as possible now, and let the loop call again when the socket is ready."""
         if self.replies.done():
             return
         try:
             self._watch(self._advance())
-        except Exception as error:  # noqa: BLE001 - the caller's to tell, not the loop's
+        except Exception as error:  # noqa: BLE001 - the caller gets it, not the loop
             self.replies.set_exception(error)
 
     def _advance(self) -> Event | None:
-        """Send and read as much as goes without waiting; return what is to be waited for, None at the end."""
+        """Send and read as much as possible without waiting; return the event to wait for, None at the end."""
         channel, unsent = self._channel, self._unsent
         try:
             if unsent:
@@ -134,7 +134,7 @@ class _Trip:
         return None
 
     def _watch(self, event: Event | None) -> None:
-        """Have the loop watch for `event`, and for nothing else."""
+        """Make the loop watch for `event` alone."""
         if event == self._watched:
             return
         loop, descriptor = self._loop, self._descriptor

@@ -1,4 +1,4 @@
-"""Runs commands on the remote tier from threads, each on the caller's own; what a call is beside that is `edge`'s."""
+"""Runs commands on the remote tier, each on its caller's thread; everything but the I/O is in `RoundTrip`."""
 
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ class Executor:
         self._edge = edge
 
     def run(self, command: Command[R] | Conditional[R] | OnReplica[R], *, probing: bool = False) -> R:
-        """Run `command` and return its result; see `RoundTrip` for `probing` and for what is raised."""
+        """Run `command` and return its result; see `RoundTrip` for `probing` and for the exceptions."""
         edge = self._edge
         if isinstance(command, OnReplica):
             edge, command = edge.of_replicas(), command.read
@@ -31,5 +31,5 @@ class Executor:
                     command = call.decide(command, channel.exchange(command.wire, command.replies, call.deadline))
                 return call.result(command, channel.exchange(command.wire, command.replies, call.deadline))
         finally:
-            if call.loan:  # its own way out was interrupted
+            if call.loan:  # the exit of the context was interrupted
                 edge.pool.drop(call.loan)

@@ -1,1 +1,1 @@
-"""Connections: the pool, what goes over one connection within a deadline, and what its failures mean."""
+"""Connections: the pool, round trips over one connection within a deadline, and the mapping of failures to errors."""

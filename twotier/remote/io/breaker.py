@@ -1,9 +1,9 @@
-"""The circuit breaker: after a few failures in a row the remote tier is no longer asked, until a probe finds it usable.
+"""The circuit breaker: after a few failures in a row, round trips fail at once, until a probe succeeds.
 
-States: *closed* (in use), *open* (away: calls fail at once), *half-open* (away, one prober is trying it). Callers never
-probe; recovery does, and closes the breaker only after what must be replayed was replayed. Successes of calls that
-began before an opening therefore change nothing. Only outages count: that the server can't be reached, doesn't answer,
-or is loading. A refused command is an answer.
+States: *closed* (in use), *open* (away: calls fail at once), *half-open* (away, one prober is trying the
+server). Callers never probe; recovery does, and closes the breaker only after the replay. So successes of
+calls that began before an opening change nothing. Only outages count as failures: the server can't be
+reached, doesn't reply, or is loading. A refused command is a reply.
 """
 
 import logging
@@ -22,7 +22,7 @@ State = Literal["closed", "open", "half-open"]
 THRESHOLD: Final = 3
 """Failures in a row that open the breaker."""
 _LOG_EVERY: Final = 60 * SECOND
-"""Time from one opening that is logged to the next (ns)."""
+"""Least time from one logged opening to the next (ns)."""
 
 _log = logging.getLogger("twotier")
 
@@ -47,7 +47,7 @@ class Breaker:
     def __init__(self, clock: Clock, threshold: int = THRESHOLD, label: str = "") -> None:
         self._clock = clock
         self._label = label
-        """What is away while it is open, in the log; nothing is logged without."""
+        """Name of the server in the log; if empty, nothing is logged."""
         self._logged: int | None = None
         """When an opening was last logged (ns)."""
         self._log_close = False
@@ -59,9 +59,9 @@ class Breaker:
         self._failures = 0
         self._since = 0
         self.state: State = "closed"
-        """Where the breaker stands; read it freely, change it through the methods."""
+        """State of the breaker; anyone may read it, only the methods change it."""
         self.on_open: Callable[[], None] | None = None
-        """Called once an opening, on the thread that caused it, outside the lock."""
+        """Called once for each opening, on the thread that caused it, outside the lock."""
 
     def check(self) -> None:
         """Raise BreakerOpenError unless the breaker is closed."""
@@ -71,13 +71,13 @@ class Breaker:
             raise BreakerOpenError(f"the remote tier is away (circuit breaker open for {away:.1f} s)")
 
     def succeeded(self) -> None:
-        """Note that a call was answered: failures before it no longer count."""
+        """Note a successful call: the failures before it no longer count."""
         if self._failures:
             with self._lock:
                 self._failures = 0
 
     def failed(self) -> None:
-        """Note an outage seen by a call."""
+        """Count an outage that a call has met."""
         with self._lock:
             self._failures += 1
             if self._failures < self._threshold or self.state != "closed":
@@ -86,7 +86,7 @@ class Breaker:
         self._tell()
 
     def trip(self) -> None:
-        """Open at once, whatever was counted; a probe under way no longer closes the breaker."""
+        """Open at once, whatever the count; a probe under way no longer closes the breaker."""
         with self._lock:
             was = self.state
             self._open()
@@ -94,7 +94,7 @@ class Breaker:
             self._tell()
 
     def begin_probe(self) -> bool:
-        """Go from open to half-open; True for the one caller who may probe."""
+        """Go from open to half-open; return True to the one caller who may probe."""
         with self._lock:
             if self.state != "open":
                 return False

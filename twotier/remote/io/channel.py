@@ -1,18 +1,18 @@
-"""One connection of the data path: sends a trip, reads its replies, all within a deadline.
+"""One connection of the data path: sends the request of a round trip and reads its replies within a deadline.
 
-Large values take time that isn't the server's fault, so a trip has two bounds. Silence: it ends after `timeout` seconds
-in which no byte has moved. And the whole: its deadline moves by a second for each `SLOWEST` bytes that are sent or
-received, so a reply that drips in gains nothing, and one that arrives at a fair rate has the time that it takes. What
-was sent may wait in buffers on the way: after more than 64 KiB silence counts only if the kernel has some of it left,
-and gets rid of nothing.
+Large values take time that isn't the server's fault, so a round trip has two bounds. Silence: it ends
+after `timeout` seconds in which no byte has moved. The whole: its deadline moves by a second for each
+`SLOWEST` bytes sent or received, so a reply that drips in gains nothing, and a reply that arrives at a
+fair rate has enough time. Sent bytes may wait in buffers on the way: after more than 64 KiB, silence
+counts only if the kernel still holds some of them and their number doesn't fall.
 
-redis-py connects and shakes hands; from then on the socket is read and written here, since a deadline must hold over
-the whole exchange (a reply that drips in renews redis-py's timeout with each byte), and since its own path costs more
-than the server's.
+redis-py connects and does the handshake; from then on this module reads and writes the socket. A deadline
+must hold over the whole exchange (a reply that drips in renews redis-py's timeout with each byte), and
+redis-py's own path costs more time than the server.
 
-Each trip ends with a PING of a number of its own, and its echo must be the last reply. So replies can't shift from one
-command to another unseen: a reply that was left on the connection, by whatever fault, can never be taken for the
-answer to a later command.
+Each round trip ends with a PING that carries a unique number, and its echo must be the last reply. So
+replies can't shift from one command to another unnoticed: a reply that was left on the connection, by
+whatever fault, is never taken for the reply to a later command.
 """
 
 import fcntl
@@ -31,19 +31,19 @@ from twotier.replies import Reader
 from twotier.resp import MAX_BULK, ErrorReply, ProtocolError, Push
 
 SLOWEST: Final = 2 << 20
-"""Bytes a second at which a trip must move at least, beside the seconds of its deadline."""
+"""Least rate of a round trip (bytes a second), beside the seconds of its deadline."""
 _CHUNK: Final = 1 << 16
-"""Most bytes read at once; a trip up to this size is sent together with its PING."""
+"""Most bytes read at once; a request up to this size is sent together with its PING."""
 LARGEST: Final = 1 << 30
-"""Most bytes of one reply with many values, and of a trip."""
+"""Most bytes of one reply with many values, and of the replies of one round trip."""
 MOST_PUSHES: Final = 1000
-"""Most messages that nobody asked for, in one trip."""
+"""Most unrequested messages in one round trip."""
 _ECHO: Final = slice(-22, -2)
-"""Where the text is that a PING asks for."""
+"""Place of the text to echo in a PING."""
 _LAST_TRIP: Final = 0xFFFFFFFF
-"""The number of a trip, in 8 digits; after it they begin anew."""
+"""Highest number of a round trip, in 8 hexadecimal digits; the numbers then begin anew."""
 _SLACK: Final = 0.98
-"""Share of the usual timeout that must be left for the socket to keep it: telling it the remainder is a system call."""
+"""Least remaining share of the usual timeout at which the socket keeps it: setting another costs a system call."""
 
 
 class Channel:
@@ -76,43 +76,43 @@ class Channel:
     )
 
     def __init__(self, connection: Any, timeout: float, era: int = 0, longest: int = MAX_BULK) -> None:
-        """Take over `connection`; `longest`: longest string that is read, longer ones count as empty (bytes)."""
+        """Take over `connection`; `longest` is the longest string to read (bytes), longer ones count as empty."""
         self._connection = connection
         self.era = era
         self.alive_at = time.monotonic()
-        """Instant of `time.monotonic` at which the server last answered on it."""
+        """Instant of `time.monotonic` of the server's last reply on the connection."""
         self.progress_at = -math.inf
-        """Instant of `time.monotonic` at which the server last sent a part of a large answer."""
+        """Instant of `time.monotonic` at which the server last sent a part of a large reply."""
         self.socket = opened(connection)
         self._timeout = self._patience = timeout
         self.socket.settimeout(timeout)
         self._reader = Reader(longest=longest, largest=LARGEST, skips=True)
         self._buffer = bytearray(_CHUNK)
         self._ping = b"*2\r\n$4\r\nPING\r\n$20\r\n" + os.urandom(6).hex().encode()
-        """A PING, but for the number of the trip."""
+        """A PING without the number of the round trip."""
         self._trip = 0
         self._echo = b""
         self._replies: list[Any] = []
         self._wanted = self._pushes = 0
         self._deadline = self._moved_at = 0.0
         self._queued: int | None = None
-        """Bytes that were waiting to be sent when that was looked at last."""
+        """Bytes that the kernel had still to send at the last check."""
         self._noted = 0
         self.sent = self.received = 0
-        """Bytes of this trip so far."""
+        """Bytes of this round trip so far."""
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         self._poll = poll.poll
 
     def quiet(self) -> bool:
-        """Return True if the connection is open and has nothing to read, as it must between trips."""
+        """Return True if the connection is open and has nothing to read, as is required between round trips."""
         return not self._poll(0) or self._only_tls_records()
 
     def exchange(self, wire: bytes, count: int, deadline: float) -> list[Any]:
         """Send `wire` and return its `count` replies; `deadline` is an instant of `time.monotonic`.
 
-        Raises OSError (TimeoutError past the deadline, which moves with the bytes), and what `receive` does; the
-        channel is of no use then.
+        Raises OSError (TimeoutError past the deadline, which moves with the bytes) and the errors of
+        `receive`; the channel is unusable then.
         """
         left = deadline - time.monotonic()
         if left <= 0:
@@ -136,10 +136,10 @@ class Channel:
             self.note_progress()
             self._wait_for(self.patience())
 
-    # What a trip is, whoever waits for the socket: `begin` it, send what that returns, and `receive` while it is None.
+    # A round trip, for any way of waiting: `begin`, send the parts that it returns, `receive` until it returns replies.
 
     def begin(self, wire: bytes, count: int, deadline: float) -> tuple[bytes, ...]:
-        """Begin the trip of a command with `count` replies; return what is to be sent, in parts."""
+        """Begin the round trip of a command with `count` replies; return the parts to send."""
         self._trip = trip = (self._trip + 1) & _LAST_TRIP
         self._deadline = deadline
         self._queued, self._moved_at, self._noted, self.sent, self.received = None, 0.0, 0, 0, 0
@@ -151,9 +151,9 @@ class Channel:
         return (wire + ping,) if len(wire) <= _CHUNK else (wire, ping)
 
     def receive(self) -> list[Any] | None:
-        """Read what has come, once; return the replies when they are complete, None while they aren't.
+        """Read from the socket once; return the replies when they are complete, None while they aren't.
 
-        Raises OSError, ProtocolError, EchoError, or the RemoteError that the server refuses even the PING with.
+        Raises OSError, ProtocolError, EchoError, or the RemoteError with which the server refuses even the PING.
         """
         size = self.socket.recv_into(self._buffer)
         if not size:
@@ -170,29 +170,29 @@ class Channel:
         replies += came
         if len(replies) < self._wanted:
             return None
-        self._replies = []  # the caller's from here on
+        self._replies = []  # the caller owns the list from here on
         echoed = replies.pop()
         if echoed != self._echo or len(replies) >= self._wanted or not self._reader.idle:
-            if type(echoed) is ErrorReply:  # a server that takes no commands now
+            if type(echoed) is ErrorReply:  # the server accepts no commands now
                 raise refusal(echoed)
             raise EchoError
         return replies
 
     def unblock(self) -> int:
-        """Have the socket wait for nothing until the next `exchange`; return its descriptor, for a loop to watch."""
+        """Make the socket non-blocking until the next `exchange`; return its descriptor, for a loop to watch."""
         self._wait_for(0.0)
         return self.socket.fileno()
 
     def note_progress(self) -> None:
-        """Take note that bytes have moved, and the trip isn't over."""
+        """Note that bytes have moved and the round trip isn't over."""
         self._moved_at = time.monotonic()
         if self.received - self._noted >= _CHUNK:
             self._noted, self.progress_at = self.received, self._moved_at
 
     def patience(self) -> float:
-        """Return for how many seconds to wait on; TimeoutError if the trip's time is over.
+        """Return the seconds left to wait; raise TimeoutError if the round trip's time is over.
 
-        SlowTripError where a large one is under way all the same.
+        Raises SlowTripError if bytes of a large round trip are still moving.
         """
         now = time.monotonic()
         moved = self.sent + self.received
@@ -209,12 +209,12 @@ class Channel:
         return min(whole, silence)
 
     def _is_being_sent(self) -> bool:
-        """Return True if what was sent may still be on its way: the kernel has less of it left than before, or none."""
+        """Return True if sent bytes may still be on their way: the kernel holds fewer than before, or none."""
         before, self._queued = self._queued, self._unsent()
         return self._queued is not None and (before is None or not self._queued or self._queued < before)
 
     def _unsent(self) -> int | None:
-        """Return how many bytes the kernel has still to send; None where it doesn't tell."""
+        """Return the number of bytes that the kernel has still to send; None if it is unknown."""
         left = bytearray(4)
         try:
             fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, left)
@@ -223,7 +223,7 @@ class Channel:
         return int.from_bytes(left, sys.byteorder)
 
     def _without_pushes(self, came: list[Any]) -> list[Any]:
-        """Return the replies to us among `came`; ProtocolError if the others are too many."""
+        """Return `came` without its pushes; raise ProtocolError if there are too many pushes."""
         replies = [reply for reply in came if type(reply) is not Push]
         self._pushes += len(came) - len(replies)
         if self._pushes > MOST_PUSHES:
@@ -246,13 +246,13 @@ class Channel:
         self.note_progress()
 
     def _wait_for(self, seconds: float) -> None:
-        """Have the socket wait that long for each operation; 0.0: not at all."""
+        """Set the socket's timeout for each operation; 0.0: don't wait."""
         if seconds != self._patience:
             self._patience = seconds
             self.socket.settimeout(seconds)
 
     def _only_tls_records(self) -> bool:
-        """Return True if what can be read is TLS's own business (session tickets come after the handshake)."""
+        """Return True if only TLS records without data can be read (session tickets come after the handshake)."""
         if not isinstance(self.socket, ssl.SSLSocket):
             return False
         self._wait_for(0.0)
@@ -266,13 +266,13 @@ class Channel:
             return False
 
     def close(self) -> None:
-        """Close the connection; in a forked child without a word to the server, whose connection is the parent's."""
+        """Close the connection; in a forked child, without sending anything, as the connection is the parent's."""
         self._connection.disconnect()
 
 
 class SlowTripError(TimeoutError):
-    """A trip took longer than its size allows, although bytes were moving."""
+    """A round trip took longer than its size allows, although bytes were moving."""
 
 
 class EchoError(Exception):
-    """The replies of a trip didn't end with its own echo."""
+    """The replies of a round trip didn't end with its own echo."""

@@ -1,4 +1,4 @@
-"""A caller's wait for a connection, and the attempt to open one that is made for it.
+"""A caller's wait for a connection, and the attempt to open one for that caller.
 
 The pool refers to both weakly: they vanish with a caller that left them behind.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OpenAttempt:
-    """One attempt to open a channel, as its caller sees it."""
+    """One attempt to open a channel, on behalf of a caller."""
 
     __slots__ = ("__weakref__", "failure", "is_callers", "turn")
 
@@ -22,7 +22,7 @@ class OpenAttempt:
         self.turn = weakref.ref(turn)
         self.failure: RemoteError | None = None
         self.is_callers = False
-        """Whether it is for the caller to make, as there is no thread for it."""
+        """Whether the caller itself makes the attempt, as no thread could be started."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -30,18 +30,18 @@ class Checkout:
     """A caller's wait for a channel."""
 
     wake: Callable[[], object]
-    """Called when another look is worth it."""
+    """Called when another `Pool.look` may succeed."""
     deadline: float
     connects: bool = False
     woken: bool = False
     attempt: OpenAttempt | None = None
-    """The caller's own attempt to open one."""
+    """The caller's own attempt to open a channel."""
 
     def left(self) -> float:
         """Return the seconds until the deadline."""
         return max(0.0, self.deadline - time.monotonic())
 
     def expire(self) -> None:
-        """Note that the time is up, and look once more: a timer may go off just before the deadline."""
+        """End the wait, and wake the caller for a last check: a timer may go off just before the deadline."""
         self.deadline = 0.0
         self.wake()

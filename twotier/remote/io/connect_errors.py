@@ -1,4 +1,7 @@
-"""What a failure to connect means. Only texts that can't hold a secret are kept: servers quote what they don't know."""
+"""Mapping of failures to connect to RemoteErrors.
+
+Only texts that can't hold a secret are kept: servers quote words that they don't know.
+"""
 
 import socket
 import ssl
@@ -14,17 +17,17 @@ from twotier.remote.io.transport_probe import transport_hint
 from twotier.resp import ProtocolError
 
 _UNSPOKEN: Final = (ProtocolError, ClosedError, redis.exceptions.TimeoutError, TimeoutError)
-"""What a handshake in the wrong transport comes to, beside errors of the socket."""
+"""Errors of a handshake over the wrong transport, beside those of the socket."""
 _OTHER_REASONS: Final = (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)
-"""Errors of the socket that have nothing to do with the transport."""
+"""Errors of the socket that don't point to the wrong transport."""
 
 
 class NotADataServerError(RemoteError):
-    """What was connected to for data is a sentinel."""
+    """The server that was to serve data is a sentinel."""
 
 
 def ensure_data_server(connection: AbstractConnection, where: str) -> None:
-    """Raise NotADataServerError if HELLO was answered by a sentinel, which holds no data."""
+    """Raise NotADataServerError if the server, by its reply to HELLO, is a sentinel, which holds no data."""
     if mode_of(connection) == b"sentinel":
         raise NotADataServerError(
             f"{where} is a sentinel, which holds no data: write redis+sentinel://host:port/service"
@@ -32,17 +35,17 @@ def ensure_data_server(connection: AbstractConnection, where: str) -> None:
 
 
 def mode_of(connection: AbstractConnection) -> bytes | None:
-    """Return what HELLO was answered: b"standalone", b"cluster" or b"sentinel"; None where it isn't known (RESP2)."""
+    """Return the mode in HELLO's reply: b"standalone", b"cluster" or b"sentinel"; None if it is unknown (RESP2)."""
     told: Any = connection.handshake_metadata
     mode = told.get(b"mode") if isinstance(told, dict) else None
     return mode if isinstance(mode, bytes) else None
 
 
 def connect_failure(where: str, error: BaseException, connection: AbstractConnection | None = None) -> RemoteError:
-    """Return what it means that connecting to `where` raised `error`.
+    """Return the RemoteError for an `error` raised while connecting to `where`.
 
-    With `connection`, which has failed, the server may be asked whether it speaks TLS: that takes up to the timeout of
-    the connection, once a minute.
+    With `connection`, which has failed, the server may be probed for TLS: this takes up to the timeout of the
+    connection, once a minute.
     """
     cause = error.__context__
     if isinstance(error, _UNSPOKEN) or (isinstance(cause, OSError) and not isinstance(cause, _OTHER_REASONS)):

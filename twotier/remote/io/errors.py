@@ -1,4 +1,7 @@
-"""Error replies as RemoteErrors. Of the server's text only the code is kept: the rest may quote keys and values."""
+"""Mapping of error replies to RemoteErrors.
+
+Only the code of a server's text is kept: the rest may quote keys and values.
+"""
 
 import re
 from typing import Any, Final
@@ -11,9 +14,9 @@ _CODE: Final = re.compile("[A-Z]{1,32}")
 _SLOT: Final = re.compile("[0-9]{1,5}")
 _LAST_SLOT: Final = 16_383
 _SHOWN: Final = 160
-"""Characters of an error's text that a log line gets."""
+"""Most characters of an error's text in a log line."""
 _LINE: Final = 400
-"""The same, of a text that names a server, too."""
+"""Most characters of a text that also names a server."""
 
 
 class NotAnInteger(RemoteError):  # noqa: N818 - says what is wrong with the value
@@ -25,34 +28,34 @@ class IntegerOverflow(RemoteError):  # noqa: N818 - the field's name
 
 
 class OtherTypeError(RemoteError):
-    """A list, a hash or the like stands under a key; nothing was changed."""
+    """The key holds a list, a hash or another type; nothing was changed."""
 
 
 class OutOfStepError(RemoteUnavailable):
-    """A reply that the command can't have asked for: the connection's replies don't match its commands."""
+    """A reply that doesn't fit the command: the connection's replies don't match its commands."""
 
     def __init__(self, command: str) -> None:
         super().__init__(f"the server's reply doesn't fit {command}; the connection was dropped")
 
 
 class NotServingError(RemoteUnavailable):
-    """The server answers but doesn't serve data now: loading, without its primary, or held by a script."""
+    """The server replies but doesn't serve data now: it is loading, without its primary, or held by a script."""
 
 
 class NoMemoryError(RemoteError):
-    """The server refuses whatever may need memory, since it is at `maxmemory` and evicts nothing."""
+    """The server refuses commands that may need memory, since it is at `maxmemory` and evicts nothing."""
 
 
 class StaleConnectionError(RemoteError):
-    """The server refused for a reason that a fresh connection may not have, such as a demoted primary."""
+    """The server refused for a reason that may not apply to a fresh connection, such as a demoted primary."""
 
 
 class RefusedCredentialsError(StaleConnectionError):
-    """The server refuses the connection's user name or password, which a fresh connection may have right."""
+    """The server refuses the connection's user name or password; those of a fresh connection may be right."""
 
 
 class RedirectionError(RemoteError):
-    """Another node of the cluster serves the slot: for good (MOVED), or for keys that aren't here any more (ASK)."""
+    """Another cluster node serves the slot: for good (MOVED), or for keys that have left this node (ASK)."""
 
     def __init__(self, slot: int, host: str, port: int, *, asking: bool) -> None:
         super().__init__(f"slot {slot} is served by another node of the cluster")
@@ -64,7 +67,7 @@ class CrossSlotError(RemoteError):
 
 
 class MovingError(RemoteError):
-    """The keys of one command are on two nodes just now, as their slot is being moved; it is worth another try."""
+    """The keys of one command are on two nodes just now, as their slot is being moved; another try may succeed."""
 
 
 _OUTAGES: Final = {
@@ -100,13 +103,13 @@ _KNOWN: Final = {
 
 
 def code(error: ErrorReply) -> str:
-    """Return the error's kind, as servers put it before the text; "ERR" where there is none."""
+    """Return the code that precedes the error's text; "ERR" if there is none."""
     first = error.text.partition(" ")[0]
     return first if _CODE.fullmatch(first) else "ERR"
 
 
 def shown(error: ErrorReply) -> str:
-    r"""Return the error for a log, where its text says what helps: nothing in it can end the line, nor be long.
+    r"""Return the error with its text for a log: escaped, so that it can't end the line, and cut to a bounded length.
 
     >>> shown(ErrorReply("NOPERM no access to \x1b[31mchannel"))
     "NOPERM: 'no access to \\x1b[31mchannel'"
@@ -117,7 +120,7 @@ def shown(error: ErrorReply) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return a text that may be a server's as one line for logs and terminals, cut, with no control characters.
+    r"""Return a text, maybe a server's, as one line for logs and terminals: cut, and without control characters.
 
     >>> one_line("max clients\r\n\x1b[31m")
     'max clients\\r\\n\\x1b[31m'
@@ -126,7 +129,7 @@ def one_line(text: str) -> str:
 
 
 def refusal(error: ErrorReply) -> RemoteError:
-    """Return the exception that an error reply means, without the server's text."""
+    """Return the exception for an error reply, without the server's text."""
     kind = code(error)
     if kind in ("MOVED", "ASK"):
         return _redirection(error.text, asking=kind == "ASK")
@@ -147,7 +150,7 @@ def _redirection(text: str, *, asking: bool) -> RemoteError:
     try:
         _, slot, where = text.split(" ")[:3]
         host, _, port = where.rpartition(":")
-        # Without a host it is the one that says so.
+        # Without a host, the node that sent the redirect is meant.
         return RedirectionError(_slot_in(slot), host and host_in(host), port_in(port.encode()), asking=asking)
     except ValueError:
         return OutOfStepError("a command in a cluster")
@@ -160,14 +163,14 @@ def _slot_in(text: str) -> int:
 
 
 def check(reply: Any) -> Any:
-    """Return `reply`, or raise what it means if it is an error."""
+    """Return `reply`, or raise its exception if it is an error."""
     if type(reply) is ErrorReply:
         raise refusal(reply)
     return reply
 
 
 def executed(replies: list[Any]) -> list[Any]:
-    """Return the results of a MULTI's steps; an error of one that couldn't be queued is raised."""
+    """Return the results of a MULTI's steps, or raise the error of a step that couldn't be queued."""
     for reply in replies[:-1]:
         if reply not in (b"QUEUED", b"OK"):
             check(reply)

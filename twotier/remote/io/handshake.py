@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     import socket
 
 LARGEST: Final = 64 << 10
-"""Bytes of one answer: HELLO's lists a server's modules, INFO's section takes 1 kB."""
+"""Most bytes of one reply: HELLO's lists a server's modules, INFO's section takes 1 kB."""
 ELEMENTS: Final = 4096
-"""Most elements of one answer."""
+"""Most elements of one reply."""
 TIMEOUTS: Final = 4
-"""How many times `timeout` a whole handshake may take: each of its answers has `timeout`."""
+"""Most time for a whole handshake, as a multiple of `timeout`; each of its replies has `timeout`."""
 _CHUNK: Final = 16 << 10
 
 
 class ClosedError(redis.exceptions.ConnectionError):
-    """The server closed the connection in place of an answer."""
+    """The server closed the connection instead of replying."""
 
 
 class HandshakeParser:
-    """The reader of a handshake's answers, as redis-py's connections want one."""
+    """The reader of a handshake's replies, with the interface that redis-py's connections expect."""
 
     def __init__(self, socket_read_size: int) -> None:  # noqa: ARG002 - redis-py gives it
         self.on_disconnect()
@@ -46,17 +46,20 @@ class HandshakeParser:
         self._replies: deque[Any] = deque()
 
     def on_disconnect(self) -> None:
-        """Let go of the socket."""
+        """Drop the socket."""
         self._socket = None
         self._reader = Reader()
         self._replies = deque()
 
     def can_read(self, timeout: float = 0) -> bool:  # noqa: ARG002 - nobody waits for it
-        """Return True if an answer, or a part of one, is here that nobody asked for."""
+        """Return True if an unrequested reply, or a part of one, has arrived."""
         return bool(self._replies) or not self._reader.idle
 
     def read_response(self, **_: Any) -> Any:
-        """Return the next answer, an error as redis-py's exception; TimeoutError, ProtocolError, ConnectionError."""
+        """Return the next reply, an error reply as redis-py's exception.
+
+        Raises TimeoutError, ProtocolError or ConnectionError.
+        """
         while not self._replies:
             self._replies += [reply for reply in self._reader.feed(self._received()) if type(reply) is not Push]
         reply = self._replies.popleft()
@@ -86,7 +89,7 @@ class HandshakeParser:
 
 
 def opened(connection: AbstractConnection) -> "socket.socket":
-    """Return the socket of a connection that is open; ProtocolError if its server has said more than it was asked."""
+    """Return the socket of an open connection; raise ProtocolError if the server has sent an unrequested reply."""
     if connection._parser.can_read():  # noqa: SLF001 - no public way to it
         raise ProtocolError("the server answers before it is asked")
     taken: socket.socket | None = connection._sock  # noqa: SLF001 - the same

@@ -1,7 +1,7 @@
-"""Places that servers name: hosts and ports in redirections, in the map of a cluster, in what sentinels answer.
+"""Hosts and ports in the replies of servers: in redirects, in the map of a cluster, in the replies of sentinels.
 
-Whoever is the server chooses these texts, and they reach connections, logs and errors: so they are taken only in the
-form of a host name or an IP address, and of a port.
+The server chooses these texts, and they reach connections, logs and errors. So only texts in the form of a
+host name or an IP address, and of a port, are accepted.
 """
 
 import re
@@ -13,7 +13,7 @@ _HIGHEST_PORT: Final = 65_535
 
 
 def host_in(text: Any) -> str:
-    """Return the host that `text`, bytes or str, is; ValueError for anything else.
+    """Return `text` (bytes or str) as a host; raise ValueError if it isn't one.
 
     >>> host_in(b"10.0.0.7"), host_in("cache-1.example.org"), host_in(b"fe80::1%eth0")
     ('10.0.0.7', 'cache-1.example.org', 'fe80::1%eth0')
@@ -25,7 +25,7 @@ def host_in(text: Any) -> str:
 
 
 def port_in(text: Any) -> int:
-    """Return the port that `text`, an int or its digits as bytes, is; ValueError for anything else.
+    """Return `text` (an int, or its digits as bytes) as a port; raise ValueError if it isn't one.
 
     >>> port_in(b"6379"), port_in(7000)
     (6379, 7000)

@@ -1,18 +1,20 @@
 """The connections of the data path: as many as are needed at once, up to a bound, the latest used first.
 
-Taking an idle one is one step and a poll that it is still open and quiet. A new one is opened on a thread of its
-own, while its caller waits no longer than its deadline: name lookups, TLS and handshakes know no common deadline, and
-a connection that comes too late for one caller serves the next. Refused credentials are remembered for a second, so
-that callers in a hurry don't hammer the server with them.
+Taking an idle connection costs one step and a poll that the connection is open and quiet. A new connection
+is opened on a thread of its own, while its caller waits at most until its deadline: name lookups, TLS and
+handshakes have no common deadline, and a connection that is too late for one caller serves the next.
+Refused credentials are remembered for a second, so that callers in a hurry don't hammer the server.
 
-An idle connection may be dead without a sign of it. So none is used after `MAX_IDLE`; what has been idle since before a
-failed call began isn't used after it (`distrust`); and a worker closes what is too old, or closed by the server, which
-would keep its descriptor else (CLOSE_WAIT) until it came to be used.
+An idle connection may be dead without any sign. So no connection is used after `MAX_IDLE`; a connection
+that has been idle since before a failed call began isn't used any more (`distrust`); and a worker closes
+connections that are too old or that the server has closed, whose descriptors would otherwise stay open
+(CLOSE_WAIT) until their next use.
 
-An exception may arrive between any two lines (a signal, a greenlet's timeout), so nothing is lent that isn't owned: a
-channel moves between the idle ones and a caller's `Loan` in one call of C code, which no exception divides. And the
-pool counts channels, callers who wait, and attempts to connect by weak references: one that was lost in spite of all
-that is gone from the count with its last owner, without any code of ours that could be interrupted in turn.
+An exception may arrive between any two lines (a signal, a greenlet's timeout), so every channel always has
+an owner: a channel moves between the idle ones and a caller's `Loan` in one call of C code, which no
+exception can interrupt. The pool counts channels, waiting callers and attempts to connect by weak
+references: a lost one leaves the count with its last owner, without any Python code that could be
+interrupted in turn.
 """
 
 import collections
@@ -43,22 +45,23 @@ BESIDE_A_VALUE: Final = 128 << 10
 REFUSAL_MEMORY: Final = 1.0
 """Seconds for which a server that refuses the handshake isn't connected to again."""
 MAX_IDLE: Final = 60.0
-"""Seconds after which an idle connection isn't used any more: routers between us and the server may have forgotten it
-(some after a few minutes), and then what is sent on it is lost without an answer."""
+"""Seconds after which an idle connection isn't used any more: routers on the way to the server may have forgotten the
+connection (some do after a few minutes), and then data sent on the connection is lost without a reply."""
 TENDED_EVERY: Final = 5.0
-"""Seconds between two looks for idle connections that are too old, or that the server has closed."""
+"""Seconds between two checks for idle connections that are too old, or that the server has closed."""
 _FIRST: Final = (0,)
 
 Loan: TypeAlias = list[Channel]
-"""What one call has of a pool: no channel, or one. Whoever makes one gives it back, or drops it, in a `finally`."""
+"""One call's share of a pool: no channel, or one. Whoever makes a loan gives the channel back, or drops it, in a
+`finally`."""
 
 
 class PoolTimeout(RemoteTimeout):
-    """Every connection was in use until the deadline: we are busy, which says nothing of the server."""
+    """Every connection was in use until the deadline: this process is busy, which is no failure of the server."""
 
 
 class NoThreadError(RemoteUnavailable):
-    """There is no thread to connect on: that is our trouble, and says nothing of the server."""
+    """No thread could be started to connect on: a failure of this process, not of the server."""
 
 
 class Pool:
@@ -72,7 +75,7 @@ class Pool:
         self._most = options.max_connections
         self._closed = False
         self._era = 0
-        """Raised when what was connected to so far is of no use any more."""
+        """Number that grows when the present connections become unusable."""
         self._refused: tuple[float, RemoteError] | None = None
         self._occasional = RateLimitedLog(SystemClock())
         self._reset()
@@ -82,20 +85,20 @@ class Pool:
         self._lock = threading.RLock()
         self._idle: collections.deque[Channel] = collections.deque()
         self._latest: Iterator[Channel] = iter(self._idle.pop, None)
-        """Takes the idle channel that was used last; IndexError without one."""
+        """Takes the idle channel that was used last; IndexError if there is none."""
         self._channels: set[weakref.ref[Channel]] = set()
-        """Those that are open, idle or lent."""
+        """Open channels, idle or lent."""
         self._opening: set[weakref.ref[OpenAttempt]] = set()
         self._turns: set[weakref.ref[Checkout]] = set()
-        """Callers who wait."""
+        """Waiting callers."""
         self._asleep: collections.OrderedDict[weakref.ref[Checkout], None] = collections.OrderedDict()
-        """Those of them who are to be woken, the first who came first. What one may go on with wakes one, not all."""
+        """Waiting callers to wake, first come first. An event that lets one caller go on wakes one, not all."""
 
     def take(self, loan: Loan, deadline: float) -> None:
-        """Put a channel that is connected and quiet into `loan`; `give` it back or `drop` it.
+        """Put a channel that is connected and quiet into `loan`; the caller must `give` it back or `drop` it.
 
-        Raises RemoteTimeout at `deadline`, RemoteUnavailable where none can be opened, RemoteError where the server
-        doesn't let us in.
+        Raises RemoteTimeout at `deadline`, RemoteUnavailable if no connection can be opened, RemoteError if
+        the server refuses the handshake.
         """
         if self.idle(loan):
             return
@@ -110,7 +113,7 @@ class Pool:
                 woken.clear()
 
     def idle(self, loan: Loan) -> bool:
-        """Take a channel as `take` does, if there is one at once; return whether there was."""
+        """Put an idle channel into `loan`, if there is a good one; return True if there was."""
         while self._idle:
             try:
                 next(map(loan.append, self._latest))
@@ -124,9 +127,9 @@ class Pool:
 
     @contextlib.contextmanager
     def queue(self, wake: Callable[[], object], deadline: float, *, connects: bool = False) -> Iterator[Checkout]:
-        """Wait for a channel: inside the context, `look`, and sleep until woken or out of time, until there is one.
+        """Queue for a channel: inside the context, call `look` until it succeeds, and sleep until woken in between.
 
-        `wake` is called on any thread. `connects`: the caller opens one itself where no thread can be started for it.
+        Any thread may call `wake`. `connects`: the caller itself opens a connection if no thread can be started.
         """
         turn = Checkout(wake, deadline, connects)
         try:
@@ -137,13 +140,13 @@ class Pool:
             with self._lock:
                 self._leave(turn)
                 if self._idle or self._may_open():
-                    self._wake_one()  # we may have been woken for it, and given up
+                    self._wake_one()  # this caller may have been woken for it, and given up
 
     def look(self, turn: Checkout, loan: Loan) -> bool:
-        """Take a channel if there is one now; False: sleep until woken. Raises as `take`, past the deadline too."""
+        """Take a channel if there is one now; False: sleep until woken. Raises the errors of `take`."""
         with self._lock:
             if self._free(loan):
-                self._leave(turn)  # who looks next is to open none for us
+                self._leave(turn)  # so that the next caller opens no connection for this one
                 return True
             attempt = turn.attempt
             if attempt is not None and attempt.failure is not None:
@@ -157,11 +160,11 @@ class Pool:
             me = weakref.ref(turn)
             self._asleep[me] = None
             if turn.woken:
-                self._asleep.move_to_end(me, last=False)  # for nothing: it keeps its place
+                self._asleep.move_to_end(me, last=False)  # woken for nothing: the caller keeps its place
         return False
 
     def give(self, loan: Loan) -> None:
-        """Take back a channel whose every reply was read."""
+        """Take back a channel from which every reply was read."""
         self._idle.extend(map(loan.pop, _FIRST))
         if self._turns or self._closed:
             with self._lock:
@@ -181,23 +184,23 @@ class Pool:
             loan.clear()
 
     def lent(self) -> list[Channel]:
-        """Return the channels that calls have."""
+        """Return the channels that calls are using."""
         idle = set(self._idle)
         return [channel for channel in self.channels() if channel not in idle]
 
     def channels(self) -> list[Channel]:
-        """Return the channels that are open, idle or lent."""
+        """Return the open channels, idle or lent."""
         with self._lock:
             return [channel for each in list(self._channels) if (channel := each()) is not None]
 
     def distrust(self, since: float = math.inf) -> None:
-        """Close what has been idle since before `since` (of `time.monotonic`): a call that began then has failed."""
+        """Close channels idle since before `since` (of `time.monotonic`), when a call began that has failed."""
         self._drop_idle([channel for channel in list(self._idle) if channel.alive_at < since])
 
     def tend(self) -> bool:
-        """Close idle channels that are of no use any more; return whether there are others.
+        """Close idle channels that are unusable; return True if channels are left.
 
-        Good ones stay where they are: a caller who comes meanwhile finds them.
+        Good channels stay in place: a caller who comes meanwhile finds them.
         """
         idle, poll = list(self._idle), select.poll()
         by_descriptor = {descriptor: each for each in idle if (descriptor := each.socket.fileno()) >= 0}
@@ -213,7 +216,7 @@ class Pool:
         return bool(self._channels)
 
     def _drop_idle(self, channels: list[Channel], but: Callable[[Channel], bool] = lambda _: False) -> None:
-        """Close those of `channels` that nobody has taken meanwhile, but for those that prove good."""
+        """Close those of `channels` that nobody has taken meanwhile, except those for which `but` returns True."""
         for channel in channels:
             with contextlib.suppress(ValueError):  # taken
                 self._idle.remove(channel)
@@ -226,7 +229,7 @@ class Pool:
                         self.drop(loan)
 
     def renew(self) -> None:
-        """Use nothing any more that was connected to so far: it leads to a server that isn't the one now."""
+        """Stop using all present connections: they lead to a server that isn't the right one any more."""
         with self._lock:
             self._era += 1
             self._refused = None
@@ -241,7 +244,7 @@ class Pool:
         _tended.forget(self)
 
     def after_fork(self) -> None:
-        """In a forked child: close the inherited sockets, which leaves the parent's connections be, and begin anew."""
+        """In a forked child: close the inherited sockets, which leaves the parent's connections open; begin anew."""
         inherited = [channel for each in list(self._channels) if (channel := each()) is not None]
         self._reset()
         for channel in inherited:
@@ -258,15 +261,15 @@ class Pool:
             if loan:
                 self.drop(loan)
 
-    # The lock is held in what follows.
+    # The caller of the following methods holds the lock.
 
     def _may_open(self) -> bool:
-        """Return True if to open another channel: what others began to open and no longer need will do as well."""
+        """Return True if another channel should be opened: each attempt under way serves one waiting caller."""
         opening = len(self._opening)
         return opening < len(self._turns) and len(self._channels) + opening < self._most
 
     def _leave(self, turn: Checkout) -> None:
-        """Take `turn` out of those who wait."""
+        """Remove `turn` from the waiting callers."""
         me = weakref.ref(turn)
         self._turns.discard(me)
         self._asleep.pop(me, None)
@@ -280,22 +283,22 @@ class Pool:
             self._woken(sleeper)
 
     def _woken(self, sleeper: weakref.ref[Checkout]) -> bool:
-        """Wake a caller who sleeps; return True if anybody heard it."""
+        """Wake a sleeping caller; return True if the caller is still there."""
         turn = sleeper()
         try:
             if turn is None or turn.deadline < time.monotonic():
-                return False  # it is gone, or up by itself
+                return False  # the caller is gone, or has woken at its deadline
             turn.woken = True
             turn.wake()
-        except RuntimeError:  # its event loop is closed: nobody comes for it any more
+        except RuntimeError:  # the caller's event loop is closed
             self._turns.discard(sleeper)
             return False
-        finally:  # after waking it, or an exception in between would let it sleep on
+        finally:  # after the wake-up: otherwise an exception in between would let the caller sleep on
             self._asleep.pop(sleeper, None)
         return True
 
     def _free(self, loan: Loan) -> bool:
-        """Take an idle channel for a caller whose turn is noted: what is given back from now on wakes it."""
+        """Take an idle channel for a queued caller; a channel given back later wakes the caller."""
         if self._closed:
             raise RemoteUnavailable(f"the connections to {self._label} are closed")
         return self.idle(loan)
@@ -320,14 +323,14 @@ class Pool:
             elif not begun:
                 attempt.failure = NoThreadError("no thread can be started to connect on")
         finally:
-            if not begun:  # it may start all the same, and finds itself called off
+            if not begun:  # the thread may start all the same, and then finds its attempt cancelled
                 self._opening.discard(weakref.ref(attempt))
         return attempt
 
     def _run(self, attempt: OpenAttempt) -> None:
-        """Connect, on a thread of its own if there is one."""
+        """Connect, on a thread of its own if one could be started."""
         if weakref.ref(attempt) not in self._opening:
-            return  # its caller was stopped while it started this thread
+            return  # the caller was stopped while it started this thread
         opened: Loan = []
         era = self._era
         failure: RemoteError | None = RemoteUnavailable(f"connecting to {self._label} was stopped")
@@ -354,7 +357,7 @@ class Pool:
             self._drain()
 
     def _settle(self, attempt: OpenAttempt, opened: Loan, failure: RemoteError | None) -> None:
-        """Take what came of connecting, and wake whoever can go on by it."""
+        """Record the outcome of an attempt to connect, and wake the callers that can go on."""
         with self._lock:
             self._opening.discard(weakref.ref(attempt))
             attempt.failure = failure
@@ -367,7 +370,7 @@ class Pool:
                 self._occasional.log(logging.ERROR, "refusal", "%s (logged once a minute)", failure)
             if failure is not None and (sleeper := attempt.turn) in self._asleep:
                 self._woken(sleeper)
-            self._wake_one()  # for what was opened, or to open another
+            self._wake_one()  # to take the opened channel, or to open another
         if not self._closed:
             _tended.watch(self)
 

@@ -1,7 +1,7 @@
-"""A socket without waiting, for the link and for talks with sentinels.
+"""A non-blocking socket, for the link and for conversations with sentinels.
 
-redis-py opens it and does the handshake, then it is read and written here. redis-py's own reading isn't used: it
-blocks, and it reconnects without telling.
+redis-py opens the socket and does the handshake; then this module reads and writes the socket. redis-py's
+own reading isn't used, as it blocks, and reconnects silently.
 """
 
 import math
@@ -19,7 +19,7 @@ from twotier.remote.io.handshake import opened
 CHUNK: Final = 256 << 10
 """Most bytes read at once."""
 MAX_CHUNKS: Final = 4
-"""Most chunks read before the clock is looked at again."""
+"""Most chunks read before the clock is checked again."""
 
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -35,12 +35,12 @@ class Waker:
         self._far.setblocking(False)
 
     def fileno(self) -> int:
-        """Return what to wait on."""
+        """Return the descriptor to wait on."""
         return self._near.fileno()
 
     def wake(self) -> None:
         """End the wait under way, or the next one; does nothing once closed. Any thread may call it."""
-        with suppress(OSError):  # full: there is a wake-up under way already
+        with suppress(OSError):  # full: a wake-up is under way already
             self._far.send(b"\0")
 
     def clear(self) -> None:
@@ -49,13 +49,13 @@ class Waker:
             self._near.recv(4096)
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self._near.close()
         self._far.close()
 
 
 class Transport:
-    """One open connection. OSError out of any method means that it is broken."""
+    """One open connection. OSError out of any method means that the connection is broken."""
 
     __slots__ = ("_drained", "_full", "_socket", "_unsent", "connection")
 
@@ -65,18 +65,18 @@ class Transport:
         self.connection = connection
         self._socket = taken = opened(connection)
         self._socket.setblocking(False)
-        # TLS gives a record at a time, however many there are.
+        # TLS returns one record at a time, however many have arrived.
         self._full: Final = 0 if isinstance(taken, ssl.SSLSocket) else CHUNK
         self._unsent = b""
         self._drained = True
 
     @property
     def interest(self) -> tuple[int, int]:
-        """What to wait for: the descriptor, and poll events."""
+        """The descriptor and the poll events to wait for."""
         return self._socket.fileno(), select.POLLIN | (select.POLLOUT if self._unsent else 0)
 
     def send(self, data: bytes) -> None:
-        """Send `data` after what is still unsent, as far as that goes without waiting; `wait` does the rest."""
+        """Send `data` after earlier unsent bytes, as far as possible without waiting; `wait` sends the rest."""
         self._unsent += data
         while self._unsent:
             try:
@@ -86,7 +86,7 @@ class Transport:
             self._unsent = self._unsent[sent:]
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what has arrived, chunk by chunk; an empty one at the end of the stream."""
+        """Yield the bytes that have arrived, chunk by chunk; an empty chunk at the end of the stream."""
         self._drained = False
         for _ in range(MAX_CHUNKS):
             try:
@@ -95,14 +95,14 @@ class Transport:
                 self._drained = True
                 return
             yield chunk
-            if len(chunk) < self._full:  # nothing is left; what comes from now on ends the next wait
+            if len(chunk) < self._full:  # nothing is left; bytes that come from now on end the next wait
                 self._drained = True
                 return
             if not chunk:
                 return
 
     def wait(self, waker: Waker, seconds: float) -> None:
-        """Wait until something can be read or sent, `waker` calls, or `seconds` are over."""
+        """Wait until bytes can be read or sent, `waker` is woken, or `seconds` are over."""
         wait(self.interest, waker=waker, seconds=seconds if self._drained else 0.0)
         self.send(b"")
 
@@ -112,7 +112,7 @@ class Transport:
 
 
 def wait(*watched: tuple[int, int], waker: Waker, seconds: float) -> None:
-    """Wait until one of `watched` (descriptor, poll events) is ready, `waker` calls, or `seconds` are over.
+    """Wait until one of `watched` (descriptor, poll events) is ready, `waker` is woken, or `seconds` are over.
 
     poll, not epoll: nothing in the kernel outlives the call, so a forked child has nothing to share with its parent.
     """
@@ -126,7 +126,7 @@ def wait(*watched: tuple[int, int], waker: Waker, seconds: float) -> None:
 
 
 def abandon(connection: AbstractConnection) -> None:
-    """In a forked child: close the inherited socket without a word to the server; the parent goes on using it."""
+    """In a forked child: close the inherited socket without sending anything; the parent goes on using it."""
     inherited: socket.socket | None = connection._sock  # noqa: SLF001 - disconnect() would take redis-py's locks
     connection._sock = None  # noqa: SLF001
     if inherited is not None:

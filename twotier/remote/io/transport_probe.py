@@ -1,9 +1,9 @@
-"""Whether a server speaks TLS where its URL says plaintext, or the reverse: asked after a connection has failed.
+"""Probe of a server that may speak TLS although its URL says plaintext, or the reverse, after a failed connection.
 
-From the failure alone it can't be told: a plaintext server waits for the end of what it takes for a line, until we
-give up, and a TLS server closes the connection. So the port is asked on a connection of its own, in the other way:
-"PING", or the first message of a TLS handshake. No name, password or key is sent. A port is asked once a minute, within
-the time that a connection has anyway.
+The failure alone doesn't show the reason: a plaintext server takes a TLS handshake for a line and waits
+for its end until we give up, and a TLS server closes the connection. So the probe opens a connection of
+its own and speaks the other way: "PING", or the first message of a TLS handshake. It sends no name,
+password or key. A port is probed once a minute, within the timeout of a connection.
 """
 
 import logging
@@ -15,20 +15,20 @@ from typing import Any, Final
 from redis.connection import AbstractConnection, Connection, SSLConnection
 
 KEPT: Final = 60.0
-"""Seconds for which an answer is kept."""
+"""Seconds for which the result of a probe is kept."""
 MOST_KEPT: Final = 256
-"""Most ports whose answers are kept."""
+"""Most ports whose results are kept."""
 _RECORD: Final = 5
 _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")
-"""How an alert and a handshake message begin."""
+"""First bytes of an alert and of a handshake message."""
 
 _log = logging.getLogger("twotier")
 _kept: Final[dict[tuple[str, int, bool], tuple[float, str]]] = {}
-"""What was found out about a host and port that was reached with TLS, or without, and until when that is kept."""
+"""The hint for a host, a port and the use of TLS, and the instant until which the hint is kept."""
 
 
 def transport_hint(connection: AbstractConnection | None) -> str:
-    """Return what `ask_transport` does, which is asked and logged once a minute."""
+    """Return the hint of `ask_transport`, which is called and logged at most once a minute for each port."""
     if not isinstance(connection, Connection):
         return ""
     asked = _port_of(connection)
@@ -47,7 +47,7 @@ def transport_hint(connection: AbstractConnection | None) -> str:
 
 
 def ask_transport(connection: AbstractConnection) -> str:
-    """Return what to write in place of the URL's scheme, if `connection`, which has failed, needs another; else ""."""
+    """Return advice on the URL's scheme if `connection`, which has failed, needs another one; else ""."""
     if not isinstance(connection, Connection):
         return ""
     host, port, secure = _port_of(connection)
@@ -71,7 +71,7 @@ def _port_of(connection: Connection) -> tuple[str, int, bool]:
 
 
 def _client_hello(host: str) -> bytes:
-    """Return the first message of a TLS handshake, which goes no further."""
+    """Return the first message of a TLS handshake."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:

@@ -1,7 +1,7 @@
-"""Several commands for one node in one trip, each with a result of its own: one that fails leaves the others be.
+"""Several commands for one node in one round trip, each with a result of its own: a failure affects no other command.
 
-Where all of them fail as if the node were away (it is loading, or has lost the cluster), so does the trip: the circuit
-breaker hears of it then.
+If all commands fail as in an outage (the node is loading, or has lost the cluster), so does the round trip,
+and the circuit breaker counts the failure.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from twotier.remote.io.errors import OutOfStepError
 
 @dataclass(frozen=True, slots=True)
 class NodeBatch:
-    """`commands`, one after the other; results in their order, each a value or the RemoteError that it came to."""
+    """`commands`, one after the other; returns their results in order, each a value or a RemoteError."""
 
     commands: Sequence[Command[Any]]
 
     @property
     def wire(self) -> bytes:
-        """All of them."""
+        """The packed bytes of all commands."""
         return b"".join([command.wire for command in self.commands])
 
     @property
     def replies(self) -> int:
-        """All of theirs."""
+        """Number of replies to all commands."""
         return sum(command.replies for command in self.commands)
 
     def parse(self, replies: list[Any]) -> list[Any]:
-        """Return a result, or an error, for each."""
+        """Return the result or the error of each command."""
         results: list[Any] = []
         at = 0
         for command in self.commands:

@@ -1,4 +1,4 @@
-"""Run commands on a cluster, from threads and from event loops: each takes a route's rounds in its own way."""
+"""Executors of a cluster, for threads and for event loops: each drives a route's rounds in its own way."""
 
 import asyncio
 import contextlib
@@ -16,11 +16,11 @@ from twotier.remote.cluster.route import Round, Route, Trip, route
 from twotier.remote.commands.replicas import OnReplica
 
 MOST_AT_ONCE: Final = 16
-"""Most trips that threads make for others at the same time; what is over goes one after the other."""
+"""Most trips that the pool's threads make at the same time; the callers' own threads make further trips in turn."""
 
 
 class _Cluster:
-    """What both executors share."""
+    """Base of both executors."""
 
     def __init__(self, members: ClusterNodes, options: Options) -> None:
         self._members = members
@@ -30,7 +30,7 @@ class _Cluster:
         deadline = time.monotonic() + self._timeout
         if not self._members.known.done():
             self._members.look()
-            if self._members.silent:  # as with an open breaker: callers don't wait for what has just failed
+            if self._members.silent:  # as with an open breaker: callers don't wait for a survey that has just failed
                 raise self._nobody()
         if isinstance(command, OnReplica):
             return route_to_replicas(self._members, command.read, deadline), deadline
@@ -41,14 +41,14 @@ class _Cluster:
         return RemoteUnavailable(f"no node of the cluster has told who serves what within {self._timeout} s{why}")
 
     def _outcome(self, error: RemoteError) -> RemoteError:
-        """Return `error`; if a node doesn't answer, another may serve its slots by now."""
+        """Return `error`; after an outage request a survey, as another node may serve the slots by now."""
         if isinstance(error, RemoteTimeout | RemoteUnavailable):
             self._members.look()
         return error
 
 
 class _Once:
-    """Something to do for whoever comes first: one of the threads, or the caller who needs the result."""
+    """A piece of work for the first to come: one of the threads, or the caller who needs the result."""
 
     __slots__ = ("_free", "_future", "_work")
 
@@ -58,18 +58,18 @@ class _Once:
         self._future: Future[Any] = Future()
 
     def run(self) -> None:
-        """Do it unless another does."""
+        """Do the work unless another thread has begun it."""
         try:
             self._free.pop()
         except IndexError:
             return
         try:
             self._future.set_result(self._work())
-        except BaseException as error:  # noqa: BLE001 - the caller's to tell
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
             self._future.set_exception(error)
 
     def result(self) -> Any:
-        """Return the result, and do it first if nobody has begun to."""
+        """Return the result, after doing the work if no thread has begun it."""
         self.run()
         return self._future.result()
 
@@ -82,7 +82,7 @@ class ClusterExecutor(_Cluster):
         self._others = ThreadPoolExecutor(MOST_AT_ONCE, "twotier-cluster")
 
     def run(self, command: Any, *, probing: bool = False) -> Any:
-        """Run `command` and return its result; as `Executor.run`."""
+        """Run `command` and return its result, as `Executor.run` does."""
         rounds, deadline = self._begin(command)
         try:
             self._members.known.result(max(0.0, deadline - time.monotonic()))
@@ -96,7 +96,7 @@ class ClusterExecutor(_Cluster):
             return done.value
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Shut the threads down, without waiting for them."""
         self._others.shutdown(wait=False)
 
     def _make(self, step: Round, *, probing: bool) -> list[Any]:
@@ -123,7 +123,7 @@ class AsyncClusterExecutor(_Cluster):
     """The asynchronous executor; tasks of any loops share it."""
 
     async def run(self, command: Any, *, probing: bool = False) -> Any:
-        """Run `command` and return its result; as `AsyncExecutor.run`."""
+        """Run `command` and return its result, as `AsyncExecutor.run` does."""
         rounds, deadline = self._begin(command)
         if not self._members.known.done():
             known = asyncio.shield(asyncio.wrap_future(self._members.known))

@@ -1,8 +1,8 @@
 """A cluster's nodes as this process knows them: the map of slots, and a pool and a circuit breaker for each node.
 
-A worker keeps the map, whose thread lives only while there is something to find out: at the start, when a node has sent
-us on, when one doesn't answer. It asks one node after the other until one tells, and probes those whose breaker is
-open. A node that serves no slot any more is let go.
+A worker keeps the map up to date. Its thread lives only while there is work: at the start, after a
+redirect, and after a node didn't reply. The worker asks one node after the other until one returns the map,
+and probes the nodes whose breaker is open. A node that serves no slot any more, and is no replica, is closed.
 """
 
 import logging
@@ -30,11 +30,11 @@ from twotier.worker import Worker
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
-"""Seconds between two looks while something is wrong; doubled from the first to the longest, cut by up to half."""
+"""Seconds between two surveys while something is wrong; doubled from the first to the longest, cut by up to half."""
 
 
 class ClusterNode:
-    """One node: its connections, its breaker, and what runs commands on it."""
+    """One node: its connections, its breaker, and its executors."""
 
     def __init__(self, node: Node, server: SingleServer, options: Options, on_open: Callable[[], None]) -> None:
         self.node = node
@@ -48,14 +48,14 @@ class ClusterNode:
 
     @property
     def rests(self) -> bool:
-        """Whether nothing is read from it as a replica just now, as that has failed a moment ago."""
+        """Whether replica reads from the node are in their back-off after a failure."""
         return self._edge.of_replicas().breaker.state != "closed"
 
 
 class ClusterNodes:
     """The nodes and the map. Threads and event loops share it.
 
-    `make` returns the server at a node, unconnected; `seeds` are the nodes that the user has named.
+    `make` returns the server at a node, unconnected; `seeds` are the nodes that the user has configured.
     """
 
     def __init__(self, seeds: Iterable[Node], make: Callable[[Node], SingleServer], options: Options) -> None:
@@ -68,31 +68,31 @@ class ClusterNodes:
         self._begin()
 
     def _begin(self) -> None:
-        """Make what belongs to one process."""
+        """Make the state that belongs to one process."""
         self._lock = threading.RLock()
         self._map: SlotMap | None = None
         self._owners: list[Node | None] = []
         self._members: dict[Node, ClusterNode] = {}
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._looked_at = -LONGEST_PAUSE
-        """Instant of `time.monotonic` at which the last look ended."""
+        """Instant of `time.monotonic` at which the last survey ended."""
         self._occasional = RateLimitedLog(SystemClock())
         self.known: Future[None] = Future()
         """Done once there is a map."""
         self.silent = False
-        """Whether the last look found nobody who would tell."""
+        """Whether no node returned the map in the last survey."""
         self.hint = ""
-        """What to write in place of the URL, where the last look has met a server that belongs to no cluster."""
+        """Advice on the URL, if the last survey has met a server that belongs to no cluster."""
 
     # The map
 
     @property
     def map(self) -> SlotMap | None:
-        """The map as a node last told it; None before the first."""
+        """The latest map from a node; None before the first."""
         return self._map
 
     def owner(self, slot: int) -> Node | None:
-        """Return the primary of `slot`; None where there is none."""
+        """Return the primary of `slot`; None if there is none."""
         return self._owners[slot] if self._owners else None
 
     def primaries(self) -> list[Node]:
@@ -100,24 +100,24 @@ class ClusterNodes:
         return sorted(self._map.primaries) if self._map is not None else []
 
     def replicas(self, primary: Node) -> tuple[Node, ...]:
-        """Return the replicas of `primary`, as far as is known."""
+        """Return the known replicas of `primary`."""
         return self._map.replicas.get(primary, ()) if self._map is not None else ()
 
     def moved(self, slot: int, node: Node) -> None:
-        """Note that `node` serves `slot`, as another node has said, and have the whole map looked at."""
+        """Note that `node` serves `slot`, by another node's redirect, and request a survey."""
         with self._lock:
             if self._owners:
                 self._owners[slot] = node
         self.look()
 
     def on_change(self, concerned: Callable[[], None]) -> None:
-        """Call `concerned` whenever a look has found other primaries."""
+        """Call `concerned` whenever a survey has found other primaries."""
         self._concerned.append(concerned)
 
     # The nodes
 
     def member(self, node: Node) -> ClusterNode:
-        """Return what reaches `node`."""
+        """Return the `ClusterNode` of `node`, made on first use."""
         member = self._members.get(node)
         if member is None:
             with self._lock:
@@ -130,18 +130,18 @@ class ClusterNodes:
         return member
 
     def worst(self) -> State:
-        """Return the state of the breaker that is farthest from closed; "open" while nobody tells who the nodes are."""
+        """Return the state of the breaker that is farthest from closed; "open" while no node returns the map."""
         states = {member.breaker.state for member in list(self._members.values())}
         if self.silent:
             return "open"
         return next((state for state in ("open", "half-open") if state in states), "closed")
 
     def openings(self) -> int:
-        """Return how often the nodes' breakers have opened."""
+        """Return the number of openings of the nodes' breakers."""
         return sum(member.breaker.openings for member in list(self._members.values()))
 
     def after_fork(self) -> None:
-        """In a forked child: let go of the parent's connections, and begin anew."""
+        """In a forked child: drop the parent's connections, and begin anew."""
         inherited = list(self._members.values())
         self._begin()
         for member in inherited:
@@ -158,16 +158,16 @@ class ClusterNodes:
             member.server.close()
         self._worker.close(2 * self._options.timeout)
 
-    # The looks
+    # The surveys
 
     def look(self) -> None:
-        """Have the map looked at soon. Raises nothing; while no thread can be had, nobody is asked."""
+        """Request a survey soon. Raises nothing; there is no survey while no thread can be started."""
         self._worker.wake()
         if self._worker.thread is None and not self.known.done():
             self.silent = True
 
     def _step(self, woken: bool) -> float | None:
-        # Also after a look that went well: redirections come by the hundred while slots are being moved.
+        # Also after a successful survey: redirects come by the hundred while slots are being moved.
         early = self._looked_at + FIRST_PAUSE - time.monotonic()
         if woken and early > 0:
             time.sleep(early)
@@ -184,7 +184,7 @@ class ClusterNodes:
         return FIRST_PAUSE + self._backoff.next() * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def survey(self) -> bool:
-        """Ask one node after the other for the map, those that should answer first; return True if one did."""
+        """Ask one node after the other for the map, nodes with a closed breaker first; return True if one replied."""
         known = list(self._members)
         random.shuffle(known)
         known.sort(key=lambda node: self._members[node].breaker.state != "closed")
@@ -210,7 +210,7 @@ class ClusterNodes:
     def _take(self, told: SlotMap) -> None:
         before = self._map
         if before is None or before.primaries != told.primaries:
-            for concerned in self._concerned:  # before anything is read from a new one
+            for concerned in self._concerned:  # before anything is read from a new primary
                 concerned()
         with self._lock:
             self._map, self._owners = told, list(told.owners)
@@ -225,7 +225,7 @@ class ClusterNodes:
         return {replica for replicas in told.replicas.values() for replica in replicas}
 
     def _probe(self) -> bool:
-        """Try the nodes whose breaker is open; return True if all are closed now."""
+        """Probe the nodes whose breaker is open; return True if all breakers are closed now."""
         well = True
         for member in list(self._members.values()):
             if member.breaker.begin_probe():

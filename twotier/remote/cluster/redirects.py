@@ -1,7 +1,8 @@
-"""A command for a slot that is being moved: its server commands are preceded by ASKING.
+"""A command for a slot that is being moved: ASKING precedes its server commands.
 
-A node that is taking a slot over serves it to those alone who say, before each command, that the old owner sent them.
-Before MULTI it holds for the whole transaction; inside of one it would be queued, and be one of EXEC's results.
+A node that is taking over a slot serves it only to commands that ASKING precedes, as proof of the old
+owner's redirect. ASKING before MULTI holds for the whole transaction; inside a transaction it would
+be queued, and be one of EXEC's results.
 """
 
 from dataclasses import dataclass
@@ -18,27 +19,27 @@ _ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
 
 @dataclass(frozen=True, slots=True)
 class AskRedirect(Generic[R]):
-    """`command`, in one trip, with ASKING before each part."""
+    """`command`, in one round trip, with ASKING before each server command or transaction."""
 
     command: Command[R]
 
     @property
     def replies(self) -> int:
-        """The command's, and one for each ASKING."""
+        """The replies to the command, and one to each ASKING."""
         return len(_parts(self.command.wire))
 
     @property
     def wire(self) -> bytes:
-        """ASKING and each server command, or transaction, in turn."""
+        """ASKING and each server command or transaction, in turn."""
         return b"".join(_parts(self.command.wire))
 
     def parse(self, replies: list[Any]) -> R:
-        """Return what the command makes of its own replies."""
+        """Return the command's result, from its own replies."""
         return self.command.parse(_own(self.command.wire, replies))
 
 
 class AskRedirectConditional(Conditional[R]):
-    """`command`, in two trips, with ASKING before each part of both."""
+    """`command`, in two round trips, with ASKING before each server command or transaction of both."""
 
     __slots__ = ("_command",)
 
@@ -47,7 +48,7 @@ class AskRedirectConditional(Conditional[R]):
 
     @property
     def replies(self) -> int:
-        """Those of the command, each after one to ASKING."""
+        """The replies to the command, each after one to ASKING."""
         return 2 * self._command.replies
 
     @property
@@ -61,7 +62,7 @@ class AskRedirectConditional(Conditional[R]):
 
 
 def _own(wire: bytes, replies: list[Any]) -> list[Any]:
-    """Return those of `replies` that are to the commands in `wire`."""
+    """Return the `replies` to the commands in `wire`, without those to ASKING."""
     own = []
     for part, reply in zip(_parts(wire), replies, strict=True):
         if part is _ASKING:
@@ -72,7 +73,7 @@ def _own(wire: bytes, replies: list[Any]) -> list[Any]:
 
 
 def _parts(wire: bytes) -> list[bytes]:
-    """Return the packed commands of `wire`, which holds whole ones, with ASKING before each and each transaction."""
+    """Return the packed commands of `wire`, with ASKING before each command and each transaction."""
     parts, at, queueing = [], 0, False
     while at < len(wire):
         start, line = at, wire.index(b"\r\n", at)

@@ -1,8 +1,8 @@
-"""Reads from the replicas of a cluster: what stands for a slot's primary there, and how it is asked.
+"""Replica reads in a cluster: the choice of a replica in place of a slot's primary, and the commands to it.
 
-A replica sends everybody on to its primary who hasn't said READONLY. Each trip says so, and takes it back (READWRITE):
-a connection that stayed like that would give out what is stale as fresh, should its node be a primary in between. Nor
-is anybody sent on: to the primary, which is away.
+A replica redirects every read to its primary unless the connection is in READONLY mode. Each round trip
+sets the mode and ends it (READWRITE): a connection left in the mode could later serve a stale value as
+fresh. Redirects aren't followed, as they lead to the primary, which is away.
 """
 
 import random
@@ -26,13 +26,13 @@ _READWRITE: Final = pack(b"READWRITE")
 
 @dataclass(frozen=True, slots=True)
 class ReadOnly(Generic[R]):
-    """`command`, which reads, for a replica."""
+    """`command`, a read, in the form for a replica."""
 
     command: Command[R]
 
     @property
     def replies(self) -> int:
-        """The command's, and two more."""
+        """The replies to the command, and two more."""
         return self.command.replies + 2
 
     @property
@@ -41,7 +41,7 @@ class ReadOnly(Generic[R]):
         return _READONLY + self.command.wire + _READWRITE
 
     def parse(self, replies: list[Any]) -> R:
-        """Return what the command makes of its own replies. A connection that may still be read-only is dropped."""
+        """Return the command's result. An error drops a connection that may still be in READONLY mode."""
         first, *own, last = replies
         check(first)
         if type(last) is ErrorReply:
@@ -63,14 +63,14 @@ def route_to_replicas(members: ClusterNodes, read: Any, deadline: float) -> Rout
 
 
 class _Replicas:
-    """Who serves what in the primaries' stead: for each primary one replica, the same in all of one call."""
+    """The owners of slots for replica reads: for each primary one replica, the same throughout one call."""
 
     def __init__(self, members: ClusterNodes) -> None:
         self._members = members
         self._chosen: dict[Node, Node | None] = {}
 
     def owner(self, slot: int) -> Node | None:
-        """Return a replica of the primary of `slot`, rather one that answers; None where none is known."""
+        """Return a replica of the primary of `slot`, preferably one without a recent failure; None if none is known."""
         primary = self._members.owner(slot)
         if primary is None:
             return None
@@ -81,15 +81,15 @@ class _Replicas:
         return self._chosen[primary]
 
     def primaries(self) -> list[Node]:
-        """Return nobody: what is for every primary isn't for replicas."""
+        """Return no node: commands for every primary don't go to replicas."""
         return []
 
     def moved(self, slot: int, node: Node) -> None:
-        """Do nothing: redirections aren't followed."""
+        """Do nothing: redirects aren't followed."""
 
 
 def _stayed(answer: Any) -> Any:
-    """Return what a trip has come to, with an outage in place of each redirection."""
+    """Return the outcome of a round trip, with an outage in place of each redirect."""
     if isinstance(answer, list):
         return [_stayed(each) for each in answer]
     if isinstance(answer, RedirectionError):

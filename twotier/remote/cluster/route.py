@@ -1,10 +1,11 @@
-"""How a command finds its nodes: a generator that yields rounds of trips and is sent their results.
+"""Routing of a command to its nodes: a flow that yields rounds of trips and receives their results.
 
-The map says who serves a slot; where it is out of date the nodes say so (MOVED: for good, ASK: for this once), and the
-part goes again. Nothing that was redirected has taken place. What fails otherwise isn't tried again: a write may have
-taken place. A round's trips go to different nodes, so the executor may make them at once.
+The map holds the primary of each slot; if it is out of date, the nodes send redirects (MOVED: for good,
+ASK: for this once), and the part is sent again. A redirected part has not taken place. Other failures
+aren't retried, as a write may have taken place. The trips of a round are independent, so the executor may
+make them concurrently.
 
-A fenced write looks at its generation once it has taken place (`routed_commands.py`).
+A fenced write checks its generation once it has taken place (`routed_commands.py`).
 """
 
 import time
@@ -22,9 +23,9 @@ from twotier.remote.commands.replicas import Acknowledged, Replicated
 from twotier.remote.commands.slot_map import Node
 
 MOST_ROUNDS: Final = 16
-"""How often a part is sent on before that is an error."""
+"""Most rounds of a command; a part that is redirected more often fails."""
 MOVING_PAUSE: Final = 0.01
-"""Pause before a part whose keys are on two nodes is sent again (s)."""
+"""Pause before the next attempt for a part whose keys are on two nodes (s)."""
 
 
 class Trip(NamedTuple):
@@ -63,7 +64,7 @@ def route(atlas: SlotOwners, command: Any, deadline: float) -> Route:
 
 
 def _several(command: Any) -> Sequence[Any] | None:
-    """Return the commands that `command` is made of, if each is to have an outcome of its own."""
+    """Return the commands in `command`, if each has an outcome of its own; else None."""
     if isinstance(command, Batch):
         return command.commands
     if isinstance(command, Replicated) and isinstance(command.write, Batch):
@@ -73,13 +74,13 @@ def _several(command: Any) -> Sequence[Any] | None:
 
 
 def _acknowledged(outcomes: list[Any], wanted: int) -> Acknowledged[list[Any]]:
-    """Return outcomes without what replicas say, and the fewest of those that have one of the writes."""
+    """Return the outcomes without their counts of replicas, and the smallest count of all writes."""
     fewest = min((each.replicas for each in outcomes if isinstance(each, Acknowledged)), default=wanted)
     return Acknowledged([each.result if isinstance(each, Acknowledged) else each for each in outcomes], fewest)
 
 
 def _run(atlas: SlotOwners, jobs: list[RoutedCommand], deadline: float) -> Route:
-    """Try every part of every job, so that none is left out by another's failure."""
+    """Try every part of every job, so that the failure of one part leaves out no other."""
     pause, late, rounds = 0.0, False, 0
     while rounds < MOST_ROUNDS:
         by_node: dict[Node, list[Sent]] = {}
@@ -103,7 +104,7 @@ def _run(atlas: SlotOwners, jobs: list[RoutedCommand], deadline: float) -> Route
 
 
 def _each(answer: Any, aboard: list[Sent]) -> list[Any]:
-    """Return what each part has come to; those of one trip come back as a list, unless the trip failed."""
+    """Return the result of each part; a trip of several parts returns a list, unless the trip failed."""
     if len(aboard) == 1 or isinstance(answer, RemoteError):
         return [answer] * len(aboard)
     if isinstance(answer, Acknowledged):
@@ -115,7 +116,7 @@ def _each(answer: Any, aboard: list[Sent]) -> list[Any]:
 
 
 def _trips(node: Node, group: list[Sent]) -> list[tuple[Trip, list[Sent]]]:
-    """Put what goes to one node into one trip; what takes two steps goes by itself."""
+    """Put the parts for one node into one trip; a conditional command has a trip of its own."""
     alone = [each for each in group if isinstance(each.part.command, Conditional)]
     together = [each for each in group if not isinstance(each.part.command, Conditional)]
     trips = [(Trip(node, _for_node(each, each.part.command)), [each]) for each in alone]
@@ -127,7 +128,7 @@ def _trips(node: Node, group: list[Sent]) -> list[tuple[Trip, list[Sent]]]:
 
 
 def _for_one_trip(group: list[Sent]) -> Any:
-    """Return one command of several parts. Those that wait for replicas do so once, not one after the other."""
+    """Return one command for several parts. Parts that wait for replicas share one wait."""
     waiting = [each.part.command for each in group if each.waits]
     commands = [_for_node(each, each.part.command.write if each.waits else each.part.command) for each in group]
     whole = NodeBatch(commands)

@@ -1,13 +1,13 @@
-"""A command on its way through a cluster: its parts, what has come of them, and the look at the generation afterwards.
+"""A command on its way through a cluster: its parts, their results, and the generation check afterwards.
 
-The look must come after the write's effect. Where all that is left of a write goes to the node that has the
-generation, the look goes with it, behind it on the same connection; else it goes by itself, once all parts are done. A
-look that went along counts only if every part of that trip has taken place: what is sent on to another node is done
-after it.
+The generation check must come after the write's effect. If all that is left of a write goes to the node
+that has the generation, the check goes with it, behind it on the same connection; otherwise the check goes
+alone, once all parts are done. A check that went along counts only if every part of that round trip has
+taken place: a redirected part takes place after the check.
 
-While a slot is moved, its keys are on two nodes, and one that the new node doesn't have yet isn't gone. So a look (and
-a question that makes what it doesn't find, `Generation`) goes to the new node only when the old one has said that it
-hasn't got *that key* any more: never along with a part that was sent there.
+While a slot is moved, its keys are on two nodes, and a key that the new node doesn't have yet isn't gone.
+So a check (and `Generation`, which makes a missing key) goes to the new node only after the old node has
+reported that it no longer has *that key*: never along with a part that was redirected there.
 """
 
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ from twotier.resp import pack
 
 
 class SlotOwners(Protocol):
-    """Who serves what, as far as is known."""
+    """The known primaries of the slots."""
 
     def owner(self, slot: int) -> Node | None:
-        """Return the primary of `slot`; None where there is none."""
+        """Return the primary of `slot`; None if there is none."""
         ...
 
     def primaries(self) -> list[Node]:
@@ -42,12 +42,12 @@ class SlotOwners(Protocol):
         ...
 
     def moved(self, slot: int, node: Node) -> None:
-        """Note that `node` serves `slot`, as another node has said."""
+        """Note that `node` serves `slot`, by another node's redirect."""
         ...
 
 
 class Sent(NamedTuple):
-    """A part on its way: whose, its place among the parts, and a node that its slot's owner has sent it on to."""
+    """A part on its way: its command, its index among the parts, and the node that an ASK redirect named."""
 
     job: "RoutedCommand"
     number: int
@@ -56,23 +56,23 @@ class Sent(NamedTuple):
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for replicas."""
+        """Whether the part waits for replicas."""
         return isinstance(self.part.command, Replicated)
 
 
 _LOOK: Final = -1
-"""In place of a part's number."""
+"""Number of the generation check, in place of a part's index."""
 _LOOKING: Final = (IncrementFrom, WithGeneration, PutLocked)
 
 
 class RoutedCommand:
-    """One command."""
+    """One command, its parts and their results."""
 
     __slots__ = ("_errors", "_failure", "_fence", "_generation", "_join", "_left", "_look", "_looked", "_results")
 
     def __init__(self, command: Any) -> None:
         self._errors: dict[int, RemoteError] | None = None
-        """Those of parts that fail each for itself, by their place; None where one failure is the command's."""
+        """Errors of the parts that may fail alone, by index; None if one failure fails the whole command."""
         if isinstance(command, PerKey):
             self._errors, command = {}, command.command
         parts, self._join = plan(command)
@@ -81,13 +81,13 @@ class RoutedCommand:
         self._failure: RemoteError | None = None
         self._fence = _fence(command)
         self._look = None if self._fence is None else Sent(self, _LOOK, _check_generation(self._fence))
-        """The look that is still to be made."""
+        """The generation check that is still to be made."""
         self._looked = False
-        """Whether it has been sent by itself."""
+        """Whether the check has been sent alone."""
         self._generation: bytes | None = None
 
     def due(self, atlas: SlotOwners, *, late: bool) -> Iterator[tuple[Node, Sent]]:
-        """Yield what is to be sent next, and where to. Past the deadline (`late`) only a look that has had no try."""
+        """Yield the parts to send next, by node; past the deadline (`late`), only a check not yet sent alone."""
         if late and self._left:
             self.give_up()
         sending = []
@@ -115,18 +115,18 @@ class RoutedCommand:
             yield there, look
 
     def take(self, atlas: SlotOwners, node: Node, sent: Sent, result: Any) -> bool:
-        """Take what a part has come to at `node`; return True if its keys are being moved, and a pause will help."""
+        """Process the result of a part at `node`; return True if its keys are being moved, and a pause will help."""
         looks = sent.number == _LOOK
         again: Sent | None = None
         if isinstance(result, RedirectionError):
-            target = Node(result.host or node.host, result.port)  # without a host: the one that said so
+            target = Node(result.host or node.host, result.port)  # without a host: the node that sent the redirect
             if not result.asking:
                 atlas.moved(result.slot, target)
             again = sent._replace(asked=target if result.asking else None)
         elif isinstance(result, MovingError):
             again = sent
         if looks and (self._left or self._failure is not None):
-            pass  # it was made before the write has taken place
+            pass  # the check was made before the write took place
         elif again is not None:
             if looks:
                 self._look = again
@@ -143,12 +143,12 @@ class RoutedCommand:
     def _fail(self, number: int, error: RemoteError) -> None:
         if self._errors is None:
             if self._failure is None or isinstance(self._failure, BreakerOpenError):
-                self._failure = error  # not "wasn't begun" where another part was: it may take place late
+                self._failure = error  # prefer it to "wasn't begun" if another part was begun, and may take place late
         else:
             self._errors[number] = error
 
     def give_up(self) -> None:
-        """Take what is still to be done for failed."""
+        """Count the parts that are still to be done as failed."""
         moving = RemoteUnavailable("the cluster is moving the keys, and sent us from node to node")
         for sent in self._left:
             self._fail(sent.number, moving)
@@ -157,7 +157,7 @@ class RoutedCommand:
         self._left, self._look = [], None
 
     def outcome(self) -> Any:
-        """Return the result, or the RemoteError that it has come to."""
+        """Return the result, or the RemoteError of the command."""
         if self._failure is not None:
             return self._failure
         if self._errors is not None:
@@ -172,7 +172,7 @@ class RoutedCommand:
 
 
 def _fence(command: Any) -> bytes | None:
-    """Return the key of the generation that is to be looked at after `command`, if one is."""
+    """Return the key of the generation to check after `command`; None if there is none."""
     write = command.write if isinstance(command, Replicated) else command
     return write.generation_key if isinstance(write, _LOOKING) else None
 
@@ -190,7 +190,7 @@ class _GenerationCheck:
     replies: ClassVar[int] = 1
 
     def parse(self, replies: list[Any]) -> bytes | None:
-        """Return the generation, None without one."""
+        """Return the generation; None if there is none."""
         return generation_in(replies[0])
 
 

@@ -1,7 +1,8 @@
-"""How a command is split by slot: parts that each concern one, and how their results make the whole's.
+"""Split of a command by slot: parts of one slot each, and the combination of their results.
 
-A cluster runs a transaction, and a command of several keys, in one slot only. So what spans slots isn't atomic: each
-key is read or written by a part of its own, together with the lease that its write ends, which shares its slot.
+A cluster runs a transaction, and a command of several keys, in one slot only. So a command across slots
+isn't atomic: each key is read or written by a part of its own, together with the load lock that the write
+ends, which is in the same slot.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,14 +52,14 @@ from twotier.remote.hash_slots import slot_of
 
 
 class Part(NamedTuple):
-    """A command that one node can run: all its names are in `slot`."""
+    """A command that one node can run: all its keys are in `slot`."""
 
     slot: int
     command: Any
 
 
 class Plan(NamedTuple):
-    """The parts of a command, and what makes its result of theirs."""
+    """The parts of a command, and the function that combines their results."""
 
     parts: list[Part]
     join: Callable[[list[Any]], Any]
@@ -66,7 +67,7 @@ class Plan(NamedTuple):
 
 @singledispatch
 def plan(command: object) -> Plan:
-    """Return how `command` is split."""
+    """Return the parts of `command`."""
     raise NotImplementedError(f"{type(command).__name__} can't be split by slot")
 
 
@@ -118,13 +119,13 @@ def _on_one_key(command: OnOneKey[Any] | KeepNames) -> Plan:
 
 @plan.register(WithGeneration)
 def _with_generation(command: WithGeneration[Any]) -> Plan:
-    """Split the write alone: the generation is elsewhere, and looked at afterwards."""
+    """Split the write alone: the generation is in another slot, and is read afterwards."""
     return plan(command.write)
 
 
 @plan.register(Replicated)
 def _replicated(command: Replicated[Any]) -> Plan:
-    """Have each part wait for the replicas of its node; the whole has as many as the part that has the fewest."""
+    """Let each part wait for its node's replicas; the whole counts as many replicas as the part with the fewest."""
     parts, join = plan(command.write)
     waiting = [Part(slot, Replicated(part, command.wanted, command.patience)) for slot, part in parts]
 
@@ -221,13 +222,13 @@ def _of_one_slot(command: Any) -> Plan:
 
 @plan.register
 def _begin_drain(command: BeginDrain) -> Plan:
-    """Split by key: of a slot that is being moved, each may be on another node."""
+    """Split by key: while a slot is being moved, each key may be on another node."""
     return Plan([part for step in command.steps for part in plan(step).parts], DrainReply._make)
 
 
 @plan.register
 def _end_loads(command: EndLoads) -> Plan:
-    """Split by key: one of a slot that is being moved is looked at whole, or not at all."""
+    """Split by key: while a slot is being moved, each key is read as a whole, or not at all."""
     names = zip(command.leases, command.marks, command.places, strict=True)
     return Plan([Part(slot_of(place), EndMarkedLoad(lease, mark, place)) for lease, mark, place in names], list)
 
@@ -239,7 +240,7 @@ def _read_backlog(command: ReadBacklog) -> Plan:
 
 
 def _one_each(voids: Sequence[bytes], count: int) -> list[Sequence[bytes]]:
-    """Return what each of `count` keys voids: as many names a key as any other, in the keys' order."""
+    """Return the part of `voids` for each of `count` keys: equally many names for each key, in the keys' order."""
     each = len(voids) // count if count else 0
     return [voids[at * each : (at + 1) * each] for at in range(count)]
 

@@ -1,6 +1,6 @@
 """A cluster as a deployment: `redis+cluster://h1:p,h2:p`, `rediss+cluster://` (TLS), or a ready `redis.RedisCluster`.
 
-The nodes that are named only tell about the others; all are reached with the same credentials and TLS settings.
+The configured nodes only supply the map of the others; all connections use the same credentials and TLS settings.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -24,13 +24,14 @@ from twotier.remote.io.pool import Pool
 DEFAULT_PORT: Final = 6379
 
 Remap: TypeAlias = Callable[[tuple[str, int]], tuple[str, int]]
-"""redis-py's `address_remap`: where a node is reached that announces this host and port."""
+"""redis-py's `address_remap`: returns the address to connect to for a node that announces this host and port."""
 
 
 class ClusterTopology:
-    """A deployment of many nodes: `seeds` are those named, `address` how the first of them is reached.
+    """A deployment of many nodes: `seeds` are the configured ones, `address` holds the settings of the first.
 
-    `remap` returns where a node is that announces a host and a port; None: there. Seeds are where they are named.
+    `remap` returns the address to connect to for an announced host and port; None: the announced address.
+    Seeds aren't remapped.
     """
 
     slotted = True
@@ -49,12 +50,12 @@ class ClusterTopology:
         self._executor: ClusterExecutor | None = None
 
     def executors(self) -> tuple[ClusterExecutor, AsyncClusterExecutor]:
-        """Return what runs commands in this process, for threads and for event loops."""
+        """Return the executors of this process, for threads and for event loops."""
         self._executor = ClusterExecutor(self.members, self._options)
         return self._executor, AsyncClusterExecutor(self.members, self._options)
 
     def suited(self, options: Options) -> Options:
-        """Return `options` with tracking in place of pub/sub: between nodes messages may be lost, unheard."""
+        """Return `options` with tracking in place of pub/sub: messages between nodes may be lost unnoticed."""
         return replace(options, coherence="tracking") if options.coherence == "pubsub" else options
 
     def named(self) -> Sequence[Address]:
@@ -62,15 +63,15 @@ class ClusterTopology:
         return [self._address.at(seed.host, seed.port) for seed in sorted(self._seeds)]
 
     def owner(self, slot: int) -> Node | None:
-        """Return the primary of `slot`, as far as is known; None where there is none."""
+        """Return the known primary of `slot`; None if there is none."""
         return self.members.owner(slot)
 
     def on_change(self, concerned: Callable[[], None]) -> None:
-        """Call `concerned` whenever a look at the cluster has found other primaries."""
+        """Call `concerned` whenever a survey of the cluster has found other primaries."""
         self.members.on_change(concerned)
 
     def after_fork(self) -> None:
-        """Let go of the parent's connections; the next ones are this process's own."""
+        """Drop the parent's connections; the next ones are this process's own."""
         self.members.after_fork()
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ def _hosts(options: Options) -> Hashable:
 
 
 def _remapped(remap: Remap, node: Node) -> tuple[str, int]:
-    """Return what the user's function says; RemoteUnavailable where it says nothing that can be connected to."""
+    """Return the address from the user's function; raise RemoteUnavailable if the address isn't valid."""
     try:
         host, port = remap((node.host, node.port))
         return host_in(host), port_in(b"%d" % port)
@@ -111,7 +112,7 @@ class _NodeServer(SingleServer):
     slotted = True
 
     def replica_pool(self) -> Pool | None:
-        """Return the node's own connections, if reads go to replicas: each says there by itself that it may read."""
+        """Return the node's own pool if reads go to replicas: each replica read sets READONLY itself."""
         return self.pool() if self._options.replica_fallback else None
 
 
@@ -135,7 +136,7 @@ def cluster_from_url(url: str, options: Options) -> ClusterTopology:
 
 
 def cluster_from_client(client: redis.RedisCluster, options: Options) -> ClusterTopology:
-    """Return the cluster that `client` is set up for; its own connections aren't touched."""
+    """Return the cluster that `client` is set up for; the client's own connections aren't touched."""
     given: dict[str, Any] = client.nodes_manager.connection_kwargs
     kind = SSLConnection if given.get("ssl") else Connection
     seeds = [Node(node.host, node.port) for node in client.nodes_manager.startup_nodes.values()]
@@ -146,7 +147,7 @@ def cluster_from_client(client: redis.RedisCluster, options: Options) -> Cluster
 
 
 def _cut(rest: str) -> tuple[str, str, str]:
-    """Split what follows the scheme where the hosts end."""
+    """Split the rest of a URL after its scheme at the end of the hosts."""
     start = rest.rfind("@") + 1
     ends = [at for mark in "/?#" if (at := rest.find(mark, start)) >= 0]
     end = min(ends, default=len(rest))

@@ -1,6 +1,6 @@
-"""The talk with one sentinel: connects, asks, listens, gives up and connects again. Only the watch's thread may use it.
+"""The conversation with one sentinel: connect, ask, listen, give up and connect again. For the watch's thread only.
 
-Connecting blocks, so it is done on a thread of its own, which leaves what came of it in a queue and wakes the watch.
+Connecting blocks, so a thread of its own connects, puts the outcome into a queue and wakes the watch.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ from twotier.worker import start_thread
 
 FIRST_PAUSE: Final = SECOND // 10
 LAST_PAUSE: Final = SECOND
-"""Pauses before a sentinel is connected to again; doubled from the first to the last."""
+"""Pauses before the next attempt to connect to a sentinel; doubled from the first to the last."""
 REPLICAS_EVERY: Final = 5 * SECOND
-"""How often the replicas are asked for, where they are wanted."""
+"""Interval between questions for the replicas, if reads go to replicas."""
 _FAR: Final = 3600 * SECOND
 _RESP3: Final = 3
 _NO_SENTINELS: Final = (b"standalone", b"cluster")
-"""What servers of data call themselves when they are greeted."""
+"""Modes of data servers in the reply to HELLO."""
 
 
 class Conversation:
-    """The talk with the sentinel at `address` about `service`; `wake` ends the watch's wait."""
+    """The conversation with the sentinel at `address` about `service`; `wake` ends the watch's wait."""
 
     def __init__(
         self, address: Address, service: str, options: Options, clock: Clock, wake: Callable[[], None]
@@ -46,34 +46,34 @@ class Conversation:
         self._transport: Transport | None = None
         self._ear: SentinelView | None = None
         self._next = 0
-        """When to ask, or to connect, again (ns)."""
+        """Instant of the next question or attempt to connect (ns)."""
         self._backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         self._replicas_at = 0
         self._ended = False
         self.heard_from = False
-        """Whether it has answered, or failed to, since the watch began."""
+        """Whether the sentinel has answered, or failed to, since the watch began."""
         self.state = "not asked yet"
-        """What it said last, or why it doesn't, for people."""
+        """The sentinel's last answer, or the reason for its silence, for people."""
 
     @property
     def interest(self) -> list[tuple[int, int]]:
-        """What to wait for: a descriptor and poll events, if there is a connection."""
+        """The descriptor and poll events to wait for, if there is a connection."""
         return [] if self._transport is None else [self._transport.interest]
 
     def wake_at(self) -> int:
-        """Return when `proceed` has something to do (ns)."""
+        """Return the instant of the next work for `proceed` (ns)."""
         if self._opening:
             return self._clock.now() + _FAR
         asked_at = None if self._ear is None else self._ear.asked_at()
         return self._next if asked_at is None else asked_at + self._patience
 
     def hurry(self, now: int) -> None:
-        """Have the next question asked at once."""
+        """Make `proceed` ask the next question at once."""
         if self._ear is not None:
             self._next = now
 
     def proceed(self, now: int, pace: int) -> None:
-        """Do what is due: connect, ask (and again after `pace` ns), or give up."""
+        """Do the work that is due: connect, ask (and again after `pace` ns), or give up."""
         self._greet()
         ear, transport = self._ear, self._transport
         if ear is None or transport is None:
@@ -97,7 +97,7 @@ class Conversation:
                 self._break(error)
 
     def take(self) -> list[Announcement]:
-        """Take what it has sent."""
+        """Process the bytes that the sentinel has sent; return its announcements."""
         ear, transport = self._ear, self._transport
         heard: list[Announcement] = []
         if ear is None or transport is None:
@@ -124,14 +124,14 @@ class Conversation:
         return heard
 
     def close(self) -> None:
-        """End it for good."""
+        """End the conversation for good."""
         self._ended = True
         if self._transport is not None:
             self._transport.close()
         self._close_opened()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's connection."""
+        """In a forked child: drop the parent's connection."""
         self._ended = True
         if self._transport is not None:
             abandon(self._transport.connection)
@@ -153,13 +153,13 @@ class Conversation:
         self._wake()
 
     def _close_opened(self) -> None:
-        """Close what nobody takes over any more; the opener and `close` both do, as either may be the last."""
+        """Close an opened but unwanted connection; the opener and `close` both call this, as either may be last."""
         with contextlib.suppress(queue.Empty):
             while isinstance(came := self._opened.get_nowait(), Transport):
                 came.close()
 
     def _greet(self) -> None:
-        """Take over what came of connecting."""
+        """Take over the outcome of connecting."""
         try:
             came = self._opened.get_nowait()
         except queue.Empty:
@@ -176,7 +176,7 @@ class Conversation:
         self._next = 0
 
     def _no_sentinel(self, mode: bytes | None) -> str:
-        """Return what to write in place of the URL, as this is another kind of server; None: nobody knows which."""
+        """Return advice on the URL for a server that is no sentinel; `mode` is None if its kind is unknown."""
         scheme = self.address.label.partition("://")[0]
         place = Place(self.address.arguments["host"], self.address.arguments["port"])
         alone, cluster = f"{scheme}://{place}", f"{scheme}+cluster://{place}"

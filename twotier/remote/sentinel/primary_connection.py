@@ -1,7 +1,7 @@
-"""Connections that lead to whoever is the primary, and are sure of it: ROLE and run id are asked for before any use.
+"""Connections to the current primary, verified by ROLE and run id before any use.
 
-A connection is made for one term of the watch. When that is over, or the server says that it isn't a primary, it isn't
-opened.
+A connection is made for one term of the watch. If the term is over, or the server reports that it isn't a
+primary, the connection isn't opened.
 """
 
 import functools
@@ -23,7 +23,7 @@ class PrimaryConnection(Connection):
         self.primary: Primary | None = None
 
     def connect(self) -> None:
-        """Open the connection, and make sure of the server."""
+        """Open the connection, and verify the server."""
         primary = self._watch.primary()
         ensure_allowed(primary.place.host, self._watch.allowed_hosts)
         self.host, self.port = primary.place
@@ -36,7 +36,7 @@ class PrimaryConnection(Connection):
         self.primary = primary
 
     def _verify(self, primary: Primary) -> None:
-        """Raise redis-py's ConnectionError unless this is the primary, in office."""
+        """Raise redis-py's ConnectionError unless the server is the primary of the current term."""
         for question in (("INFO", "server"), ("ROLE",)):
             self.send_command(*question)  # type: ignore[no-untyped-call]
         run_id = self._run_id()
@@ -48,7 +48,7 @@ class PrimaryConnection(Connection):
             raise redis.exceptions.ConnectionError(f"{primary.place} is no longer the primary")
 
     def _run_id(self) -> bytes | None:
-        """Return the run id, None where we aren't permitted to ask for it."""
+        """Return the run id; None if our user may not read it."""
         try:
             info = self.read_response()
         except redis.exceptions.ResponseError:
@@ -62,7 +62,7 @@ class PrimaryTLSConnection(PrimaryConnection, SSLConnection):
 
 
 def primary_connection(kind: type[AbstractConnection], watch: PrimaryWatch) -> functools.partial[PrimaryConnection]:
-    """Return what makes connections of `kind` to the primary that `watch` names."""
+    """Return a factory of connections of `kind` to the primary that `watch` names."""
     return functools.partial(
         PrimaryTLSConnection if issubclass(kind, SSLConnection) else PrimaryConnection, watch=watch
     )

@@ -1,15 +1,17 @@
-"""Watches who is the primary of a Sentinel deployment: one thread a process and deployment.
+"""Watches the primary of a Sentinel deployment: one thread for each process and deployment.
 
-It keeps a connection to every sentinel, asks each where the primary is, `ASKS` times within `max_staleness`, and hears
-their announcements of a new one (`+switch-master`), upon which it asks them all at once. Connections are opened on
-threads of their own, side by side: a sentinel that is dead, or a black hole, holds up nobody.
+The watch keeps a connection to every sentinel, asks each for the primary `ASKS` times within
+`max_staleness`, and subscribes to announcements of a new primary (`+switch-master`), upon which it asks
+all sentinels at once. Each connection is opened on a thread of its own, so a sentinel that is dead, or a
+black hole, delays no other.
 
-The *primary* is a place that a majority names (see `election`), with a `term` that is raised at every change. A change
-goes in this order, so that nothing read from the new primary is taken for fresh under the old one's link: the old term
-ends (links and connections of it prove nothing from here on); everyone concerned is told, and puts all in doubt; only
-then the new primary is given out. Where no majority agrees any more, the primary stays in use, but `vouched_at` stands
-still, and leases with it. A server that is named but isn't a primary by its own account (ROLE) is never used; one with
-another run id than the term's first connection found is a new primary at an old place.
+The *primary* is a place that a majority names (see `votes`), with a `term` that grows at every change. A
+change goes in this order, so that no value read from the new primary counts as fresh under the old one's
+link: the old term ends (its links and connections prove nothing from here on); the listed callbacks run
+and make every entry suspect; only then `primary` returns the new primary. If no majority agrees any more,
+the primary stays in use, but `vouched_at` no longer advances, nor do the leases. A server that is named
+but isn't a primary by its own reply (ROLE) is never used. A server with another run id than the term's
+first connection found counts as a new primary at an old place.
 """
 
 import logging
@@ -31,14 +33,14 @@ from twotier.remote.sentinel.votes import VALID, Announcement, Place, Votes
 from twotier.worker import start_thread
 
 ASKS: Final = 5
-"""How often each sentinel is asked within `max_staleness`."""
+"""Number of questions to each sentinel within `max_staleness`."""
 LONGEST_INTERVAL: Final = 5 * SECOND
 FIRST_HURRY: Final = SECOND // 20
 LAST_HURRY: Final = SECOND // 2
-"""Intervals between questions while the votes differ, or the primary is doubted: a quarter of how long that has lasted,
-between these two."""
+"""Bounds of the interval between questions while the votes differ or the primary is in doubt; the interval is a
+quarter of the time for which this has lasted."""
 DOUBTED: Final = 5 * SECOND
-"""How long a doubt about the primary keeps the questions coming fast."""
+"""Time for which a doubt about the primary makes the questions frequent."""
 
 _log = logging.getLogger("twotier")
 
@@ -51,7 +53,7 @@ class Primary(NamedTuple):
 
 
 class PrimaryWatch:
-    """The watch of one deployment; every method but those of "the thread" may be called from any thread."""
+    """The watch of one deployment; any thread may call all methods but those under "The thread"."""
 
     def __init__(self, service: str, sentinels: Sequence[Address], options: Options, clock: Clock, label: str) -> None:
         self._service = service
@@ -66,7 +68,7 @@ class PrimaryWatch:
         self._begin()
 
     def _begin(self) -> None:
-        """Make what belongs to one process."""
+        """Make the state that belongs to one process."""
         self._pid = os.getpid()
         self._changed = threading.Condition()
         """Guards the primary, its term and its run id, and the start of the thread."""
@@ -76,7 +78,7 @@ class PrimaryWatch:
         self._primary: Primary | None = None
         self._run_id: bytes | None = None
         self._restarted: Primary | None = None
-        # So that a look-up that hangs is known to, and told, before its callers' time is up.
+        # So that a hanging look-up is noticed and reported before its callers' deadline.
         patience = round(min(self._options.timeout, self._options.connect_timeout) * SECOND / 2)
         self._spellings = Spellings(self._clock, patience, self.wake)
         self._votes = Votes(len(self._addresses), self._spellings.same)
@@ -86,19 +88,19 @@ class PrimaryWatch:
         self._doubted_at = -DOUBTED
         self._occasional = RateLimitedLog(self._clock)
         self._unsettled_since: int | None = 0
-        """Since when the questions come fast; None while all is well."""
+        """Instant since which the questions are frequent; None while all is well."""
         self._nobody = False
-        """Every sentinel has been heard from, and no primary is named."""
+        """Whether every sentinel has answered or failed, and none names a primary."""
         self._agreed = True
         self.replicas: Sequence[Place] = ()
-        """Where the primary's data can be read too, as the sentinels told last."""
+        """Replicas of the primary, by the latest answer of a sentinel."""
 
     # Called by anyone
 
     def primary(self) -> Primary:
-        """Return the primary, after waiting for the first for up to `connect_timeout`.
+        """Return the primary, after waiting up to `connect_timeout` for the first one.
 
-        Raises RemoteTimeout when that is over, RemoteUnavailable once all have been asked, and name none.
+        Raises RemoteTimeout after that time, RemoteUnavailable once all sentinels have been asked and name none.
         """
         self.ensure_started()
         deadline = time.monotonic() + self._options.connect_timeout
@@ -118,7 +120,7 @@ class PrimaryWatch:
         return self._votes.agreed_at(primary.place) if current == primary else 0
 
     def verified(self, primary: Primary, run_id: bytes | None) -> bool:
-        """Note the run id of the process at `primary`; return True if it is that of the term, which isn't over."""
+        """Note the run id of the process at `primary`; return True if it is the present term's, or is unknown."""
         with self._changed:
             if self._primary != primary:
                 return False
@@ -132,17 +134,17 @@ class PrimaryWatch:
         return False
 
     def distrust(self) -> None:
-        """Ask the sentinels anew, and often for a while: the primary doesn't behave like one."""
+        """Ask the sentinels anew, and often for a while: the server doesn't behave like a primary."""
         self._doubted_at = self._clock.now()
         self.wake()
 
     def tell(self, concerned: Callable[[], None]) -> None:
-        """Call `concerned` at each change of the primary, on the thread, before the new one is given out."""
+        """Call `concerned` at each change of the primary, on the thread, before `primary` returns the new one."""
         with self._changed:
             self._concerned = [*self._concerned, concerned]
 
     def forget(self, concerned: Callable[[], None]) -> None:
-        """Call `concerned` no more."""
+        """Stop calling `concerned`."""
         with self._changed:
             self._concerned = [each for each in self._concerned if each != concerned]
 
@@ -153,17 +155,17 @@ class PrimaryWatch:
         with self._changed:
             if self._closing or (self._thread is not None and self._thread.is_alive()):
                 return
-            # Before the thread starts: what it begins may be over, and call, before we go on here.
+            # Before the thread starts: a connection that it begins may end, and call `wake`, before the next line here.
             self._waker = waker = Waker()
             thread = start_thread(self._run, "twotier-sentinels", waker)
-            if thread is None:  # nobody is named then, until a later call finds one
+            if thread is None:  # no primary is named until a later call can start a thread
                 self._waker = None
                 waker.close()
                 return
             self._thread = thread
 
     def wake(self) -> None:
-        """Have the thread look at once."""
+        """Make the thread check its state at once."""
         if self._waker is not None:
             self._waker.wake()
 
@@ -178,7 +180,7 @@ class PrimaryWatch:
             thread.join(2.0)
 
     def after_fork(self) -> None:
-        """In a forked child: let go of the parent's connections; the watch begins anew on first use."""
+        """In a forked child: drop the parent's connections; the watch begins anew on first use."""
         if self._pid == os.getpid():
             return
         inherited, waker, closing = self._talks, self._waker, self._closing
@@ -217,7 +219,7 @@ class PrimaryWatch:
             waker.close()
 
     def _round(self, waker: Waker) -> None:
-        """Do what is due, decide, wait, and take what has arrived."""
+        """Do the work that is due, decide, wait, and process the input."""
         now = self._clock.now()
         for talk in self._talks:
             talk.proceed(now, self._pace(now))
@@ -246,20 +248,20 @@ class PrimaryWatch:
             self._unsettle(self._clock.now())
 
     def _unsettle(self, now: int) -> None:
-        """Ask everybody in the next round, and often for a while."""
+        """Ask all sentinels in the next round, and often for a while."""
         self._unsettled_since = now
         for each in self._talks:
             each.hurry(now)
 
     def _decide(self) -> None:
-        """Follow the majority, and go on asking fast while there is doubt."""
+        """Follow the majority, and keep the questions frequent while there is doubt."""
         now = self._clock.now()
         current = self._primary
         unsure = self._spellings.look_up(self._votes.spelled(now))
         named = self._votes.named(now)
         everyone = all(talk.heard_from for talk in self._talks) and not unsure
         if named is None and current is None and everyone:
-            named = self._votes.unopposed(now)  # better than nothing to begin with; nobody vouches for it
+            named = self._votes.unopposed(now)  # good enough to begin with, but no majority vouches for this place
         if named is None and current is not None and self._restarted == current:
             named = current.place
         if named is not None and current is not None and self._spellings.same(named, current.place):
@@ -287,7 +289,7 @@ class PrimaryWatch:
         for concerned in self._concerned:
             try:
                 concerned()
-            except Exception:  # noqa: BLE001 - logged whole; the others have to hear of it
+            except Exception:  # noqa: BLE001 - logged whole; the other callbacks must run
                 _log.exception("a cache could not be told of a new primary")
         with self._changed:
             self._primary, self._nobody = Primary(place, self._term), False
@@ -296,7 +298,7 @@ class PrimaryWatch:
             _log.warning("%s: the primary is now %s (it was %s)", self._label, place, before.place)
 
     def _tell_agreement(self, now: int) -> None:
-        """Log when the majority is lost, and when it is back."""
+        """Log the loss of the majority, and its return."""
         current = self._primary
         if current is None:
             return

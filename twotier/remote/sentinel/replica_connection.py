@@ -18,7 +18,7 @@ class ReplicaConnection(Connection):
         self._watch = watch
 
     def connect(self) -> None:
-        """Open the connection; RemoteUnavailable where no replica is known."""
+        """Open the connection; raise RemoteUnavailable if no replica is known."""
         self._watch.ensure_started()
         known = self._watch.replicas
         if not known:

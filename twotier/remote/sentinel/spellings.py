@@ -1,13 +1,13 @@
-"""Whether places that sentinels spell differently are one server: a host's name, and its address.
+"""Comparison of places that sentinels spell differently: a host's name, and its address.
 
-Sentinels announce what each was configured with, so one may name `localhost:6379` and another `127.0.0.1:6379`. Places
-are compared by the addresses that their hosts have. Address literals need no look-up: `::ffff:10.0.0.1` is `10.0.0.1`,
-and `::1` is `127.0.0.1`, as both are this machine. Names are looked up when spellings differ, and only then, each on a
-thread of its own, as a look-up knows no deadline. Nobody waits for it: until it is over, and where it fails or never
-ends, a place equals its own spelling alone.
+Each sentinel announces the spelling that it was configured with, so one may name `localhost:6379` and
+another `127.0.0.1:6379`. Places are compared by the addresses of their hosts. Address literals need no
+look-up: `::ffff:10.0.0.1` is `10.0.0.1`, and `::1` is `127.0.0.1`, as both are this machine. Names are
+looked up only when spellings differ, each on a thread of its own, as a look-up has no deadline. No caller
+waits for a look-up: until it succeeds, a place equals its own spelling alone.
 
 A name that has several addresses of one family may be several servers, so it equals its own spelling alone, too. An
-answer is looked up again after `RENEWED`, and counts for `KEPT`.
+address is looked up again after `RENEWED`, and counts for `KEPT`.
 
 Only the watch's thread may call `look_up`; any thread may call the others.
 """
@@ -27,7 +27,7 @@ from twotier.worker import start_thread
 
 RENEWED: Final = 5 * SECOND
 KEPT: Final = 15 * SECOND
-"""Times after which an answer is asked for again, and after which it doesn't count any more (ns)."""
+"""Times after which a name is looked up again, and after which the old addresses no longer count (ns)."""
 MOST_AT_ONCE: Final = 8
 """Most look-ups under way: one that never ends keeps its thread."""
 
@@ -41,36 +41,36 @@ def addresses_of(host: str) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came of a look-up."""
+    """Outcome of a look-up."""
 
     at: int
     addresses: frozenset[str]
     why: str
-    """Why there is nothing to compare by; empty if there is."""
+    """Reason why there are no addresses to compare; empty if there are."""
 
 
 class Spellings:
     """Compares places; `wake` is called, on another thread, when a look-up is over."""
 
     def __init__(self, clock: Clock, patience: int, wake: Callable[[], None], resolve: Resolve = addresses_of) -> None:
-        """`patience`: how long (ns) a look-up may take before it counts as failed."""
+        """Begin without look-ups. `patience` is the time (ns) after which a look-up counts as failed."""
         self._clock = clock
         self._patience = patience
         self._wake = wake
         self._resolve = resolve
         self._answers: dict[str, _Answer] = {}
         self._under_way: dict[str, int] = {}
-        """When each look-up began (ns)."""
+        """Instant at which each look-up began (ns)."""
         self._came: queue.SimpleQueue[tuple[str, frozenset[str], str]] = queue.SimpleQueue()
 
     def same(self, one: Place, other: Place) -> bool:
-        """Return True if both are one server, as far as is known."""
+        """Return True if both places are known to be one server."""
         if one == other:
             return True
         return one.port == other.port and not self._addresses(one.host).isdisjoint(self._addresses(other.host))
 
     def look_up(self, places: Iterable[Place]) -> bool:
-        """Look up the hosts of `places` that differ; return True if an answer is to be waited for."""
+        """Look up the hosts of `places` if they differ; return True while a result may still come in time."""
         now = self._clock.now()
         self._take(now)
         hosts = {place.host for place in places}
@@ -92,13 +92,13 @@ class Spellings:
         )
 
     def wake_at(self) -> int | None:
-        """Return when a look-up under way begins to count as failed (ns)."""
+        """Return the instant at which the next look-up under way counts as failed (ns)."""
         ends = [began + self._patience for began in self._under_way.values()]
         now = self._clock.now()
         return min((end for end in ends if end > now), default=None)
 
     def advice(self, places: Iterable[Place]) -> str:
-        """Return how those who name `places` differ, and what would help; empty if they all use one spelling."""
+        """Return a text on how `places` differ, with advice; empty if all have one spelling."""
         distinct = list(dict.fromkeys(places))
         if len(distinct) <= 1:
             return ""
@@ -124,7 +124,7 @@ class Spellings:
         return answer.addresses if answer is not None and self._clock.now() - answer.at < KEPT else frozenset()
 
     def _take(self, now: int) -> None:
-        """Take what came of the look-ups."""
+        """Record the outcomes of look-ups."""
         with contextlib.suppress(queue.Empty):
             while True:
                 host, addresses, why = self._came.get_nowait()

@@ -1,7 +1,7 @@
 """A deployment watched by sentinels: one primary at a time, found through them, and its replicas.
 
-The link and the data path share one `PrimaryWatch`, so they are always about the same primary; all topologies of a
-process that name the same deployment in the same way share it, too.
+The link and the data path share one `PrimaryWatch`, so both always use the same primary; all topologies of
+a process that name the same deployment in the same way share the watch, too.
 """
 
 import functools
@@ -33,7 +33,7 @@ from twotier.remote.sentinel.replica_connection import replica_connection
 from twotier.sharing import Shared
 
 PORT: Final = 26379
-"""The port of sentinels that a URL names none for."""
+"""Port of a sentinel without one in the URL."""
 _OWN: Final = frozenset({"sentinel_username", "sentinel_password"})
 
 
@@ -44,7 +44,7 @@ class SentinelTopology:
     knows_replicas = True
 
     def __init__(self, service: str, sentinels: Sequence[Address], primary: Address, options: Options) -> None:
-        """Make it: `primary` says how to connect to a primary, wherever it is."""
+        """Make the topology; `primary` holds the settings for connections to a primary, wherever it is."""
         self._options = options
         scheme = "rediss" if issubclass(_kind_of(primary), SSLConnection) else "redis"
         places = ",".join(each.label.split("://")[1].rpartition("/")[0] for each in sentinels)
@@ -75,7 +75,7 @@ class SentinelTopology:
         self._closed = False
 
     def pool(self) -> Pool:
-        """Return the connections of the data path."""
+        """Return the pool of the data path."""
         return self._pool
 
     def named(self) -> Sequence[Address]:
@@ -83,7 +83,7 @@ class SentinelTopology:
         return self._sentinels
 
     def owner(self, slot: int) -> Hashable:  # noqa: ARG002 - it serves all
-        """Return None, which stands for the one server."""
+        """Return None, in place of the one server."""
         return None
 
     def suited(self, options: Options) -> Options:
@@ -91,11 +91,11 @@ class SentinelTopology:
         return options
 
     def replica_pool(self) -> Pool | None:
-        """Return connections to replicas, for reads while the primary is away; None unless options ask for them."""
+        """Return the pool for replica reads while the primary is away; None unless the options enable them."""
         return self._replica_pool
 
     def link_connection(self) -> AbstractConnection:
-        """Return a fresh connection to whoever is the primary when it is connected."""
+        """Return a fresh connection, which leads to the primary at the time of connecting."""
         return self._primary.connection(self._options)
 
     def vouched_at(self, connection: AbstractConnection) -> int:
@@ -104,7 +104,7 @@ class SentinelTopology:
         return 0 if primary is None else self._watch.vouched_at(primary)
 
     def distrust(self) -> None:
-        """Look for the primary anew, and drop the connections there are: one of them isn't to a primary any more."""
+        """Search for the primary anew, and drop all connections: one of them leads to a server that is no primary."""
         self._pool.renew()
         self._watch.distrust()
 
@@ -114,13 +114,13 @@ class SentinelTopology:
         self._watch.tell(concerned)
 
     def after_fork(self) -> None:
-        """Let go of the parent's connections; the next ones are this process's own."""
+        """Drop the parent's connections; the next ones are this process's own."""
         self._watch.after_fork()
         for pool in self._pools():
             pool.after_fork()
 
     def close(self) -> None:
-        """Close every connection of the data path; the last one to be closed ends the watch."""
+        """Close every connection of the data path; the last topology to be closed ends the watch."""
         if self._closed:
             return
         self._closed = True
@@ -140,14 +140,15 @@ class SentinelTopology:
 def sentinel_from_url(url: str, options: Options) -> SentinelTopology:
     """Return the topology of `redis+sentinel://[user:password@]host[:port],.../service[/db]`, or `rediss+sentinel://`.
 
-    User and password are the servers'. The query takes what `redis://` takes, `sentinel_username`, `sentinel_password`.
+    User and password are the servers'. The query accepts the settings of `redis://`, `sentinel_username` and
+    `sentinel_password`.
     """
     shown = masked(url)
     scheme = url.partition("+")[0]
     try:
         parts = urlsplit(url)
         access_part, _, hosts = parts.netloc.rpartition("@")
-        # redis-py reads all but the hosts, which it knows only one of.
+        # redis-py parses all but the hosts, as it accepts only one.
         user = f"{access_part}@" if access_part else ""
         given: dict[str, Any] = parse_url(f"{scheme}://{user}host/?{parts.query}")  # type: ignore[no-untyped-call]
         places = [_host_and_port(each) for each in hosts.split(",")]
@@ -215,7 +216,7 @@ def _topology(
     their_kind: type[Connection] | None = None,
     shown: str = "a client of sentinels",
 ) -> SentinelTopology:
-    """Put it together: `theirs` is how sentinels are connected to, `given` how primaries are."""
+    """Make the topology: `theirs` are the arguments of connections to sentinels, `given` those to primaries."""
     their_kind = their_kind or kind
     for name, value in (("username", options.sentinel_username), ("password", options.sentinel_password)):
         if value is None:

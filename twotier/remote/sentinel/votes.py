@@ -1,9 +1,10 @@
-"""Who is the primary, by the votes of its sentinels; without I/O.
+"""Election of the primary by the votes of its sentinels; without I/O.
 
-A sentinel's *vote* is its answer to "where is the primary of this service?", and counts from the time of *asking*: at
-that moment, or later, this sentinel named that place. A place is *named* when a majority of all sentinels that we were
-told of name it, in votes of the last `VALID` seconds. So of two sides of a parted network at most one has a say.
-`agreed_at` is the latest instant at which a majority still named a place, as far as we know: leases run from there.
+A sentinel's *vote* is its answer to "where is the primary of this service?", and counts from the time of
+the *question*: at that moment, or later, the sentinel named that place. A place is *named* when a majority
+of all configured sentinels name it, in votes of the last `VALID` nanoseconds. So at most one side of a
+partitioned network can name a primary. `agreed_at` is the latest known instant at which a majority still
+named a place: staleness leases run from that instant.
 """
 
 import contextlib
@@ -18,16 +19,16 @@ from twotier.resp import ErrorReply, ProtocolError, Push, is_key, pack
 
 LONGEST: Final = 64 << 10
 LARGEST: Final = 1 << 20
-"""Bytes of a string and of an answer that a sentinel may send."""
+"""Most bytes of a string, and of an answer, from a sentinel."""
 ELEMENTS: Final = 64 << 10
 MOST_REPLICAS: Final = 256
-"""Replicas that are taken from a sentinel's answer."""
+"""Most replicas that are taken from a sentinel's answer."""
 VALID: Final = 5 * SECOND
-"""How long a vote counts (ns)."""
+"""Time for which a vote counts (ns)."""
 
 
 class Place(NamedTuple):
-    """Where a server is."""
+    """Address of a server."""
 
     host: str
     port: int
@@ -37,7 +38,7 @@ class Place(NamedTuple):
 
 
 class Vote(NamedTuple):
-    """What a sentinel said."""
+    """A sentinel's answer (None: it names no primary), and the instant of the question."""
 
     place: Place | None
     asked_at: int
@@ -54,29 +55,29 @@ class Votes:
     """
 
     def __init__(self, count: int, same: Callable[[Place, Place], bool] = operator.eq) -> None:
-        """Begin without votes. `same`: whether two places are one server, which may be spelled differently."""
+        """Begin without votes. `same` returns True if two places are one server, which may be spelled differently."""
         self._latest: list[Vote | None] = [None] * count
         self._majority: Final = count // 2 + 1
         self._same = same
 
     def cast(self, sentinel: int, vote: Vote) -> None:
-        """Take a vote, in place of the same sentinel's last."""
+        """Record a vote in place of the same sentinel's last."""
         self._latest[sentinel] = vote
 
     def named(self, now: int) -> Place | None:
-        """Return the place that a majority names, in the spelling that most of it use."""
+        """Return the place that a majority names, in its most frequent spelling; None if there is none."""
         places = self._valid(now)
         backed = [place for place in places if place and self._count(place, places) >= self._majority]
         return max(backed, key=places.count, default=None)
 
     def unopposed(self, now: int) -> Place | None:
-        """Return the place that everyone names who has voted, be they ever so few."""
+        """Return the place that all sentinels with a vote name, however few they are; None if they differ."""
         places = self._valid(now)
         first = places[0] if places else None
         return first if first is not None and self._count(first, places) == len(places) else None
 
     def contested(self, place: Place, now: int) -> bool:
-        """Return True if any vote names another than `place`."""
+        """Return True if any vote names another place than `place`."""
         places = self._valid(now)
         return self._count(place, places) < len(places)
 
@@ -87,7 +88,7 @@ class Votes:
         return instants[self._majority - 1] if len(instants) >= self._majority else 0
 
     def spelled(self, now: int) -> list[Place]:
-        """Return the places that are named, each as it is spelled, once."""
+        """Return each spelling of a place in the votes, once."""
         return list(dict.fromkeys(place for place in self._valid(now) if place))
 
     def _count(self, place: Place, places: Sequence[Place | None]) -> int:
@@ -98,33 +99,33 @@ class Votes:
 
 
 class Announcement(NamedTuple):
-    """What a sentinel has told since the last time."""
+    """A sentinel's news since the last announcement."""
 
     votes: Sequence[Vote]
     replicas: Sequence[Place] | None
-    """Those that can be read from; None when that wasn't told."""
+    """Replicas that can be read from; None without an answer about them."""
     switched: bool
-    """It says that there is a new primary."""
+    """Whether the sentinel announces a new primary."""
 
 
 class NotASentinelError(ProtocolError):
-    """What was named as a sentinel doesn't know their commands."""
+    """The server that was named as a sentinel doesn't know the commands of sentinels."""
 
 
 class SentinelView:
-    """The conversation with one sentinel: bytes in, what was heard out. ProtocolError ends it."""
+    """The protocol of one sentinel's conversation: bytes in, announcements out. ProtocolError ends it."""
 
     def __init__(self, service: str, *, hears: bool) -> None:
-        """Begin on a fresh connection; `hears`: it speaks RESP3, so questions and subscriptions go over one."""
+        """Begin on a fresh connection; `hears`: it speaks RESP3, so that it carries questions and a subscription."""
         self._service = service.encode()
         self._reader = Reader(longest=LONGEST, largest=LARGEST, elements=ELEMENTS)
         self._asked: list[tuple[bytes, int]] = []
         self._outgoing = pack(b"SUBSCRIBE", b"+switch-master") if hears else b""
         self._refusals = int(hears)
-        """Errors that may still answer SUBSCRIBE, whose success is a push."""
+        """Number of errors that may still be replies to SUBSCRIBE, whose success is a push."""
 
     def ask(self, now: int, *, replicas: bool = False) -> None:
-        """Ask for the primary, and maybe for its replicas."""
+        """Ask for the primary, and with `replicas` for its replicas."""
         questions = (b"GET-MASTER-ADDR-BY-NAME", b"REPLICAS") if replicas else (b"GET-MASTER-ADDR-BY-NAME",)
         for question in questions:
             self._asked.append((question, now))
@@ -135,12 +136,12 @@ class SentinelView:
         return self._asked[0][1] if self._asked else None
 
     def outgoing(self) -> bytes:
-        """Take the bytes that are to be sent."""
+        """Return the bytes to send, and forget them."""
         data, self._outgoing = self._outgoing, b""
         return data
 
     def receive(self, data: bytes) -> Announcement:
-        """Take what has arrived."""
+        """Process the bytes that have arrived."""
         votes: list[Vote] = []
         replicas: Sequence[Place] | None = None
         switched = False
@@ -153,7 +154,7 @@ class SentinelView:
                         case [b"message", _, bytes(text)] if text.split(b" ")[0] == self._service:
                             switched = True
                 case ErrorReply() if self._refusals and "permission" in reply.text:
-                    self._refusals = 0  # it may not subscribe: it asks alone
+                    self._refusals = 0  # our user may not subscribe: the questions must do
                 case ErrorReply() if self._asked and "unknown command" in reply.text.lower():
                     raise NotASentinelError(reply.text)
                 case _ if not self._asked:
@@ -168,7 +169,7 @@ class SentinelView:
 
 
 def _place(reply: Any) -> Place | None:
-    """Return the place in an answer; None where the sentinel knows no such service, or names what is no place."""
+    """Return the place in an answer; None if the sentinel doesn't know the service, or the place isn't valid."""
     match reply:
         case [bytes(host), bytes(port)]:
             with contextlib.suppress(ValueError):

@@ -24,7 +24,7 @@ def slot_of(name: bytes) -> int:
 
 
 def hash_tag(name: bytes) -> bytes:
-    """Return the text that alone decides on the slot of `name`; empty where the whole name does.
+    """Return the part of `name` that alone determines its slot; empty if the whole name does.
 
     >>> hash_tag(b"shop:{user7}:cart"), hash_tag(b"{}{user7}"), hash_tag(b"}{")
     (b'user7', b'', b'')

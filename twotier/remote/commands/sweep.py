@@ -29,7 +29,7 @@ from twotier.remote.io.errors import (
 from twotier.resp import ErrorReply, pack
 
 LONGEST: Final = 32 << 10
-"""Bytes of a record that are read: 3,640 unsigned names, or 992 signed ones. What follows is dropped."""
+"""Bytes of a record that are read: 3,640 unsigned names, or 992 signed ones. The rest is dropped."""
 
 _CURSOR: Final = re.compile(rb"[0-9]{1,20}")
 _ELSEWHERE: Final = (RedirectionError, CrossSlotError, MovingError)

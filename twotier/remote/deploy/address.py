@@ -1,8 +1,8 @@
-"""Where one server is, and how it is connected to.
+"""Address of one server: its place, and the settings of connections to it.
 
-redis-py makes the connections (TCP, TLS, unix sockets, HELLO, AUTH, SELECT), with a parser of ours, and with its
-retries, health checks and maintenance notifications switched off: each of those would break a deadline or leave a reply
-where the next command finds it.
+redis-py makes the connections (TCP, TLS, unix sockets, HELLO, AUTH, SELECT), with twotier's parser, and
+with redis-py's retries, health checks and maintenance notifications switched off: each of those would
+break a deadline or leave a reply to be read by the next command.
 """
 
 import hashlib
@@ -40,17 +40,17 @@ _ADDRESS: Final = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name", "redis_connect_func"}
     | {"socket_keepalive", "socket_keepalive_options", "socket_type"}
 )
-"""What a connection is told about its server, beside `ssl_...`; all else is ours to say."""
+"""Arguments of a connection that describe its server, beside `ssl_...`; twotier sets all others."""
 _URL_OPTIONS: Final = frozenset({"db", "client_name", "username", "password", "socket_keepalive"})
 _TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 _CONNECTS: Final = (TCPConnection._connect, SSLConnection._connect, UnixDomainSocketConnection._connect)  # noqa: SLF001
 
 _PROCESS_KEY: Final = os.urandom(16)
-"""Keeps credentials from being read, or guessed, off an identity."""
+"""Keeps credentials from being read from, or guessed by, an identity."""
 
 _warned: Final[set[str]] = set()
-"""Hosts whose plaintext connections were warned of."""
+"""Hosts for which a warning of plaintext connections was logged."""
 
 _log = logging.getLogger("twotier")
 
@@ -63,7 +63,7 @@ class Address:
     arguments: Mapping[str, Any] = field(repr=False)
     label: str
     told: bool = False
-    """Whether a server has named the host, not the user."""
+    """Whether the host was named by a server, not by the user."""
 
     @property
     def identity(self) -> Hashable:
@@ -73,7 +73,7 @@ class Address:
         return (repr(self.kind), self.label, digest.hexdigest())
 
     def at(self, host: str, port: int) -> "Address":
-        """Return the address of another TCP server, which a server has named, and is reached in the same way."""
+        """Return the address of another TCP server, named by a server, with the same connection settings."""
         kind: Any = self.kind
         warn_of_plaintext(kind, host)
         arguments = {**self.arguments, "host": host, "port": port}
@@ -92,20 +92,20 @@ class Address:
             health_check_interval=0,
             decode_responses=False,
             parser_class=HandshakeParser,
-            driver_info=None,  # two more trips before the first command
+            driver_info=None,  # two more round trips before the first command
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
 
 
 def address_of_url(url: str, options: Options) -> Address:
-    """Return the address that a redis://, rediss:// or unix:// URL names; ConfigurationError where it can't work."""
+    """Return the address in a redis://, rediss:// or unix:// URL; raise ConfigurationError if it can't work."""
     shown = masked(url)
     try:
         given: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        # Its texts for options name them and no more; for ports and hosts they quote what may be part of a password.
+        # redis-py's error for an option only names the option; one for a port or host may quote a part of a password.
         reason = str(error) if "connection URL" in str(error) else "the URL's host or port isn't valid"
         raise ConfigurationError(f"{reason}: {shown!r}") from None
     check_query(parts.query, shown)
@@ -128,7 +128,7 @@ def address_of_url(url: str, options: Options) -> Address:
 
 
 def check_arguments(address: Address, options: Options, shown: str) -> None:
-    """Raise ConfigurationError if redis-py takes no connection of these arguments; `shown`: where they are from."""
+    """Raise ConfigurationError if redis-py rejects these arguments; `shown` is their origin, for the error."""
     try:
         address.connection(options)  # which connects nowhere yet
     except (TypeError, ValueError, redis.RedisError):
@@ -139,16 +139,16 @@ def check_arguments(address: Address, options: Options, shown: str) -> None:
 
 
 def check_query(query: str, shown: str, more: frozenset[str] = frozenset()) -> None:
-    """Raise ConfigurationError for an option of a URL's query that isn't for the URL to set, nor in `more`."""
+    """Raise ConfigurationError for an option in a URL's query that a URL may not set, unless it is in `more`."""
     for name in parse_qs(query, keep_blank_values=True):
         if name not in _URL_OPTIONS and name not in more and not name.startswith("ssl_"):
-            # The name is shown where it can't be a part of a password that wasn't percent-encoded.
+            # The name is shown only if it can't be a part of a password that wasn't percent-encoded.
             which = f"option {name!r}" if name in URL_QUERY_ARGUMENT_PARSERS else "one of its options"
             raise ConfigurationError(f"the URL can't hold {which}; see Options for what is set there: {shown!r}")
 
 
 def address_of_client(client: redis.Redis, options: Options) -> Address:
-    """Return the address that `client` is set up for; its own connections aren't touched."""
+    """Return the address that `client` is set up for; the client's own connections aren't touched."""
     pool: ConnectionPool = client.connection_pool
     kind = pool.connection_class
     if type(pool) not in (ConnectionPool, BlockingConnectionPool) or not issubclass(kind, AbstractConnection):
@@ -170,7 +170,7 @@ def address_of_client(client: redis.Redis, options: Options) -> Address:
 
 
 def lent_by(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a client's `arguments` tell of its server: its address and credentials, and nothing of its habits."""
+    """Return those of a client's `arguments` that describe its server: address, credentials and TLS settings."""
     return {
         name: value
         for name, value in arguments.items()
@@ -202,7 +202,7 @@ def access(kind: type[AbstractConnection], given: Mapping[str, Any], options: Op
 
 
 def warn_of_plaintext(kind: type[AbstractConnection], host: str) -> None:
-    """Log once a process and host that what goes there, passwords included, can be read on the way."""
+    """Log, once for each process and host, that data sent there, passwords included, can be read on the way."""
     if issubclass(kind, SSLConnection) or _is_loopback(host) or host in _warned:
         return
     _warned.add(host)

@@ -14,7 +14,7 @@ from twotier.rate_limited_log import RateLimitedLog
 from twotier.remote.io.host_and_port import host_in
 
 _occasional = RateLimitedLog(SystemClock())
-"""One line a minute, whoever is refused."""
+"""Logs one line a minute, for all refused hosts together."""
 
 
 def check_allowed_hosts(given: Sequence[str] | None) -> None:

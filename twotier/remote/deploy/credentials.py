@@ -1,4 +1,4 @@
-"""Who we are to the server: credentials that are asked for at each connection, so that they can be rotated."""
+"""Credentials, which a source supplies anew for each connection, so that they can be rotated."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,11 +12,11 @@ _ALL: Final = ("username", "password", "credential_provider")
 
 
 class CredentialsError(RemoteUnavailable):
-    """The source of credentials failed; its own text, which may hold a part of them, is left out."""
+    """The source of credentials failed; the message omits the source's own text, which may hold a part of them."""
 
 
 class AskedCredentials(redis.CredentialProvider):
-    """Asks `source` at each connection, on the thread that opens it."""
+    """Calls `source` for each connection, on the thread that opens the connection."""
 
     def __init__(self, source: CredentialSource) -> None:
         self._ask: Callable[[], Any] = source if callable(source) else source.get_credentials
@@ -38,11 +38,11 @@ class AskedCredentials(redis.CredentialProvider):
         )
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """As `get_credentials`."""
+        """Return the credentials as `get_credentials` does."""
         return self.get_credentials()
 
     def __repr__(self) -> str:
-        """Tell sources apart, and show nothing of theirs, which may be a secret."""
+        """Distinguish sources without showing their contents, which may be secret."""
         return f"<credentials from {type(self._source).__qualname__} at {id(self._source):#x}>"
 
 

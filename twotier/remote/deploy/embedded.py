@@ -1,9 +1,10 @@
-"""A private Valkey server as a child process: what `embedded://` starts, and what the tests and the demo run on.
+"""A private Valkey server as a child process, for `embedded://`, the tests and the demo.
 
-It listens on a unix socket in a directory that only this user can enter (and on a loopback port when asked), keeps
-nothing on disk, and is stopped by the process that started it, by process id: at `stop`, when the object is
-collected, or at exit. Children that were forked meanwhile use it and leave it alone. If the process dies without that
-(SIGKILL, a crash), the server goes with it, and with the last of those children.
+The server listens on a unix socket in a directory that only this user can enter (and on a loopback port on
+request), and keeps nothing on disk. The process that started the server stops it, by process id: at
+`stop`, when the object is collected, or at exit. Children that were forked meanwhile use the server but
+never stop it. If the process dies without stopping it (SIGKILL, a crash), the server ends with that
+process and the last of those children.
 """
 
 import contextlib
@@ -27,10 +28,10 @@ from twotier.errors import ConfigurationError, RemoteUnavailable
 from twotier.remote.deploy.watchdog import Watchdog
 
 _LONGEST_SOCKET_PATH: Final = 100
-"""Bytes that every platform's `sun_path` takes."""
+"""Most bytes of a path that fit into every platform's `sun_path`."""
 _POLL: Final = 0.005
 _PATIENCE: Final = 10.0
-"""Seconds that the server has to come up, or to stop before it is killed."""
+"""Seconds for the server to start, or to stop before it is killed."""
 
 
 class EmbeddedServer:
@@ -87,13 +88,13 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the running server, None when it isn't."""
+        """Process id of the running server; None if it isn't running."""
         process = self._child.process
         return process.pid if process is not None and process.poll() is None else None
 
     @property
     def running(self) -> bool:
-        """Whether the server process is there."""
+        """Whether the server process is running."""
         return self.pid is not None
 
     def start(self) -> Self:
@@ -120,11 +121,11 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """Stop the server and forget its data; `start` brings an empty one up at the same place."""
+        """Stop the server and lose its data; `start` starts an empty one at the same place."""
         self._child.end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server at once, as a crash would (SIGKILL); `start` brings an empty one up at the same place."""
+        """End the server at once, as a crash would (SIGKILL); `start` starts an empty one at the same place."""
         self._child.end(signal.SIGKILL)
 
     def close(self) -> None:
@@ -158,7 +159,7 @@ class EmbeddedServer:
 
 
 class _Child:
-    """The server process, apart from its face, so that the finalizer can hold it; only the parent ends it."""
+    """The server process, apart from `EmbeddedServer`, so that the finalizer can hold it; only the parent ends it."""
 
     __slots__ = ("_owner", "_watcher", "process")
 
@@ -235,7 +236,7 @@ def _directory() -> str:
 
 
 def _held_port() -> socket.socket:
-    """Choose a port, and hold it: nobody who looks for a free one takes it while its server is away.
+    """Choose a port, and hold it: no other search for a free port takes it while its server is away.
 
     It is outside of the usual ephemeral range, so that no outgoing connection does, either.
     """
@@ -257,7 +258,7 @@ def _port_of(held: socket.socket) -> int:
 
 
 def _free_port() -> int:
-    """Choose a port that nobody listens at."""
+    """Choose a port at which no process listens."""
     with _held_port() as held:
         return _port_of(held)
 

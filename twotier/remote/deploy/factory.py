@@ -1,6 +1,6 @@
-"""What a URL or a ready client leads to.
+"""Topologies from URLs and ready clients.
 
-A ready client only lends its address and credentials; its pool isn't touched.
+Only the address and credentials of a ready client are used; its pool isn't touched.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,10 +19,10 @@ from twotier.remote.deploy.single import OneServer, SingleServer
 from twotier.remote.sentinel.topology import is_sentinels, sentinel_from_client, sentinel_from_url
 
 Target: TypeAlias = str | redis.Redis | redis.Sentinel | redis.RedisCluster
-"""What callers may name a deployment by: a URL, or a client that is set up for it."""
+"""Ways to name a deployment: a URL, or a client that is set up for it."""
 
 Topology: TypeAlias = OneServer | ClusterTopology
-"""What the remote tier is."""
+"""The kinds of deployment of the remote tier."""
 
 
 def connect(target: Target, options: Options) -> Topology:

@@ -1,4 +1,4 @@
-"""URLs as they may be shown."""
+"""Masking of the secrets in URLs, for logs and errors."""
 
 import re
 

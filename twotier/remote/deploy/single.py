@@ -1,4 +1,4 @@
-"""What every deployment of the remote tier has in common, and the simplest of them: one server."""
+"""Interfaces of the deployments of the remote tier, and the simplest deployment: one server."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
@@ -16,32 +16,32 @@ class Deployment(Protocol):
     """One deployment of the remote tier."""
 
     label: str
-    """Names the deployment in logs and errors, without secrets."""
+    """Name of the deployment in logs and errors, without secrets."""
     identity: Hashable
     """Equal for two topologies that reach the same deployment in the same way: they may share a link."""
     slotted: bool
     """Whether keys are spread over nodes by slot, so that a transaction's must share one."""
     knows_replicas: bool
-    """Whether it can tell where replicas are."""
+    """Whether the deployment knows the addresses of replicas."""
 
     def suited(self, options: Options) -> Options:
-        """Return `options` as this deployment needs them."""
+        """Return `options`, adapted to this deployment."""
         ...
 
     def owner(self, slot: int) -> Hashable:
-        """Return who serves `slot`, as far as is known."""
+        """Return the known server of `slot`."""
         ...
 
     def named(self) -> Sequence[Address]:
-        """Return the addresses that the user has named: of the server, the sentinels, or nodes of the cluster."""
+        """Return the addresses from the user: of the server, the sentinels, or nodes of the cluster."""
         ...
 
     def on_change(self, concerned: Callable[[], None]) -> None:
-        """Call `concerned` whenever another server is to be used."""
+        """Call `concerned` whenever the server to use changes."""
         ...
 
     def after_fork(self) -> None:
-        """Let go of the parent's connections; the next ones are this process's own."""
+        """Drop the parent's connections; the next ones are this process's own."""
         ...
 
     def close(self) -> None:
@@ -52,15 +52,15 @@ class Deployment(Protocol):
 class OneServer(Deployment, Protocol):
     """A deployment that has one server for all keys, at any moment.
 
-    `on_change` calls before any connection to another one is used.
+    The callbacks of `on_change` run before any connection to another server is used.
     """
 
     def pool(self) -> Pool:
-        """Return the connections of the data path."""
+        """Return the pool of the data path."""
         ...
 
     def replica_pool(self) -> Pool | None:
-        """Return connections to replicas, for reads; None where they aren't wanted."""
+        """Return the pool for replica reads; None if they are disabled."""
         ...
 
     def link_connection(self) -> AbstractConnection:
@@ -72,7 +72,7 @@ class OneServer(Deployment, Protocol):
         ...
 
     def distrust(self) -> None:
-        """Take note that a connection of the data path isn't to a server that takes writes."""
+        """Note that a connection of the data path leads to a server that accepts no writes."""
         ...
 
 
@@ -91,11 +91,11 @@ class SingleServer:
         self._pool = Pool(self.link_connection, options, self.label)
 
     def pool(self) -> Pool:
-        """Return the connections of the data path."""
+        """Return the pool of the data path."""
         return self._pool
 
     def replica_pool(self) -> Pool | None:
-        """Return None: there are none that it knows of."""
+        """Return None: no replicas are known."""
         return None
 
     def link_connection(self) -> AbstractConnection:
@@ -107,7 +107,7 @@ class SingleServer:
         return (self._address,)
 
     def owner(self, slot: int) -> Hashable:  # noqa: ARG002 - it serves all
-        """Return None, which stands for the one server."""
+        """Return None, in place of the one server."""
         return None
 
     def suited(self, options: Options) -> Options:
@@ -115,17 +115,17 @@ class SingleServer:
         return options
 
     def vouched_at(self, connection: AbstractConnection) -> int:  # noqa: ARG002 - there is but one
-        """Return NEVER: it is always to the one server there is."""
+        """Return NEVER: every connection leads to the one server."""
         return NEVER
 
     def distrust(self) -> None:
-        """Do nothing: there is no other server to turn to."""
+        """Do nothing: there is no other server."""
 
     def on_change(self, concerned: Callable[[], None]) -> None:
-        """Do nothing: it stays the one server."""
+        """Do nothing: the server never changes."""
 
     def after_fork(self) -> None:
-        """Let go of the parent's connections; the next ones are this process's own."""
+        """Drop the parent's connections; the next ones are this process's own."""
         self._pool.after_fork()
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""A watcher beside a child process: ends the child when its owner is gone without having done so (SIGKILL, a crash).
+"""A watcher beside a child process: ends the child if its owner dies without ending it (SIGKILL, a crash).
 
-It is a shell that waits at the end of a pipe. The owner says that all is well by writing a line; the pipe's end says
-that nobody is left who could. Processes forked from the owner hold the pipe too, so a child that they share lives for
-as long as any of them; a thread that ends, or a program that they start, makes no difference. Costs a process of 1 MB
-and a descriptor.
+The watcher is a shell that reads from a pipe. The owner writes a line to end the watch; the end of the pipe
+means that no owner is left. Processes forked from the owner hold the pipe too, so a shared child lives as
+long as any of them; a thread that ends, or a program that they start, makes no difference. The cost is a
+process of 1 MB and a descriptor.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ read -r _ && exit
 if [ ! -e /proc/self/cwd ] || [ "/proc/$1/cwd" -ef "$2" ]; then kill -9 "$1"; fi
 rm -rf "$2"
 """
-"""A process of that id that works in another directory has taken it over: the child is gone."""
+"""If the process works in another directory, it has reused the id, and the child is gone."""
 _PATIENCE: Final = 5.0
 
 
@@ -43,7 +43,7 @@ class Watchdog:
             os.close(awaited)
 
     def dismiss(self) -> None:
-        """End watching; whatever becomes of the child is the owner's business."""
+        """End the watch; from here on only the owner ends the child."""
         with contextlib.suppress(OSError):
             os.write(self._pipe, b"\n")
         os.close(self._pipe)

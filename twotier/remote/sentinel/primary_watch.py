@@ -120,7 +120,7 @@ class PrimaryWatch:
         return self._votes.agreed_at(primary.place) if current == primary else 0
 
     def verified(self, primary: Primary, run_id: bytes | None) -> bool:
-        """Note the run id of the process at `primary`; return True if it is the present term's, or is unknown."""
+        """Note the run id of the server at `primary`; return False if the term is over or has another run id."""
         with self._changed:
             if self._primary != primary:
                 return False

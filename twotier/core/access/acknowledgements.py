@@ -1,7 +1,8 @@
-"""Writes that wait for replicas (`wait_replicas`): WAIT goes with each write, and too few acknowledgements are told.
+"""Writes that wait for replicas (`wait_replicas`): WAIT goes with each write; too few acknowledgements are reported.
 
-A wrapper around writing flows, which know nothing of it: it asks with their writes, and takes the answer off again. A
-write that doesn't reach the primary isn't concerned: it is in the journal.
+`Acknowledgements` wraps a writing flow, which is unaware of it: it adds WAIT to the flow's writes,
+and strips WAIT's reply from theirs. A write that doesn't reach the primary isn't counted: that
+write is in the journal.
 """
 
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ class Acknowledgements:
         self._counters = counters
 
     def of(self, flow: Flow[R]) -> Flow[R]:
-        """Run `flow`, and return its result. Raises TooFewReplicas after it, if that is asked for."""
+        """Run `flow`, and return its result; raise TooFewReplicas afterwards if the options say so."""
         fewest = self._wanted
         try:
             command = next(flow)

@@ -1,6 +1,6 @@
-"""What callers may ask of a cache: each call checks its arguments and returns the flow that answers it.
+"""The public calls of a cache: each checks its arguments and returns the flow that does the work.
 
-The faces (sync and async) hold one `Calls` and do no more than drive its flows. A local hit never comes here.
+The sync and async caches hold one `Calls` each and only drive its flows. A local hit doesn't come here.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 class Calls:
-    """The calls of one cache, in two tiers or (without a target) in the local one alone."""
+    """The calls of one cache, on two tiers or (without a target) on the local tier alone."""
 
     __slots__ = (
         "_acknowledgements",
@@ -73,20 +73,20 @@ class Calls:
         self._loads = Loads(self.tiers, self.namespace)
 
     def acknowledged(self, flow: Flow[R]) -> Flow[R]:
-        """Return `flow`, whose writes wait for replicas if options ask for it."""
+        """Return `flow`, with writes that wait for replicas if the options say so."""
         return flow if self._acknowledgements is None else self._acknowledgements.of(flow)
 
     def get(self, key: str) -> Flow[Any]:
         """Return the value that the local tier missed under `key`, or MISSING."""
         exact = checked(key)
-        if exact is not key:  # the local tier was asked for another type's idea of equality
+        if exact is not key:  # the local tier compared keys by the equality of a subclass
             found = self.namespace.store.get(exact, MISSING)
             if found is not MISSING:
                 return found
         return (yield from self.tiers.get(exact))
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
-        """Return the values there are, in the order of `keys`."""
+        """Return the values of the keys that exist, in the order of `keys`."""
         return self.tiers.get_many(keys)
 
     def set(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str] = ()) -> Flow[bool]:
@@ -102,34 +102,34 @@ class Calls:
         return put(checked_mapping(values), self.life(ttl), tags=checked_tags(tags))
 
     def add(self, key: str, value: Any, ttl: Ttl, tags: Iterable[str] = ()) -> Flow[bool]:
-        """Put `value` unless `key` is there; return True if it was put."""
+        """Put `value` unless `key` exists; return True if it was put."""
         self._refuse_through("add")
         return self.tiers.set(checked(key), value, self.life(ttl), absent=True, tags=checked_tags(tags))
 
     def delete(self, key: str) -> Flow[bool]:
-        """Remove `key`; return True if it was there."""
+        """Remove `key`; return True if it existed."""
         return (yield from self.delete_many((key,))) == 1
 
     def delete_many(self, keys: Iterable[str]) -> Flow[int]:
-        """Remove `keys`; return how many were there."""
+        """Remove `keys`; return how many existed."""
         if self._through is not None:
             return self._through.remove_through(keys)
         return self.tiers.delete_many(keys)
 
     def invalidate(self, key: str) -> Flow[bool]:
-        """Expire `key`, keeping stale copies for outages; return True if it was there."""
+        """Expire `key`, keeping stale copies for outages; return True if it existed."""
         return (yield from self.tiers.delete_many((key,), kept=True)) == 1
 
     def invalidate_many(self, keys: Iterable[str]) -> Flow[int]:
-        """Expire `keys`; return how many were there."""
+        """Expire `keys`; return how many existed."""
         return self.tiers.delete_many(keys, kept=True)
 
     def invalidate_tag(self, tags: Iterable[str]) -> Flow[None]:
-        """Expire what carries any of `tags`."""
+        """Expire every entry that carries any of `tags`."""
         return self.tiers.invalidate_tags(distinct_tags(tags))
 
     def touch(self, key: str, ttl: Ttl) -> Flow[bool]:
-        """Give `key` a new ttl; return True if it is there."""
+        """Set a new ttl for `key`; return True if it exists."""
         return self.tiers.touch(checked(key), self.life(ttl))
 
     def ttl(self, key: str) -> Flow[float | None]:
@@ -155,7 +155,7 @@ class Calls:
         return value
 
     def contains(self, key: str) -> Flow[bool]:
-        """Return True if `key` is there."""
+        """Return True if `key` exists."""
         return self.tiers.contains(checked(key))
 
     def clear(self) -> Flow[None]:
@@ -165,7 +165,7 @@ class Calls:
     def get_or_set(
         self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
     ) -> Flow[Any]:
-        """Return the value under `key`, which the local tier missed, or what `loader` returns."""
+        """Return the value under `key`, which the local tier missed, or the value that `loader` loads."""
         return self._loads.get_or_set(checked(key), checked_loader(loader), self._terms(ttl, tags, policy))
 
     def get_or_set_many(
@@ -176,17 +176,17 @@ class Calls:
         tags: Iterable[str],
         policy: LoadPolicyDict,
     ) -> Flow[dict[str, Any]]:
-        """Return the values under `keys`, those that are missing loaded by one call of `loader`."""
+        """Return the values under `keys`; one call of `loader` loads the missing ones."""
         return self._loads.get_or_set_many(keys, checked_loader(loader), self._terms(ttl, tags, policy))
 
     def refresh(
         self, key: str, loader: Callable[..., Any], ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict
     ) -> Flow[Any]:
-        """Load `key` now, whatever is there."""
+        """Load `key` now, even if it exists."""
         return self._loads.refresh(checked(key), checked_loader(loader), self._terms(ttl, tags, policy))
 
     def is_due(self, key: str, policy: LoadPolicyDict) -> bool:
-        """Draw whether `key`, which the local tier has, is to be loaded again ahead of its expiry."""
+        """Decide at random whether to load `key`, which the local tier has, again before it expires."""
         beta = self._policies.of(policy).early_refresh
         return beta is not None and self.namespace.durations.is_due(key, beta)
 
@@ -197,18 +197,18 @@ class Calls:
         return self._loads.refresh_ahead(checked(key), checked_loader(loader), self._terms(ttl, tags, policy))
 
     def policy(self, overrides: LoadPolicyDict) -> LoadPolicy:
-        """Return the policy of loads that say `overrides`; ConfigurationError or TypeError names a bad one."""
+        """Return the load policy with `overrides`; ConfigurationError or TypeError names a bad one."""
         return self._policies.of(overrides)
 
     def _terms(self, ttl: Ttl, tags: Iterable[str], policy: LoadPolicyDict) -> CallPolicy:
         return CallPolicy(self._policies.of(policy), self.life(ttl), checked_tags(tags))
 
     def life(self, ttl: Ttl) -> int:
-        """Return a caller's ttl in ns; DEFAULT_TTL is the cache's own."""
+        """Return a caller's ttl in ns; DEFAULT_TTL means the cache's own."""
         return self.ttl_default if ttl is DEFAULT_TTL else ttl_ns(ttl)
 
     def _refuse_through(self, call: str) -> None:
-        """Refuse what only the cache can do at one stroke, and which would leave the source behind."""
+        """Refuse a call that is atomic in the cache alone, and would leave the source out of date."""
         if self._through is not None:
             raise TwoTierError(
                 f"{call} can't write through to the source (writer=): do it there, then set the key or invalidate it"

@@ -1,8 +1,8 @@
 """Writes that the remote tier didn't take: they are counted, and those that were given up are logged.
 
-A call gives up when its write was too large or the network too slow for its deadline, or the connection was lost.
-Nothing is raised then, so that the log is where a user hears of a value that never arrives. A write that isn't begun
-because the circuit breaker is open isn't logged: the opening was.
+A call gives up a write that was too large, or the network too slow, for its deadline, or whose
+connection was lost. The call raises nothing, so only the log tells a user of a value that never
+arrives. A write that isn't begun because the circuit breaker is open isn't logged: the opening was.
 """
 
 import logging
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def note_failed_write(namespace: "TwoTierNamespace", error: RemoteError, payloads: Collection[bytes] = ()) -> None:
-    """Count a failed write of `payloads`; log once a minute, with namespace, server and size, that one was given up."""
+    """Count a failed write of `payloads`; log once a minute that one was given up, with namespace, server and size."""
     namespace.counters.remote_errors += 1
     if not isinstance(error, RemoteTimeout | RemoteUnavailable) or isinstance(error, BreakerOpenError):
         return

@@ -1,7 +1,7 @@
-"""Fills: values read from the server that enter the local tier, or are still to be checked (DESIGN step 2).
+"""Fills: values read from the server that enter the local tier, some after a further check (DESIGN step 2).
 
-An entry with tags counts if none of them has ended; a raw number, where values are signed, if it is a counter's. Each
-check takes one more trip, for all keys of a call together.
+An entry with tags is valid if none of its tags has ended. Where values are signed, a raw number is
+valid if it is a counter's. Each check costs one more round trip, for all keys of a call together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from twotier.remote.commands.base import Fetch, Fetched, FetchMany
 
 
 class Unproven(NamedTuple):
-    """An entry with tags that was read: it counts if none of them has ended."""
+    """An entry with tags that was read: it is valid if none of its tags has ended."""
 
     key: str
     loaded: Loaded
@@ -28,7 +28,7 @@ class Unproven(NamedTuple):
 
 
 class Bare(NamedTuple):
-    """A raw number that was read where values are signed: it counts if it has a counter's warrant."""
+    """A raw number that was read where values are signed: it is valid if it has a counter's warrant."""
 
     key: str
     place: bytes
@@ -39,13 +39,13 @@ class Bare(NamedTuple):
 
 
 class Fills:
-    """What the flows of a namespace with a remote tier do with what they have read."""
+    """The fills of a namespace with a remote tier: check, install and return entries that were read."""
 
     def __init__(self, namespace: TwoTierNamespace) -> None:
         self._namespace = namespace
 
     def _serve_stale(self, key: str) -> Any:
-        """Return the suspect if there is one and options allow, else MISSING."""
+        """Return the suspect of `key` if there is one and the options allow it, else MISSING."""
         namespace = self._namespace
         value = MISSING
         if namespace.options.on_outage == "serve" and not namespace.journal.undoes(key):
@@ -57,16 +57,16 @@ class Fills:
         return value
 
     def _decided(self, pending: list[Unproven | Bare]) -> Flow[dict[str, Any]]:
-        """Do as `_proven` and `_warranted`."""
+        """Decide all pending entries, by `_proven` and `_warranted`."""
         unproven = [each for each in pending if isinstance(each, Unproven)]
         bare = [each for each in pending if isinstance(each, Bare)]
         values = (yield from self._proven(unproven)) if unproven else {}
         return values | (yield from self._warranted(bare)) if bare else values
 
     def _warranted(self, bare: list[Bare]) -> Flow[dict[str, Any]]:
-        """Install and return those numbers that have a counter's warrant, MISSING for those that haven't.
+        """Install and return the numbers that have a counter's warrant; the others are MISSING.
 
-        Numbers for which the server gives no answer are left out.
+        Numbers whose warrant couldn't be read are left out.
         """
         namespace, values = self._namespace, self._namespace.values
         names: dict[str, bytes] = {}
@@ -96,10 +96,10 @@ class Fills:
         return found
 
     def _proven(self, unproven: list[Unproven]) -> Flow[dict[str, Any]]:
-        """Install and return those entries whose tags haven't ended, MISSING (or the stand-in) for the others."""
+        """Install and return the entries whose tags haven't ended; the others are MISSING, or their suspects."""
         namespace = self._namespace
         values: dict[str, Any] = {}
-        # Noted first, looked at then: what ends a tag after the look finds the keys noted, and voids their tokens.
+        # The keys are noted before the check: whatever ends a tag afterwards finds them, and voids their tokens.
         with namespace.tags.holding_each([(each.key, tuple(each.loaded.stamps)) for each in unproven]):
             current = yield from namespace.versions.current(
                 [stamp for each in unproven for stamp in each.loaded.stamps.items()]
@@ -118,7 +118,7 @@ class Fills:
         return values
 
     def _valid(self, place: bytes, data: bytes) -> Flow[Loaded | None]:
-        """Return the value in `data`, as read at `place`; None if it can't be used, or one of its tags has ended."""
+        """Return the value in `data`, read at `place`; None if it is unusable or one of its tags has ended."""
         namespace, counted = self._namespace, False
         if namespace.values.is_bare_number(data):
             (name,) = namespace.generations.warrants((place,))
@@ -132,19 +132,19 @@ class Fills:
         return loaded
 
     def _have_ended(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
-        """Return True if a tag of what carries `stamps` has ended since."""
+        """Return True if a tag of an entry with `stamps` has ended since."""
         if not stamps:
             return False
         current = yield from self._namespace.versions.current(stamps.items())
         return self._ended_here(stamps) or any(current.get(tag) != version for tag, version in stamps.items())
 
     def _ended_here(self, tags: Iterable[str]) -> bool:
-        """Return True if a tag was ended here, and the remote tier may not know it yet."""
+        """Return True if this process has ended a tag, and the remote tier may not have the end yet."""
         journal = self._namespace.journal
         return bool(journal) and any(Tag(tag) in journal for tag in tags)
 
     def _is_late(self, key: str, loaded: Loaded) -> bool:
-        """Return True if a value is that of a write of ours that took place late; have it undone."""
+        """Return True if a late write of this process stored the value; the journal then undoes it."""
         namespace = self._namespace
         late = namespace.late.by(key, loaded.op_id)
         if late is not None and key not in namespace.journal:
@@ -153,13 +153,13 @@ class Fills:
         return late is not None
 
     def _drop_other(self, key: str, loaded: Loaded, token: int) -> None:
-        """Drop the suspect of a key whose value there has ended, unless it is that very value, kept for outages."""
+        """Drop the suspect of a key whose remote value has ended, unless it is that same value, kept for outages."""
         store = self._namespace.store
         if store.op(key) not in (None, op_tag(loaded.op_id)) and store.stands(key, token):
             store.discard(key)
 
     def _fill(self, key: str, loaded: Loaded, token: int, now: int, left: int) -> None:
-        """Install a valid entry that has `left` ns to live, if `token` still stands."""
+        """Install a valid entry that has `left` ns to live, if `token` is still valid."""
         namespace = self._namespace
         namespace.counters.remote_hits += 1
         if left:

@@ -1,8 +1,9 @@
-"""The flow of `incr`: on one server and in a cluster one trip, whoever else counts.
+"""The flow of `incr`: one round trip on one server and in a cluster, however many others count.
 
-Where values are signed, the number stands raw beside a signed warrant (`remote/commands/counters.py`). What `set` has
-stored is turned into a counter by the first `incr`, unless it changes meanwhile: that is two trips, after one that
-finds out where neither the local tier nor a look at what stands has told.
+Where values are signed, the number is stored raw beside a signed warrant
+(`remote/commands/counters.py`). The first `incr` turns a value that `set` has stored into a
+counter, unless the value changes meanwhile. That costs two round trips, and one more to find the
+value out where neither the local tier nor an earlier read has shown it.
 """
 
 import enum
@@ -30,24 +31,24 @@ from twotier.remote.commands.base import (
 from twotier.remote.commands.counters import OVERFLOW, Increment, IncrementFrom, WarrantedIncrement, WarrantedNumber
 
 _LONGER: Final = 1000
-"""Milliseconds by which a warrant that is made later outlives its number."""
+"""Milliseconds by which a warrant that is written after its number outlives the number."""
 
 
 class Again(enum.Enum):
-    """In place of an outcome: it is to be tried again, as what stands there seems to be this."""
+    """In place of an outcome: try again, since the key seems to have this kind of number."""
 
     COUNTER = "a counter's number"
     SIGNED = "a signed number"
 
 
 class Increments(ConditionalWrites):
-    """The flows that look at what stands, and the one that counts."""
+    """The conditional writes, and the flow that counts."""
 
     def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> Flow[int | None]:
-        """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None.
+        """Add `delta` to the integer under `key`; if there is none, start from 0, or (not `create`) return None.
 
-        Raises RemoteError while the remote tier doesn't answer, as a counter can't be guessed; TypeError where
-        something else than an integer of 64 bits stands, or one with tags, OverflowError where the sum isn't one.
+        Raises RemoteError while the remote tier doesn't answer, as a counter can't be guessed; TypeError
+        if the value is no integer of 64 bits, or has tags; OverflowError if the sum doesn't fit into 64 bits.
         """
         namespace = self._open()
         op_id = namespace.op_ids.next()
@@ -77,7 +78,7 @@ class Increments(ConditionalWrites):
         return namespace
 
     def _is_signed(self, key: str, *, looks: bool) -> Flow[bool | None]:
-        """Return True if a signed value seems to stand under `key`; None if nothing does. `looks`: ask the server."""
+        """Return True if `key` seems to have a signed value, None if it has none; `looks`: ask the server."""
         namespace = self._namespace
         if not looks:
             return namespace.values.signs and namespace.store.op(key) not in (None, NO_OP)
@@ -91,9 +92,9 @@ class Increments(ConditionalWrites):
         return fetched.data is not None and not namespace.values.is_bare_number(fetched.data)
 
     def _add_to(self, key: str, delta: int, ttl: int, op_id: bytes, *, create: bool) -> Flow[int | Again | None]:
-        """Add to the number of a counter; where there is nothing, to 0, or (not `create`) return None.
+        """Add to a counter's number; if there is none, to 0, or (not `create`) return None.
 
-        Returns Again where the key has changed meanwhile, or a signed number stands there.
+        Returns Again if the key has changed meanwhile, or has a signed number.
         """
         try:
             if self._namespace.values.signs:
@@ -111,7 +112,7 @@ class Increments(ConditionalWrites):
         return delta if (yield from self._begin(key, standing.data, delta, ttl, op_id)) else Again.COUNTER
 
     def _seems(self, key: str, standing: CurrentValue) -> Again | None:
-        """Return what number stands under `key` by now, None if nothing counts; TypeError for any other value."""
+        """Return the kind of number that `key` has now, None if it has no valid value; TypeError for other values."""
         values, valid = self._namespace.values, standing.valid
         if valid is None:
             return Again.COUNTER if standing.data is not None and values.is_bare_number(standing.data) else None
@@ -147,7 +148,7 @@ class Increments(ConditionalWrites):
         return counted.value
 
     def _warrant(self, name: bytes, op_id: bytes, counted: WarrantedNumber) -> Flow[None]:
-        """Have a counter's warrant be ours, and live as long as the number; what fails, the next increment does."""
+        """Sign a counter's warrant, and let it live as long as the number; the next increment retries a failure."""
         values = self._namespace.values
         if (counted.settled and values.is_warrant(name, counted.warrant)) or counted.pttl == KEY_MISSING:
             return
@@ -158,7 +159,7 @@ class Increments(ConditionalWrites):
             self._namespace.counters.remote_errors += 1
 
     def _count_from(self, key: str, delta: int, op_id: bytes) -> Flow[int | Again]:
-        """Make a counter of a signed number, and add to it; Again where there is none, or it has changed meanwhile."""
+        """Turn a signed number into a counter, and add to it; return Again if there is none, or it has changed."""
         namespace, values = self._namespace, self._namespace.values
         publication = namespace.publication("set", op_id, (key,))
 
@@ -182,7 +183,7 @@ class Increments(ConditionalWrites):
         return counted if isinstance(counted, int) else Again.COUNTER
 
     def _begin(self, key: str, seen: bytes | None, delta: int, ttl: int, op_id: bytes) -> Flow[bool]:
-        """Put a new counter in place of what has ended; return True if it was put."""
+        """Put a new counter in place of an ended value; return True if the counter was put."""
         namespace, life = self._namespace, milliseconds(ttl)
         publication = namespace.publication("set", op_id, (key,))
 

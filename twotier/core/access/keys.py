@@ -1,4 +1,4 @@
-"""Keys: what a caller may pass, and the name that each gets on the server: `{namespace}:{generation}:{key}`."""
+"""Keys: the checks of a caller's keys, and each key's name on the server: `{namespace}:{generation}:{key}`."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ from twotier.core.flow.turns import Turns, parts
 from twotier.options import MAX_KEY_BYTES
 
 INT64: Final = range(-(1 << 63), 1 << 63)
-"""The integers that may stand under a key and be counted up or down."""
+"""The integers that a key may have for its value and count up or down."""
 
 _SAFE_LENGTH: Final = MAX_KEY_BYTES // 4
 
@@ -41,7 +41,7 @@ def checked_many(keys: Iterable[str]) -> list[str]:
 
 
 def checked_in_turns(keys: Iterable[str]) -> Generator[Any, Any, list[str]]:
-    """Do as `checked_many`, as a flow that lets others run."""
+    """Return the same as `checked_many`, as a flow that lets other tasks run."""
     if isinstance(keys, str | bytes):
         return checked_many(keys)
     try:
@@ -88,7 +88,7 @@ def as_bytes(key: str) -> bytes:
 
 
 def name_beside(place: bytes, sign: bytes) -> bytes:
-    """Return the name of what stands beside the key at `place`, and shares its slot; `sign` has no colon.
+    """Return the name of a companion of the key at `place`, in the same slot; `sign` has no colon.
 
     >>> name_beside(b"shop:generation:user:7", b"!")
     b'shop:generation!user:7'

@@ -1,7 +1,8 @@
 """The flows of a cache without a remote tier: the same calls and meanings, answered by the local tier alone.
 
-They are flows, so that one face serves both modes, but yield nothing but loads, and turns for others. What can't be
-stored remotely is refused here as well: a cache that gains a server later must not begin to fail then.
+They are flows so that one `Calls` serves both modes, but yield only loads, and pauses that let
+other tasks run. Values that can't be stored remotely are refused here as well: a cache that is
+given a server later must not begin to fail then.
 """
 
 import functools
@@ -30,7 +31,7 @@ R = TypeVar("R")
 
 
 def _flow(answer: Callable[P, R]) -> Callable[P, Flow[R]]:
-    """Make a flow of a function that answers at once."""
+    """Turn a function that returns at once into a flow."""
 
     @functools.wraps(answer)
     def flow(*args: P.args, **kwargs: P.kwargs) -> Flow[R]:
@@ -49,10 +50,10 @@ class LocalOnly:
         reset_on_fork(self)
         self._stale_ttl: Final = round(namespace.options.stale_ttl * SECOND)
         self._stale: Final = self._stale_ttl if namespace.options.keeps_stale else 0
-        """How long entries are held past their expiry (ns), where their load doesn't say otherwise."""
+        """How long entries are kept past their expiry (ns), unless their load says otherwise."""
 
     def after_fork(self) -> None:
-        """In a forked child: nobody else is counting here."""
+        """Replace the lock in a forked child, where no other thread is counting."""
         self._counting = threading.Lock()
 
     @_flow
@@ -66,7 +67,7 @@ class LocalOnly:
         return MISSING
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
-        """Return the values there are, in the order of `keys`."""
+        """Return the values of the keys that exist, in the order of `keys`."""
         self._namespace.check_open()
         wanted = yield from checked_in_turns(keys)
         found = yield from held_here(self._namespace.store, wanted)
@@ -75,24 +76,24 @@ class LocalOnly:
 
     @_flow
     def contains(self, key: str) -> bool:
-        """Return True if `key` is there."""
+        """Return True if `key` exists."""
         self._namespace.check_open()
         return holds(self._namespace.store, key)
 
     @_flow
     def ttl(self, key: str) -> float | None:
-        """Return the seconds that `key` has left, None for no expiry, 0.0 if it isn't there."""
+        """Return the seconds that `key` has left, None for no expiry, 0.0 if it doesn't exist."""
         self._namespace.check_open()
         return local_ttl_left(self._namespace, key) if holds(self._namespace.store, key) else 0.0
 
     @_flow
     def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> bool:
-        """Put `value`; with `absent`, only where there is none. Return True if it was put."""
+        """Put `value`; with `absent`, only if `key` doesn't exist. Return True if it was put."""
         self._namespace.check_open()
         return self._put(key, value, self._namespace.values.encode(value), ttl, absent=absent, tags=tags)
 
     def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
-        """Put every value; all are refused when one can't be stored."""
+        """Put every value; nothing is written if one value can't be stored."""
         self._namespace.check_open()
         encoded = yield from encoded_many(self._namespace.values.encode, values)
         turns = Turns()
@@ -108,7 +109,7 @@ class LocalOnly:
         self._namespace.end_tags(tags, NO_OP)
 
     def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> Flow[int]:
-        """Remove `keys`; return how many were there. With `kept`, they are expired: what has a stale window stays."""
+        """Remove `keys`; return how many existed. With `kept`, expire them: entries with a stale window stay."""
         self._namespace.check_open()
         store, wanted = self._namespace.store, (yield from checked_in_turns(keys))
         turns, there = Turns(), 0
@@ -123,7 +124,7 @@ class LocalOnly:
 
     @_flow
     def touch(self, key: str, ttl: int) -> bool:
-        """Give `key` a new expiry; return True if it is there."""
+        """Set a new expiry for `key`; return True if it exists."""
         self._namespace.check_open()
         if ttl == 0:
             return self._namespace.store.discard(key)
@@ -133,7 +134,7 @@ class LocalOnly:
 
     @_flow
     def incr(self, key: str, delta: int, ttl: int, *, create: bool) -> int | None:
-        """Add `delta` to the integer under `key`; without one, start from 0, or (not `create`) return None."""
+        """Add `delta` to the integer under `key`; if there is none, start from 0, or (not `create`) return None."""
         self._namespace.check_open()
         store = self._namespace.store
         with self._counting:
@@ -152,7 +153,7 @@ class LocalOnly:
                 if value + delta not in INT64:
                     raise OverflowError(f"the sum of {key!r} and {delta} doesn't fit into 64 bits")
                 with self._namespace.tags.holding((key,), ()) as hold:
-                    # A write in between voids the token: then it is counted up from what was written.
+                    # A write in between voids the token: the next round then counts from the written value.
                     added = store.install(key, value + delta, token, expires=expires, stale=self._stale)
                     if added or store.stands(key, token):
                         hold.written()
@@ -180,7 +181,7 @@ class LocalOnly:
         others: Others = "wait",  # noqa: ARG002 - there are no other processes
         anew: bool = False,
     ) -> Flow[None]:
-        """Load keys, and `tell` what came of each; it is put unless the key was written meanwhile."""
+        """Load keys, and pass the results to `tell`; each is stored unless its key was written meanwhile."""
         namespace = self._namespace
         namespace.check_open()
         if not admission.enter():
@@ -202,7 +203,7 @@ class LocalOnly:
         yield from told_in_turns(tell, made)
 
     def _keep(self, key: str, made: LoaderResult, token: int, *, anew: bool) -> bool:
-        """Keep what was loaded, if `token` stands; return True if the value was put."""
+        """Store a loaded result if `token` is valid; return True if the value was stored."""
         namespace, store, expires = self._namespace, self._namespace.store, self._expiry(made.ttl)
         if made.ttl and made.payload:
             stale = self._stale_ttl if made.keeps_stale else self._stale
@@ -215,18 +216,18 @@ class LocalOnly:
         return False
 
     def spare(self, key: str) -> Any:
-        """Return the stale copy of `key`, for one who would have to wait for a load; MISSING without one."""
+        """Return the stale copy of `key` to a caller that would have to wait for a load; MISSING if there is none."""
         value = self.held(key)
         if value is not MISSING:
             self._namespace.served_stale()
         return value
 
     def held(self, key: str) -> Any:
-        """Return what is still held under `key`; counts nothing."""
+        """Return the value that is still kept under `key`, without counting a hit or miss."""
         return self._namespace.store.suspect(key, MISSING)
 
     def lapsed(self, key: str, window: int) -> Any:
-        """Return the value under `key` that expired at most `window` ns ago; MISSING without one."""
+        """Return the value under `key` that expired at most `window` ns ago; MISSING if there is none."""
         return self._namespace.store.lapsed(key, window, MISSING)
 
     @_flow
@@ -237,7 +238,7 @@ class LocalOnly:
 
     def _put(self, key: str, value: Any, payload: bytes, ttl: int, *, absent: bool, tags: tuple[str, ...] = ()) -> bool:
         store = self._namespace.store
-        there = absent and holds(store, key)  # what can't be used leaves, and is in nobody's way
+        there = absent and holds(store, key)  # an unusable entry is dropped here
         if ttl == 0:
             if not absent:
                 store.discard(key)

@@ -1,4 +1,4 @@
-"""The sign of absence where None is a value."""
+"""The sentinel for a missing value, where None is a value."""
 
 from typing import Final
 

@@ -1,8 +1,9 @@
-"""Reading flows: what happens after a local miss (DESIGN steps 2, 7 and 8).
+"""Reading flows: the steps after a local miss (DESIGN steps 2, 7 and 8).
 
-A fill takes its token before it asks the remote tier and installs under it, so that nothing that was superseded on the
-way gets in. While the remote tier can't answer, or can't be trusted for a key (it is in the journal), the local tier's
-suspect stands in, as far as its stale window goes; and without one a replica, where that is asked for.
+A fill takes its token before the round trip and installs its result under the token, so that no
+value that was superseded on the way enters the local tier. While the remote tier can't answer, or
+can't be trusted for a key (the key is in the journal), the local tier's suspect is served within
+its stale window; without a suspect a replica is read, if the options say so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ from twotier.local import Store
 from twotier.remote.commands.base import KEY_MISSING, Fetch, Fetched, FetchMany, TimeLeft
 
 CHUNK: Final = 500
-"""Keys in one trip of a bulk command: bounds how long the server is held, and what one deadline has to cover."""
+"""Keys in one round trip of a bulk command: bounds the server's work at a time, and the work within a deadline."""
 
 
 class Reads(Fills):
@@ -31,7 +32,7 @@ class Reads(Fills):
     def get(self, key: str, *, keep: bool = False) -> Flow[Any]:
         """Return the value that the local tier missed, or MISSING.
 
-        A suspect that the remote tier doesn't have leaves, unless it is to be kept for one who loads the key now.
+        A suspect that the remote tier doesn't have is dropped, unless `keep`: a caller is about to load the key.
         """
         namespace = self._namespace
         namespace.check_open()
@@ -47,7 +48,7 @@ class Reads(Fills):
         return (yield from self._revalidate(key, token, keep=keep))
 
     def look(self, key: str) -> Flow[Any]:
-        """Return what the remote tier has of a key that somebody loads; MISSING without, which counts as no miss."""
+        """Return the remote value of a key that another caller loads; MISSING (no counted miss) if there is none."""
         namespace = self._namespace
         token = namespace.store.token(key)
         if self._in_doubt(key):
@@ -63,7 +64,7 @@ class Reads(Fills):
         return MISSING
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
-        """Return what either tier has of `keys`, in their order."""
+        """Return the values that either tier has of `keys`, in the order of `keys`."""
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
@@ -75,7 +76,7 @@ class Reads(Fills):
         return (yield from in_order(wanted, found))
 
     def fetch_many(self, missed: list[str], found: dict[str, Any], *, keep: bool = False) -> Flow[None]:
-        """Add to `found` what there is of keys that the local tier has missed; `keep` as for `get`."""
+        """Add to `found` the values of keys that the local tier has missed; `keep` as for `get`."""
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
@@ -85,7 +86,7 @@ class Reads(Fills):
                 namespace.found_absent()
             else:
                 asked.append(key)
-        turns = Turns()  # while the server is away nothing else lets others run
+        turns = Turns()  # while the server is away, nothing else lets other tasks run
         for start in range(0, len(asked), CHUNK):
             yield from self._fetch_many(asked[start : start + CHUNK], found, keep=keep)
             if len(asked) > start + CHUNK:
@@ -98,7 +99,7 @@ class Reads(Fills):
         return (yield from self.get(key)) is not MISSING
 
     def ttl(self, key: str) -> Flow[float | None]:
-        """Return the seconds that `key` has left, None for no expiry, 0.0 if it isn't there."""
+        """Return the seconds that `key` has left, None for no expiry, 0.0 if it doesn't exist."""
         namespace = self._namespace
         namespace.check_open()
         namespace.ensure_listening()
@@ -123,23 +124,25 @@ class Reads(Fills):
         return self._namespace.breaker.state != "closed"
 
     def _in_doubt(self, key: str) -> bool:
-        """Return True if the remote tier isn't to be asked about `key`.
+        """Return True if the remote tier must not be asked about `key`.
 
-        Take the token first: a write that fails after this look voids it, and so what the server still has isn't put.
+        Take the fill token before this check: a write that fails after the check voids the token, so the
+        value that the server still has isn't installed.
         """
         return self._away() or key in self._namespace.journal
 
     def _unanswered(self, key: str) -> Flow[Any]:
-        """Answer for a key of which the server has told nothing."""
+        """Return the suspect or a replica's value of a key for which the server gave no answer."""
         value, fallback = self._serve_stale(key), self._namespace.fallback
         if value is MISSING and fallback is not None:
             value = (yield from fallback.read((key,))).get(key, MISSING)
         return value
 
     def _revalidate(self, key: str, token: int, *, keep: bool) -> Flow[Any]:
-        """Fetch a key that has a suspect here; of the callers that come at once, one asks and the others wait.
+        """Fetch a key that has a suspect here; of concurrent callers, one asks the server and the others wait.
 
-        For as long as one call to the server may take: whoever asks may be a task of a loop that doesn't come to it.
+        They wait no longer than one call to the server may take: the asking caller may be a task of a loop
+        that doesn't get to run it.
         """
         namespace = self._namespace
         store, fetches = namespace.store, namespace.fetches
@@ -179,7 +182,7 @@ class Reads(Fills):
         return (yield from self._unanswered(key))
 
     def _fetch_many(self, keys: list[str], found: dict[str, Any], *, keep: bool) -> Flow[None]:
-        """Add to `found` what the remote tier, or failing that the stale local tier, has of `keys`."""
+        """Add to `found` the values of `keys` from the remote tier, or failing that from suspects or a replica."""
         namespace = self._namespace
         taken = {key: namespace.store.token(key) for key in keys}
         asked = [] if self._away() else [key for key in keys if not self._in_doubt(key)]
@@ -208,7 +211,7 @@ class Reads(Fills):
             found |= yield from namespace.fallback.read(unanswered)
 
     def _fetched(self, keys: list[str]) -> Flow[list[tuple[str, bytes, Fetched]]]:
-        """Fetch keys; return what stands under each that could be asked for, and its name on the server."""
+        """Fetch keys; return each key that the server answered for, its name on the server, and the reply."""
         names: dict[str, bytes] = {}
 
         def make(members: list[str], places: list[bytes]) -> FetchMany:
@@ -227,24 +230,24 @@ class Reads(Fills):
     def _accept_fill(
         self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False
     ) -> Flow[Any]:
-        """Install what the remote tier gave, if `token` still stands, and return it; MISSING where it had nothing."""
+        """Install the remote tier's value if `token` is still valid, and return it; MISSING if there is none."""
         value = self._received(key, place, fetched, token, now, keep=keep)
         if type(value) is Unproven or type(value) is Bare:
             value = yield from self._accept_pending_fill(value)
         return value
 
     def _accept_pending_fill(self, pending: Unproven | Bare) -> Flow[Any]:
-        """Do as `_accept_fill` with what takes a trip more to decide."""
+        """Decide an entry that needs one more round trip, and return its value as `_accept_fill` does."""
         found = yield from self._decided([pending])
         return found[pending.key] if pending.key in found else (yield from self._unanswered(pending.key))
 
     def _received(self, key: str, place: bytes, fetched: Fetched, token: int, now: int, *, keep: bool = False) -> Any:
-        """Do as `_accept_fill`, but for an entry with tags, which is `Unproven` so far, and a number that is `Bare`."""
+        """Do as `_accept_fill`, but return an entry with tags as `Unproven`, and a raw number as `Bare`."""
         namespace = self._namespace
         store = namespace.store
         if fetched.data is None:
             if not keep and store.op(key) is not None and not self._explained(key) and store.stands(key, token):
-                store.discard(key)  # gone there, nobody knows why: an outage must not bring it back here
+                store.discard(key)  # removed there for an unknown reason: an outage must not revive it
             namespace.counters.misses += 1
             return MISSING
         left = NEVER if fetched.pttl == -1 else max(0, fetched.pttl) * MILLISECOND
@@ -263,7 +266,7 @@ class Reads(Fills):
         return loaded.value
 
     def _explained(self, key: str) -> bool:
-        """Return True if the entry's absence on the server is no surprise, and its copy is of use to a load."""
+        """Return True if the local copy explains the entry's absence on the server, and is of use to a load."""
         namespace, store = self._namespace, self._namespace.store
         if store.demoted(key):
             return True
@@ -271,12 +274,12 @@ class Reads(Fills):
 
 
 def holds(store: Store, key: str) -> bool:
-    """Return True if the local tier has a fresh value under `key`. One that can't be rebuilt from its bytes leaves."""
+    """Return True if the local tier has a fresh value under `key`; drop a value that can't be decoded."""
     return key in store and store.suspect(key, MISSING) is not MISSING
 
 
 def held_here(store: Store, keys: list[str]) -> Flow[dict[str, Any]]:
-    """Return the fresh values that the local tier has under `keys`, in their order."""
+    """Return the fresh values that the local tier has under `keys`, in the order of `keys`."""
     if len(keys) <= PART:
         return store.get_many(keys)
     turns, found = Turns(), {}
@@ -287,7 +290,7 @@ def held_here(store: Store, keys: list[str]) -> Flow[dict[str, Any]]:
 
 
 def tokens_of(store: Store, keys: Sequence[str]) -> Flow[dict[str, int]]:
-    """Return a token of each of `keys`."""
+    """Return a fill token for each of `keys`."""
     turns, tokens = Turns(), {}
     for part in parts(keys):
         tokens.update({key: store.token(key) for key in part})
@@ -296,7 +299,7 @@ def tokens_of(store: Store, keys: Sequence[str]) -> Flow[dict[str, int]]:
 
 
 def local_ttl_left(namespace: Namespace, key: str) -> float | None:
-    """Return the seconds that the local tier gives `key`, None for no expiry, 0.0 if it isn't there."""
+    """Return the seconds that `key` has left in the local tier, None for no expiry, 0.0 if it isn't there."""
     expires = namespace.store.expires(key)
     if expires is None:
         return 0.0

@@ -1,8 +1,8 @@
-"""What a writer itself raises, told from what is raised around it.
+"""Refusals: errors that a writer raises itself, told apart from exceptions that arrive around the writer.
 
-A writer that raises has changed nothing. But an exception may arrive between any two lines (of a signal handler, a
-timer, a cancelled task), also right after the writer has returned, when the source has been written. So what a writer
-raises goes through flows in a `Refusal`, and nothing else does.
+A writer that raises has changed nothing. But an exception of a signal handler, a timer or a
+cancelled task may arrive between any two lines, also right after the writer has returned, when the
+source has been written. Flows therefore wrap the writer's own errors, and no others, in a `Refusal`.
 """
 
 import inspect
@@ -21,7 +21,7 @@ class Refusal(Exception):  # noqa: N818 - no error itself
 
 
 def refusing(write: Callable[[T], Any], what: T) -> Callable[[], Any]:
-    """Return a function that calls `write`, and awaits its result if that can be awaited; it raises Refusals."""
+    """Return a function that calls `write`, awaits an awaitable result, and raises the writer's errors as Refusals."""
 
     def call() -> Any:
         try:
@@ -35,7 +35,7 @@ def refusing(write: Callable[[T], Any], what: T) -> Callable[[], Any]:
 
 
 class _Refusing:
-    """What a writer gave to be awaited."""
+    """The awaitable that a writer returned; its errors are raised as Refusals."""
 
     def __init__(self, result: Awaitable[Any]) -> None:
         self._result = result
@@ -52,12 +52,12 @@ class _Refusing:
         return result
 
     def close(self) -> None:
-        """Close it, where nobody can await it."""
+        """Close the awaitable if nothing can await it."""
         if hasattr(self._result, "close"):
             self._result.close()
 
 
 def _refuse(error: Exception) -> None:
-    """Raise a Refusal if `error` comes from the writer: what has no frame but ours has arrived around it."""
+    """Raise a Refusal if `error` comes from the writer; an error with no other frame than ours arrived around it."""
     if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
         raise Refusal(error) from None

@@ -1,4 +1,4 @@
-"""Lives of entries (ns) as instants, and as the server takes them."""
+"""Conversions of an entry's ttl (ns) to an expiry instant, and to the server's unit."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ MILLISECOND: Final = 1_000_000
 
 
 def after(now: int, ttl: int) -> int:
-    """Return the instant `ttl` after `now`; NEVER where that is out of reach."""
+    """Return the instant `ttl` after `now`; NEVER if the sum is out of range."""
     return NEVER if ttl >= NEVER - now else now + ttl
 
 
 def milliseconds(ttl: int) -> int | None:
-    """Return a ttl in ns as the server takes it: whole ms, at least 1; None for no expiry."""
+    """Return a ttl in ns in the server's unit: whole ms, at least 1; None for no expiry."""
     return None if ttl == NEVER else max(1, round(ttl / MILLISECOND))

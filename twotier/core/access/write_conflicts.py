@@ -1,7 +1,8 @@
-"""Writes to the source that overlap in this process: which keys were written by one alone.
+"""Overlapping writes to the source in this process.
 
-Of two overlapping writes nobody knows which reached the source last, so neither may say what the cache has. A write
-that begins while another of its key is under way marks both; the mark goes when the last of them has ended.
+It is unknown which of two overlapping writes of a key reached the source last, so neither may decide
+the cache's value. A write that begins while another of its key is under way flags the key; the flag
+is cleared when the last of the key's writes has ended.
 """
 
 import contextlib
@@ -36,13 +37,13 @@ class WriteConflicts:
         reset_on_fork(self)
 
     def after_fork(self) -> None:
-        """In a forked child: nobody else is writing here."""
-        self._lock = threading.RLock()  # what is done while settling may call listeners, which may write in turn
+        """Forget all writes in a forked child, where no other thread is writing."""
+        self._lock = threading.RLock()  # settling may call listeners, which may write in turn
         self._keys: dict[str, _Key] = {}
 
     @contextlib.contextmanager
     def during(self, keys: Sequence[str]) -> Iterator[None]:
-        """Hold a write of `keys` to be under way."""
+        """Register a write of `keys` while the block runs."""
         write = object()
         try:
             try:
@@ -70,7 +71,7 @@ class WriteConflicts:
 
     @contextlib.contextmanager
     def settling(self) -> Iterator[Callable[[str], bool]]:
-        """Let no other write begin or settle meanwhile; gives a function: True if one write alone wrote a key."""
+        """Let no other write begin or settle in the block; yield a function: True if no write of a key overlapped."""
         with self._lock:
             keys = self._keys
             yield lambda key: key not in keys or not keys[key].overlap

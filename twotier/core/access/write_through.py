@@ -1,17 +1,20 @@
 """Write-through: the source first, the cache after.
 
-Of two writes of one key, in one process or in two, the one that reaches the source last needn't be the one that reaches
-the cache last. So a write takes over the key's lease before it goes to the source (which also voids the loads under
-way), and writes the cache only where it still has the lease afterwards: otherwise somebody has written since, and the
-key is removed, for the next reader to load. The cache then differs from the source for no longer than some write that
-has reached the source is under way to the cache. A process that is killed in between leaves the old value until its
-ttl. Leases that a write may still have when it ends are claimed, and given back later (`claims.py`).
+Of two writes of one key, in one process or in two, the write that reaches the source last needn't
+reach the cache last. A write therefore takes the key's write-through lock before it goes to the
+source, which also voids loads under way, and writes the cache only if it still has the lock
+afterwards. If it has lost the lock, another write has come since, and the key is removed, for the
+next reader to load. The cache thus differs from the source no longer than a write that has reached
+the source is under way to the cache. A process that is killed in between leaves the old value until
+its ttl. Locks that a write may still have when it ends are claimed, and released later (`claims.py`).
 
-A writer that raises has changed nothing, and neither tier is touched. Whatever else ends a write (a cancelled task, an
-exception of a signal handler), the source may have been written: the key is journaled, and removed in the background.
+A writer that raises has changed nothing, and neither tier is touched. If anything else ends a write
+(a cancelled task, an exception of a signal handler), the source may have been written: the key is
+journaled, and removed in the background.
 
-While the remote tier is away there are no leases: the key is journaled as always, and the value kept as a suspect
-unless another write of the key in this process has overlapped (`write_conflicts.py`), as without a remote tier.
+While the remote tier is away there are no locks: the key is journaled as always, and the value kept
+as a suspect unless another write of the key in this process has overlapped (`write_conflicts.py`),
+as without a remote tier.
 """
 
 import contextlib
@@ -46,7 +49,7 @@ Entry = tuple[str, Any, bytes]
 
 
 class LocalThrough(LocalOnly):
-    """The flows of a namespace without a remote tier, and those that write through."""
+    """All flows of a namespace without a remote tier, with the write-through ones."""
 
     def __init__(self, namespace: Namespace, writer: Writer) -> None:
         super().__init__(namespace)
@@ -71,7 +74,7 @@ class LocalThrough(LocalOnly):
             raise error
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
-        """Remove keys from the source, then here; return how many were here."""
+        """Remove keys from the source, then here; return how many existed here."""
         self._namespace.check_open()
         wanted = yield from checked_in_turns(keys)
         try:
@@ -83,13 +86,13 @@ class LocalThrough(LocalOnly):
         raise error
 
     def _forget(self, keys: list[str]) -> None:
-        """Remove keys: whether the source was written isn't known."""
+        """Remove keys after a write with an unknown outcome at the source."""
         for key in keys:
             self._namespace.store.discard(key)
 
 
 class TwoTierThrough(TwoTier):
-    """All flows of a namespace with a remote tier, and those that write through."""
+    """All flows of a namespace with a remote tier, with the write-through ones."""
 
     def __init__(self, namespace: TwoTierNamespace, writer: Writer) -> None:
         super().__init__(namespace)
@@ -118,21 +121,21 @@ class TwoTierThrough(TwoTier):
             raise error
 
     def remove_through(self, keys: Iterable[str]) -> Flow[int]:
-        """Remove keys from the source, then from both tiers; return how many were there."""
+        """Remove keys from the source, then from both tiers; return how many existed."""
         namespace = self._open()
         wanted = yield from checked_in_turns(keys)
         op_id = namespace.op_ids.next()
         try:
             with self._overlaps.during(wanted), _unless_stopped(lambda: self._forget(wanted, op_id)):
                 yield from _delete(self._writer, wanted)
-                # Whatever was written or loaded between the source's delete and this one goes too.
+                # This also removes values written or loaded since the source's delete.
                 return (yield from self.delete_many(wanted))
         except Refusal as refusal:
             error = refusal.error
         raise error
 
     def _put_claiming(self, entries: list[Entry], ttl: int, tags: tuple[str, ...], claim: Claim) -> Flow[None]:
-        """Write entries to the source, then to both tiers; the leases on them are claimed."""
+        """Write entries to the source, then to both tiers; `claim` covers their write-through locks."""
         namespace, keys = self._namespace, [key for key, _, _ in entries]
         places = yield from self._take_over(keys, claim)
         try:
@@ -151,7 +154,7 @@ class TwoTierThrough(TwoTier):
             yield from self._put_held(places, held[start : start + CHUNK], claim, ttl, tags)
 
     def _take_over(self, keys: list[str], claim: Claim) -> Flow[dict[str, bytes]]:
-        """Take the leases on `keys`; return the names on the server of those that aren't away."""
+        """Take the write-through locks of `keys`; return the names on the server of keys whose node answered."""
         namespace = self._namespace
         patience = round(namespace.options.load_lease * SECOND)
         names: dict[str, bytes] = {}
@@ -175,14 +178,14 @@ class TwoTierThrough(TwoTier):
         return taken
 
     def _delete_claimed(self, keys: list[str], places: Mapping[str, bytes], claim: Claim) -> Flow[None]:
-        """Remove keys, and with them the leases that were granted: what fails of it is journaled, and done later."""
+        """Remove keys, and their write-through locks with them; failed removals are journaled, and done later."""
         yield from self.delete_many(keys)
         claim.drop(self._namespace.generations.leases([places[key] for key in keys if key in places]))
 
     def _put_held(
         self, places: Mapping[str, bytes], entries: list[Entry], claim: Claim, ttl: int, tags: tuple[str, ...]
     ) -> Flow[None]:
-        """Put what nobody else has written since, and remove the rest."""
+        """Put the entries whose keys no other write has taken since, and remove the other keys."""
         namespace, op_id = self._namespace, claim.token
         keys = [key for key, _, _ in entries]
         seen = [namespace.store.op(key) or NO_OP for key in keys]
@@ -228,7 +231,7 @@ class TwoTierThrough(TwoTier):
     def _with_name(
         self, group: int, outcome: UnderGeneration[list[bool]] | RemoteError
     ) -> Flow[UnderGeneration[list[bool]] | RemoteError]:
-        """Return the outcome of a write with the name that stands after it, also where it had been evicted."""
+        """Return a write's outcome with the generation's name after the write, even if that name had been evicted."""
         if isinstance(outcome, RemoteError):
             return outcome
         try:
@@ -243,7 +246,7 @@ class TwoTierThrough(TwoTier):
         places: Mapping[str, bytes],
         payloads: Mapping[str, bytes],
     ) -> tuple[set[str], set[str]]:
-        """Return which keys of a write were still held, and which are lost; the others were overtaken."""
+        """Return the keys of a write whose locks were still held, and the lost keys; the others were overtaken."""
         namespace = self._namespace
         held: set[str] = set()
         lost: set[str] = set()
@@ -255,12 +258,12 @@ class TwoTierThrough(TwoTier):
             stands = [namespace.generations.is_under(places[key], outcome.generation) for key in members]
             held.update(key for key, *good in zip(members, stands, outcome.result, strict=True) if all(good))
             if not all(stands):
-                # Cleared meanwhile; under the new generation a load may have stored what it read before us.
+                # Cleared meanwhile: a load under the new generation may have stored a value read before this write.
                 namespace.store.bump_epoch()
         return held, lost
 
     def _keep(self, entries: list[Entry], op_id: bytes, ttl: int, seen: list[int], tags: tuple[str, ...]) -> None:
-        """Journal what may not have arrived; keep the values as suspects where no other write has overlapped ours."""
+        """Journal writes that may not have arrived; keep values as suspects where no other write overlapped."""
         namespace = self._namespace
         now = namespace.clock.now()
         expires = put_again_until(now, ttl, tags)
@@ -276,13 +279,13 @@ class TwoTierThrough(TwoTier):
         namespace.doubt(doubts)
 
     def _forget(self, keys: list[str], op_id: bytes) -> None:
-        """Have keys removed in the background: whether the source was written isn't known."""
+        """Remove keys in the background after a write with an unknown outcome at the source."""
         self._namespace.doubt(dict.fromkeys(keys, Doubt(op_id)))
         self._namespace.store.apply(keys, op_tag(op_id))
 
 
 def _encoded(namespace: Namespace, values: Mapping[str, Any]) -> Flow[list[Entry]]:
-    """Return the entries of a mapping; all are refused, before the source is touched, when one can't be stored."""
+    """Return the entries of a mapping; raise before the source is touched if one value can't be stored."""
     encoded = yield from encoded_many(namespace.values.encode, values)
     return list(zip(*encoded, strict=True))
 
@@ -300,7 +303,7 @@ def _delete(writer: Writer, keys: list[str]) -> Flow[None]:
 
 @contextlib.contextmanager
 def _unless_stopped(forget: Callable[[], object]) -> Iterator[None]:
-    """Call `forget` unless the writer has refused: nobody knows how far a write got, and the keys are to leave."""
+    """Call `forget` after any exception but a Refusal: the write's progress is unknown, and its keys must go."""
     try:
         yield
     except Refusal:

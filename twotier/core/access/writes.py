@@ -1,13 +1,14 @@
 """Writing flows (DESIGN steps 3 and 8).
 
-A write drops the local entry first, voids the fills under way, and takes a token; then changes and publishes in one
-trip; then installs under the token.
+A write first drops the local entry, voids the fills under way, and takes a token; then changes and
+publishes in one round trip; then installs under the token.
 
-Once the reply is here, what a concurrent reader has installed meanwhile is dropped, and what it may still want to
-install is void (`Store.apply`, as the message does everywhere else), so that a process reads its own writes without
-waiting for the echo of its message. A write that fails, or whose outcome is unknown, goes to the journal, and the local
-tier keeps the new value as a suspect: served here, never taken for fresh. So does one whose caller is cancelled, or
-interrupted, in the middle. Of a bulk, only the keys with which something went wrong do.
+When the reply arrives, the write drops any value that a concurrent reader has installed meanwhile
+and voids the readers' tokens (`Store.apply`, as the invalidation does in every other process). A
+process thus reads its own writes without waiting for the echo of its invalidation. A write that
+fails, or whose outcome is unknown, is journaled, and the local tier keeps the new value as a
+suspect: served here, never taken for fresh. The same holds for a write whose caller is cancelled or
+interrupted half-way. Of a bulk write, only the keys that failed are journaled.
 """
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
@@ -33,10 +34,10 @@ from twotier.remote.commands.conditional_writes import ExpireIfLive
 
 
 class Writes(Increments):
-    """The writing flows beside the reading ones. Keys are checked by the caller; ttl in ns, NEVER for none."""
+    """The writing flows, beside the reading ones. Callers check the keys; ttl in ns, NEVER for no expiry."""
 
     def set(self, key: str, value: Any, ttl: int, *, absent: bool = False, tags: tuple[str, ...] = ()) -> Flow[bool]:
-        """Put `value`; with `absent`, only where there is none. Return True if it was put, as far as is known."""
+        """Put `value`; with `absent`, only if `key` doesn't exist. Return True if it surely was put."""
         namespace = self._open()
         payload = namespace.values.encode(value)
         if ttl == 0:
@@ -52,7 +53,7 @@ class Writes(Increments):
 
             def make(place: bytes) -> Put:
                 data = namespace.values.seal(place, op_id, payload, stamps)
-                # What isn't put ends no counter's warrant.
+                # A value that isn't put must not end a counter's warrant.
                 voids = namespace.generations.leases((place,)) if absent else namespace.voids((place,))
                 return Put(place, data, milliseconds(ttl), absent=False, publication=publication, voids=voids)
 
@@ -74,13 +75,13 @@ class Writes(Increments):
             return put
 
     def set_many(self, values: Mapping[str, Any], ttl: int, *, tags: tuple[str, ...] = ()) -> Flow[None]:
-        """Put every value; all are refused when one can't be stored."""
+        """Put every value; nothing is written if one value can't be stored."""
         namespace = self._open()
         keys, kept, payloads = yield from encoded_many(namespace.values.encode, values)
         if ttl == 0:
             yield from self.delete_many(keys)
             return
-        turns = Turns()  # while the server is away nothing else lets others run
+        turns = Turns()  # while the server is away, nothing else lets other tasks run
         for start in range(0, len(keys), CHUNK):
             chunk = slice(start, start + CHUNK)
             entries = list(zip(keys[chunk], kept[chunk], payloads[chunk], strict=True))
@@ -89,7 +90,7 @@ class Writes(Increments):
                 yield from turns.give(CHUNK)
 
     def delete_many(self, keys: Iterable[str], *, kept: bool = False) -> Flow[int]:
-        """Remove `keys`; return how many were there (while the remote tier is away: here).
+        """Remove `keys`; return how many existed (while the remote tier is away: in the local tier).
 
         With `kept` they are expired instead: local tiers keep stale copies for outages.
         """
@@ -107,7 +108,7 @@ class Writes(Increments):
             yield from self._end_tags(tags[start : start + CHUNK])
 
     def touch(self, key: str, ttl: int) -> Flow[bool]:
-        """Give `key` a new expiry; False if it isn't there, or the remote tier doesn't answer."""
+        """Set a new expiry for `key`; return False if it doesn't exist, or the remote tier doesn't answer."""
         if ttl == 0:
             return (yield from self.delete_many((key,))) == 1
         namespace = self._open()
@@ -119,7 +120,7 @@ class Writes(Increments):
             return namespace.generations.warrants((place,)) if namespace.values.signs else []
 
         try:
-            # What is fresh here, without tags, counts on the server as well: then its value needn't come along.
+            # An entry that is fresh here, without tags, is valid on the server as well: its value needn't be fetched.
             if holds(namespace.store, key) and not namespace.tags.tags_of(key):
                 touched: bool = yield from namespace.generations.write(
                     key, lambda place: Expire(place, life, publication, along=along(place))
@@ -149,11 +150,11 @@ class Writes(Increments):
         if failed:
             namespace.doubt_clear(failed)
             note_failed_write(namespace, next(iter(failed.values())))
-        namespace.store.clear()  # again: what was filled meanwhile is of the old generation
+        namespace.store.clear()  # again: entries filled meanwhile are of the old generation
         namespace.sweep.wake()
 
     def _set_nothing(self, key: str, *, absent: bool) -> Flow[bool]:
-        """Do what a ttl of 0 asks for: store nothing, and leave nothing there."""
+        """Set with a ttl of 0: store nothing, and remove the key unless `absent`."""
         if absent:
             return not (yield from self.contains(key))
         yield from self.delete_many((key,))
@@ -237,7 +238,7 @@ class Writes(Increments):
         return removed
 
     def _unless_failed(self, error: BaseException, payloads: Collection[bytes] = ()) -> None:
-        """Note a failure of the remote tier; raise again what stopped us, which leaves the outcome as unknown."""
+        """Note a failure of the remote tier; raise any other error again, after which the outcome is unknown."""
         if not isinstance(error, RemoteError):
             raise error
         note_failed_write(self._namespace, error, payloads)
@@ -245,14 +246,14 @@ class Writes(Increments):
     def _settle_doubts(
         self, noted: Mapping[str | Tag, Doubt], keys: Iterable[str], failed: Container[str | Tag] = frozenset()
     ) -> None:
-        """Settle the doubts about keys that were set or deleted, but for those with which something went wrong."""
+        """Settle the doubts about keys that were set or deleted, except the keys in `failed`."""
         if noted:
             self._namespace.journal.settle({key: doubt for key, doubt in noted.items() if key not in failed})
         if self._namespace.late:
             self._namespace.overtake(key for key in keys if key not in failed)
 
     def _unless_all_well(self, failed: Mapping[str, BaseException], payloads: Collection[bytes] = ()) -> None:
-        """Do as `_unless_failed`, for a bulk of which `failed` tells with which keys something went wrong, and what."""
+        """Do as `_unless_failed` for a bulk write; `failed` maps the failed keys to their errors."""
         for error in failed.values():
             self._unless_failed(error, payloads)
             return
@@ -273,11 +274,11 @@ class Writes(Increments):
             namespace.journal.settle(noted)
 
     def _stamps(self, tags: tuple[str, ...], ttl: int) -> Flow[bytes]:
-        """Return the stamps of an entry with `tags` that lives for `ttl`, packed; ask while its key is held."""
+        """Return the packed stamps of an entry with `tags` that lives for `ttl`; call while its key is held."""
         return pack_stamps((yield from self._namespace.versions.stamps(tags, ttl))) if tags else b""
 
     def _install(self, key: str, value: Any, payload: bytes, token: int, op_id: bytes, ttl: int, now: int) -> None:
-        """Put what the remote tier has now if the token stands, and void what readers took before the reply."""
+        """Install the value that the remote tier has now if the token is valid, and void older readers' tokens."""
         namespace = self._namespace
         tag = op_tag(op_id)
         namespace.store.install(
@@ -290,16 +291,16 @@ class Writes(Increments):
             encoded=payload,
             keep=True,
         )
-        # A reader that took its token after ours, and read before the write was there, would still put the old value.
+        # A reader that took its token after ours, and read before the write arrived, would install the old value.
         namespace.store.apply((key,), tag)
 
     def _keep_suspect(self, key: str, value: Any, payload: bytes, op_id: bytes, ttl: int, now: int) -> None:
-        """Keep a value that may not have arrived: expired, but inside its stale window."""
+        """Keep a value that may not have reached the server as a suspect: expired, but inside its stale window."""
         namespace = self._namespace
         window = namespace.stale_ttl if ttl >= NEVER - namespace.stale_ttl else ttl + namespace.stale_ttl
         namespace.store.put(key, value, op=op_tag(op_id), expires=now, stale=window, encoded=payload)
 
 
 def put_again_until(now: int, ttl: int, tags: tuple[str, ...]) -> int:
-    """Return until when a value that may not have arrived may be put again; never, if its tags may have ended since."""
+    """Return until when a value that may not have arrived may be put again; 0 if its tags may have ended since."""
     return 0 if tags else after(now, ttl)

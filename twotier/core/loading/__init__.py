@@ -1,1 +1,1 @@
-"""Loads: calling the caller's loader for what no tier holds, once, in time, and without flooding the source."""
+"""Loads: calling the caller's loader for keys that no tier holds, once, in time, and without flooding the source."""

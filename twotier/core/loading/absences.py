@@ -1,9 +1,10 @@
-"""Keys for which a loader has found nothing, as this process remembers them.
+"""Absences: the keys for which a loader has found nothing, as remembered by this process.
 
-Each is remembered under a fill token, which whatever could make it untrue voids: a write of the key here, a message of
-one elsewhere, anything that puts the local tier in doubt. So it is as coherent as an entry is, and nothing need be
-removed, but by the end of a tag: whoever ends one voids the tokens of keys that have entries, or are on their way in,
-and these have none. The local tier itself holds no trace of an absence: only who has missed comes here.
+Each absence is remembered under a fill token. Any event that could make the absence untrue voids the
+token: a write of the key here, an invalidation from elsewhere, anything that puts the local tier in
+doubt. An absence is thus as coherent as an entry, and needs removal only when a tag ends: ending a
+tag voids the tokens of keys that have entries, or whose entries are on their way, and these keys
+have none. The local tier holds no trace of an absence: only a call that has missed asks here.
 """
 
 import threading
@@ -19,21 +20,21 @@ MOST: Final = 10_000
 
 
 MOST_NOTED: Final = 64 * MOST
-"""Tags of keys noted, as many as the keys can have; beyond, those of forgotten keys are dropped."""
+"""Most (tag, key) pairs noted, enough for all keys; beyond it, pairs of forgotten keys are dropped."""
 
 
 class _Absence(NamedTuple):
-    """What is known of one key."""
+    """One key's absence."""
 
     token: int
     expires: int
     in_doubt: bool
-    """Whether it was found while the local tier wasn't live."""
+    """Whether the absence was found while the local tier wasn't live."""
     tags: frozenset[str]
 
 
 class Absences:
-    """What a namespace knows to be absent."""
+    """The absences of one namespace."""
 
     __slots__ = ("_clock", "_keys", "_known", "_lock", "_noted", "_store")
 
@@ -43,14 +44,14 @@ class Absences:
         self._known: BoundedDict[str, _Absence] = BoundedDict(MOST)
         self._lock = threading.RLock()  # an abandoned coroutine may be closed anywhere
         self._keys: dict[str, set[str]] = {}
-        """Keys by tag; those that are forgotten by now may be left over."""
+        """Keys by tag; forgotten keys may be left over."""
         self._noted = 0
-        """How many keys there are in these sets at most."""
+        """Upper bound of the number of keys in these sets."""
 
     def remember(self, key: str, token: int, expires: int, tags: Iterable[str] = ()) -> None:
-        """Remember until `expires`, or the end of one of `tags`, that there is nothing under `key`.
+        """Remember until `expires`, or until one of `tags` ends, that `key` has no value.
 
-        It was found under `token`. A key with tags is held under them meanwhile (`TagIndex`).
+        The absence was found under `token`. The caller holds a key with tags under them meanwhile (`TagIndex`).
         """
         absence = _Absence(token, expires, not self._store.live, frozenset(tags))
         with self._lock:
@@ -63,7 +64,7 @@ class Absences:
                     self._note(other, known.tags)
 
     def end_tags(self, tags: Iterable[str]) -> None:
-        """Forget what carries any of `tags`."""
+        """Forget the absences that carry any of `tags`."""
         with self._lock:
             for tag in tags:
                 keys = self._keys.pop(tag, set())
@@ -89,6 +90,6 @@ class Absences:
         if self._clock.now() >= expires or not self._store.stands(key, token):
             self._known.drop(key)
             return False
-        if newer != token:  # others that share its bucket were voided: no token outlasts many of them
+        if newer != token:  # other keys of its bucket were voided: no token outlasts many of these
             self._known.put(key, _Absence(newer, expires, in_doubt, tags))
         return in_doubt or self._store.live

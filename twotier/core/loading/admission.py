@@ -1,9 +1,9 @@
-"""Admission of one load through the gate: it takes a place just before it calls the loader.
+"""Admission of one load through the gate: the load takes a place just before it calls the loader.
 
-A caller that waits for another process's load holds no place: the cap is on loaders. If every place is taken, the load
-follows the policy: it serves stale copies, is shed, or queues, without a lease, so that other processes may load. No
-caller queues for longer than its patience, nor on a thread that an executor needs while a task of an event loop holds
-a place: then it loads without a place.
+A caller that waits for another process's load holds no place: the cap is on loaders. If every place
+is taken, the load follows the policy: it serves stale copies, is shed, or queues without a load
+lock, so that other processes may load. A caller stops queueing, and loads without a place, when its
+patience is over, or when an executor needs its thread while a task of an event loop holds a place.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from twotier.core.loading.claims import Claim
 
 Instead = Callable[[Sequence[str]], list[str]]
-"""What is done in place of queueing: gives the keys that are to be loaded all the same. May raise LoadShed."""
+"""Called instead of queueing; returns the keys that are to be loaded all the same. May raise LoadShed."""
 
 
 class Admission:
-    """The place of one load, for all of its keys. Whoever makes it gives it back with `leave`, whatever happens."""
+    """The place of one load, for all of its keys. The creator gives it back with `leave`, whatever happens."""
 
     __slots__ = ("_gate", "_instead", "_place", "claim", "loop", "passes", "patience", "was_shed")
 
@@ -39,20 +39,20 @@ class Admission:
         """Whether no place is needed."""
         self.patience = patience
         self.claim: Claim | None = None
-        """The leases of the load."""
+        """The load locks of the load."""
         self.was_shed = False
 
     def instead(self, instead: Instead) -> None:
-        """Have `instead` called where the load would have to queue."""
+        """Call `instead` where the load would have to queue."""
         self._instead = instead
 
     @property
     def is_barred(self) -> bool:
-        """Whether every place is taken, so that there is no use in asking for a lease yet."""
+        """Whether every place is taken, so that taking a load lock is of no use yet."""
         return not self.passes and not self._place.is_held and self._gate.is_full
 
     def take_at_once(self) -> bool:
-        """Take a place if one is free, also where none is needed; return True if it was."""
+        """Take a place if one is free, even if none is needed; return True if a place was taken."""
         return self._gate.enter_at_once(self._place) is not None
 
     def enter(self) -> bool:
@@ -71,11 +71,11 @@ class Admission:
         return left
 
     def leave(self) -> None:
-        """Give the place back; once more does nothing."""
+        """Give the place back; another call does nothing."""
         self._place.leave()
 
     def give_back(self) -> None:
-        """Give back the place and abandon the leases, in the stead of a task whose event loop was closed or stopped."""
+        """Give back the place and abandon the load locks of a task whose event loop was closed or stopped."""
         self.leave()
         if self.claim is not None:
             self.claim.close()

@@ -1,8 +1,9 @@
-"""Loads in the background: one a key at a time, and none for a moment after one has failed.
+"""Loads in the background: one a key at a time, and none for a moment after a failure.
 
-A task in the background ends with its event loop. Where each request has a loop of its own, no attempt would ever come
-to its end: so the next caller after one that was stopped makes the attempt itself, and waits for it. Where it has set a
-`hard_timeout`, it waits in overtime, up to `load_lease`; after one in vain, none does for as long.
+A background task ends with its event loop. Where each request has a loop of its own, no attempt
+would ever finish. The next caller after a stopped attempt therefore makes the attempt itself, and
+waits for it. With a `hard_timeout` this caller waits in overtime, up to `load_lease`; after an
+overtime in vain, no caller waits in overtime for as long.
 """
 
 import asyncio
@@ -13,19 +14,19 @@ from twotier.core.flow.blocking import is_gone
 from twotier.core.loading.bounded_dict import BoundedDict
 
 BACK_OFF: Final = SECOND
-"""How long a key isn't loaded again, by those who have something else to serve, after its loader has raised (ns)."""
+"""After a failed load, how long callers that have a stale copy to serve don't load the key again (ns)."""
 MOST: Final = 10_000
-"""Failures, and attempts that were stopped, remembered."""
+"""Failures remembered, and likewise stopped attempts."""
 
 
 class BackgroundLoad(Protocol):
-    """One attempt at loading keys in the background; `loop` is that of the task that makes it, if one does."""
+    """One attempt at loading keys in the background; `loop` is the event loop of its task, if a task makes it."""
 
     loop: asyncio.AbstractEventLoop | None
 
 
 class BackgroundLoads:
-    """Which keys are being loaded in the background, and which have failed a moment ago."""
+    """The keys that are being loaded in the background, and those whose load has just failed."""
 
     __slots__ = ("_clock", "_failed", "_in_vain", "_stopped", "_under_way")
 
@@ -37,23 +38,23 @@ class BackgroundLoads:
         self._in_vain: BoundedDict[str, int] = BoundedDict(MOST)
 
     def begin(self, key: str, attempt: BackgroundLoad) -> bool:
-        """Return True if `attempt` may load `key` in the background now; `end` has to follow in any case."""
+        """Return True if `attempt` may load `key` in the background now; the caller must call `end` in any case."""
         if self.is_backing_off(key):
             return False
         other = self._under_way.setdefault(key, attempt)
         if other is not attempt and is_gone(other.loop):
-            self.end(key, other)  # nobody else will
+            self.end(key, other)  # nothing else ends it
             self.stopped(key)
             other = self._under_way.setdefault(key, attempt)
         return other is attempt
 
     def end(self, key: str, attempt: BackgroundLoad) -> None:
-        """Let `key` be loaded in the background again, if it is `attempt` that did; once more does nothing."""
+        """Let `key` be loaded in the background again if `attempt` loads it; another call does nothing."""
         if self._under_way.get(key) is attempt:
             self._under_way.pop(key, None)
 
     def stopped(self, key: str) -> None:
-        """Note that an attempt was stopped before its end, as its task was."""
+        """Note that an attempt at `key` ended early because its task was stopped."""
         self._stopped.put(key, None)
 
     def take_stopped(self, key: str) -> bool:
@@ -73,15 +74,15 @@ class BackgroundLoads:
         return self.take_stopped(key)
 
     def in_vain(self, key: str, wait: int) -> None:
-        """Note that an attempt at `key` hasn't ended in its overtime: there is none for the next `wait` ns."""
+        """Note that an attempt at `key` outlasted its overtime: allow no overtime for the next `wait` ns."""
         self._in_vain.put(key, self._clock.now() + wait)
 
     def failed(self, key: str) -> None:
-        """Hold the next attempt off for a moment."""
+        """Delay the next attempt at `key` by `BACK_OFF`."""
         self._failed.put(key, self._clock.now() + BACK_OFF)
 
     def is_backing_off(self, key: str) -> bool:
-        """Return True if a load of `key` has failed a moment ago."""
+        """Return True if a load of `key` has failed within `BACK_OFF`."""
         until = self._failed.get(key)
         if until is None:
             return False

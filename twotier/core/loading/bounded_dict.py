@@ -1,4 +1,4 @@
-"""A dict that forgets what was put first once it is full."""
+"""A dict of bounded size, which drops its oldest item when it is full."""
 
 import threading
 from typing import Generic, TypeVar
@@ -32,6 +32,6 @@ class BoundedDict(dict[K, V], Generic[K, V]):
                 del self[next(iter(self))]
 
     def drop(self, key: K) -> None:
-        """Forget `key`, if it is there."""
+        """Remove `key` if it exists."""
         with self._lock:
             self.pop(key, None)

@@ -1,4 +1,4 @@
-"""On which terms something is loaded: the policy of the call, and how long and under which tags the result is kept."""
+"""The terms of a load: the policy of the call, and the ttl and tags of the result."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from twotier.load_policy import LoadPolicy, LoadPolicyDict
 from twotier.options import Options
 
 MOST: Final = 256
-"""Policies kept; one is made anew in some microseconds."""
+"""Policies kept; creating one takes some microseconds."""
 
 _FIELDS: Final = tuple(field.name for field in dataclasses.fields(LoadPolicy))
 
@@ -26,12 +26,12 @@ class CallPolicy:
 
     @property
     def noted(self) -> tuple[str, ...]:
-        """The tags under which keys are noted while they are loaded."""
+        """The tags under which keys are noted during their load."""
         return (ANY_TAG, *self.tags) if self.may_add_tags else self.tags
 
 
 class LoadPolicies:
-    """The policies of one cache: its own, and those of calls that say otherwise, each made once.
+    """The policies of one cache: its own, and those of calls that override it, each created once.
 
     >>> policies = LoadPolicies(Options(stale_on_error=True))
     >>> policies.of({"soft_timeout": 0.1}).stale_on_error, policies.of({}) is policies.default
@@ -43,7 +43,7 @@ class LoadPolicies:
     def __init__(self, options: Options) -> None:
         self._options = options
         self.default = LoadPolicy(**{name: getattr(options, name) for name in _FIELDS})
-        """The policy of a call that says nothing."""
+        """The policy of a call without overrides."""
         self._made: dict[Any, LoadPolicy] = {}
 
     def of(self, overrides: LoadPolicyDict) -> LoadPolicy:

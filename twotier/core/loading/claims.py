@@ -1,13 +1,16 @@
-"""Leases that this process holds, or may hold: none is forgotten while its grant or release is uncertain.
+"""Claims: load and write-through locks that this process has, or may have; none with an uncertain outcome is forgotten.
 
-A call (a load, or a write-through) claims leases before it asks for them, and disclaims each lease once the server has
-said that the call no longer holds it. Claims that are left when the call ends are abandoned: the server may have the
-lease, or may grant it when a delayed request arrives, and it would block every load of its key until it expires. So
-the process remembers the claim, and recovery releases the lease: at once, and again after growing pauses, since a
-delayed request may arrive after the first look. Until then this process takes its own abandoned lease for free.
+A call (a load, or a write-through) claims locks before it takes them, and drops a claim once the
+server has said that the call doesn't hold the lock. Claims that are left when the call ends are
+abandoned: the server may have granted the lock, or may grant it when a delayed request arrives, and
+the lock would block every load of its key until it expires. The process therefore remembers the
+claim, and recovery releases the lock: at once, and again after growing pauses, since a delayed
+request may arrive after the first attempt. Until then this process treats its own abandoned lock as
+free.
 
-Abandoned leases are bounded by `MOST`, for those of calls for one key and those of bulk calls each (the oldest are
-forgotten: they end by themselves), and by twice the life of a lease. About 300 bytes a call, and 100 a lease.
+Abandoned locks are bounded by `MOST`, separately for calls for one key and for bulk calls (the oldest
+are forgotten: they expire by themselves), and by twice the life of a lock. Costs: about 300 bytes a
+call, and 100 a lock.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,39 +20,39 @@ from twotier.clock import SECOND, Clock
 from twotier.core.flow.blocking import running_loop
 
 MOST: Final = 10_000
-"""Abandoned leases that are remembered."""
+"""Abandoned locks that are remembered."""
 LOOKS: Final = 6
-"""How often recovery looks for a lease that isn't there, before it leaves it to whoever needs the key."""
+"""How often recovery tries to release a lock that isn't there, before it leaves the lock to the key's next load."""
 FIRST_PAUSE: Final = SECOND // 20
-"""Pause (ns) between the first and the second of these looks; doubled from one to the next."""
+"""Pause (ns) between the first and the second of these attempts; doubled from one to the next."""
 
 
 class Claim:
-    """The leases that one call has, or may have, under one token. End it with `close`, whatever happens."""
+    """The locks that one call has, or may have, under one token. End the claim with `close`, whatever happens."""
 
     __slots__ = ("_claims", "expires", "leases", "looks", "loop", "next_look", "token")
 
     def __init__(self, claims: "Claims", token: bytes) -> None:
         self._claims = claims
         self.loop = running_loop()
-        """The event loop whose task makes the call, if one does."""
+        """The event loop of the task that makes the call, if a task does."""
         self.token = token
         self.leases: dict[bytes, None] = {}
-        """By name."""
+        """The names of the locks."""
         self.expires = self.next_look = self.looks = 0
 
     def add(self, leases: Iterable[bytes]) -> None:
-        """Claim leases that are about to be asked for."""
+        """Claim locks that are about to be requested."""
         self._claims.under_way[self.token] = self
         self.leases.update(dict.fromkeys(leases))
 
     def drop(self, leases: Iterable[bytes]) -> None:
-        """Disclaim leases of which the server has said that they aren't ours, or not any more."""
+        """Drop the claims on locks that the call doesn't hold, or no longer holds, as the server has said."""
         for lease in leases:
             self.leases.pop(lease, None)
 
     def close(self) -> None:
-        """End the call: what is still claimed is abandoned. Once more does nothing."""
+        """End the call, and abandon its remaining claims; another call does nothing."""
         self._claims.under_way.pop(self.token, None)
         if self.leases:
             self._claims.abandon(self)
@@ -67,10 +70,10 @@ class Claims:
         self._life = 2 * lease
         self._abandoned: dict[bytes, Claim] = {}
         self.under_way: dict[bytes, Claim] = {}
-        """The claims of calls under way, by token."""
+        """Claims of calls under way, by token."""
 
     def __bool__(self) -> bool:
-        """Return True if recovery is to look for leases, now or in a moment."""
+        """Return True if recovery has locks to release, now or soon."""
         return any(claim.looks for claim in list(self._abandoned.values()))
 
     def abandon(self, claim: Claim) -> None:
@@ -87,7 +90,7 @@ class Claims:
         self._when_abandoned()
 
     def _forget_excess(self) -> None:
-        """Forget the oldest leases over the bound."""
+        """Forget the oldest locks beyond the bound."""
         claims = list(self._abandoned.values())
         excess = sum(len(claim.leases) for claim in claims) - self._most
         for claim in claims:
@@ -100,13 +103,13 @@ class Claims:
                 self._abandoned.pop(claim.token, None)
 
     def is_abandoned(self, lease: bytes, holder: bytes | None) -> bool:
-        """Return True if `holder`, which stands in the place of `lease`, is a token that this process has abandoned."""
+        """Return True if `holder`, the token found under `lease`, is of a claim that this process has abandoned."""
         if holder is None or (claim := self._abandoned.get(holder)) is None:
             return False
         return lease in claim.leases
 
     def settled(self, lease: bytes, token: bytes) -> None:
-        """Forget a lease that was seen on the server and isn't there any more."""
+        """Forget a lock that was seen on the server and is now gone."""
         claim = self._abandoned.get(token)
         if claim is not None:
             claim.drop((lease,))
@@ -114,7 +117,7 @@ class Claims:
                 self._abandoned.pop(token, None)
 
     def due(self) -> list[Claim]:
-        """Return the claims whose leases are to be looked for now; forget those that can't stand any more."""
+        """Return the claims whose locks are due to be released; forget claims whose locks must have expired."""
         now = self._clock.now()
         due = []
         for claim in list(self._abandoned.values()):
@@ -125,6 +128,6 @@ class Claims:
         return due
 
     def looked(self, claim: Claim) -> None:
-        """Note a look for the leases of `claim`: those that were found are settled, the others may still arrive."""
+        """Note an attempt to release the locks of `claim`: locks that weren't found may still be granted."""
         claim.looks -= 1
         claim.next_look = self._clock.now() + (FIRST_PAUSE << (LOOKS - claim.looks - 1))

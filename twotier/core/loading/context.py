@@ -1,4 +1,4 @@
-"""What a loader is told when it takes an argument, and what it may say beside its result."""
+"""The argument of a loader that takes one: it informs the loader, and receives the result's ttl and tags."""
 
 import functools
 import inspect
@@ -13,11 +13,11 @@ from twotier.errors import TwoTierError
 from twotier.options import ttl_ns
 
 NOT_MODIFIED: Final = object()
-"""What a loader returns for "keep the stale value"."""
+"""The result by which a loader keeps the stale value."""
 
 
 class LoadContext:
-    """A load under way, as its loader sees it: what the cache had, and how long what is loaded is to live.
+    """A load under way, as its loader sees it: the key's earlier value, and the ttl and tags of the result.
 
     >>> from twotier import Cache
     >>> def load(context):
@@ -33,7 +33,7 @@ class LoadContext:
     key: str
     """The key that is loaded."""
     tags: set[str]
-    """Tags of what is loaded; the loader may add to them."""
+    """Tags of the loaded value; the loader may add to them."""
 
     def __init__(self, key: str, stale: Any, ttl: int, tags: Iterable[str], kept: Iterable[str] = ()) -> None:
         self.key = key
@@ -50,12 +50,12 @@ class LoadContext:
 
     @property
     def stale(self) -> Any:
-        """The earlier value, which may be out of date; None without one."""
+        """The earlier value, which may be out of date; None if there is none."""
         return None if self._stale is MISSING else self._stale
 
     @property
     def ttl(self) -> float | None:
-        """Life of what is loaded (s); None for no expiry. May be set, to any ttl that `set` takes."""
+        """Life of the loaded value (s); None for no expiry. The loader may set it, to any ttl that `set` takes."""
         return None if self._ttl == NEVER else self._ttl / SECOND
 
     @ttl.setter
@@ -63,16 +63,16 @@ class LoadContext:
         self._ttl = ttl_ns(seconds)
 
     def not_modified(self) -> Any:
-        """Return what a loader returns for "the stale value still holds": it is kept, with its tags and the new ttl.
+        """Return the result for "the stale value is still valid": the value is kept, with its tags and the new ttl.
 
-        Raises TwoTierError where there is no stale value.
+        Raises TwoTierError if there is no stale value.
         """
         if self._stale is MISSING:
             raise TwoTierError(f"not_modified() of {self.key!r}, and there is no earlier value; see has_stale")
         return NOT_MODIFIED
 
     def settled(self, result: Any) -> tuple[Any, int]:
-        """Return the value that the loader's result stands for, and its ttl (ns)."""
+        """Return the value that the loader's result means, and the value's ttl (ns)."""
         if result is not NOT_MODIFIED:
             return result, self._ttl
         self.tags |= self._kept
@@ -80,16 +80,16 @@ class LoadContext:
 
 
 def checked_loader(loader: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `loader`, or raise TypeError where it can't be called."""
+    """Return `loader`, or raise TypeError if it isn't callable."""
     if not callable(loader):
         raise TypeError(f"loader must be callable, got {type(loader).__name__}: {loader!r:.100}")
     return loader
 
 
 def takes_context(loader: Callable[..., Any]) -> bool:
-    """Return True if `loader` takes an argument: one that must be given by position; those with defaults don't count.
+    """Return True if `loader` takes a positional argument; arguments with defaults don't count.
 
-    Raises TypeError where it takes more than one.
+    Raises TypeError if `loader` takes more than one.
 
     >>> takes_context(lambda: 1), takes_context(lambda context: 1), takes_context(lambda key="k": 1)
     (False, True, False)
@@ -119,7 +119,7 @@ def _required(loader: Callable[..., Any]) -> int:
 def _signed(loader: Callable[..., Any]) -> int:
     try:
         parameters = inspect.signature(loader).parameters.values()
-    except ValueError:  # a built-in that doesn't tell
+    except ValueError:  # a built-in without a signature
         return 0
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(each.kind in by_position and each.default is inspect.Parameter.empty for each in parameters)

@@ -1,11 +1,11 @@
-"""Early refresh: loading a key again before it expires, so that nobody waits when it does.
+"""Early refresh: loading a key again before it expires, so that no caller waits when it does.
 
-XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015): a hit loads
-early when `now - duration * beta * ln(random)` is past the expiry. The longer a load takes, the sooner it begins; many
-readers need no coordination, since each draws by itself, and few draw before the moment has come. A hit costs one
-look at the entry's expiry.
+XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB
+2015): a hit loads early when `now - duration * beta * ln(random)` is past the expiry. The longer a
+load takes, the sooner an early load begins. Readers need no coordination: each draws separately, and
+few draw an early load before it is worth while. A hit costs one check of the entry's expiry.
 
-How long loads take is known of keys loaded here, and of others taken from a running mean.
+The duration of a load is known for keys loaded here; for other keys a running mean is taken.
 """
 
 import math
@@ -17,15 +17,15 @@ from twotier.core.loading.bounded_dict import BoundedDict
 from twotier.local import Store
 
 MOST: Final = 10_000
-"""Keys whose loads are known."""
+"""Keys whose load durations are remembered."""
 _FARTHEST: Final = 37.0
-"""More than what any draw gives: -ln of the least that `1 - random()` can be, 2**-53."""
+"""More than any draw: -ln of the least value of `1 - random()`, 2**-53."""
 _WEIGHT: Final = 0.1
-"""Of the last load, in the running mean."""
+"""Weight of the last load in the running mean."""
 
 
 class LoadDurations:
-    """How long loads took, and until when their results live."""
+    """The durations of loads, and the expiries of their results."""
 
     __slots__ = ("_capped", "_known", "_mean", "_store")
 
@@ -37,19 +37,19 @@ class LoadDurations:
         self._mean = 0.0
 
     def note(self, key: str, duration: int, expires: int) -> None:
-        """Note that a load took `duration` ns, and that what it gave expires at `expires`."""
+        """Note that a load took `duration` ns, and that its result expires at `expires`."""
         self._known.put(key, (duration, expires))
         self._mean = self._mean + _WEIGHT * (duration - self._mean) if self._mean else float(duration)
 
     def is_due(self, key: str, beta: float) -> bool:
-        """Draw whether the fresh entry under `key` is to be loaded again now."""
+        """Decide at random whether to load the fresh entry under `key` again now."""
         expires = self._store.expires(key)
         if expires is None or expires == NEVER:
             return False
         duration, until = self._known.get(key) or (self._mean, 0)
         if self._capped:
             if until < expires:
-                return False  # of a load elsewhere: when it expires there isn't known here
+                return False  # loaded elsewhere: its expiry there isn't known here
             expires = until
         left, reach = expires - self._store.after(0), duration * beta
         if left > _FARTHEST * reach:

@@ -1,4 +1,4 @@
-"""Following a flight that another caller leads: for how long, and what a follower looks at meanwhile.
+"""Following a flight that another caller leads: the length of the wait, and the checks meanwhile.
 
 Nobody follows a load for longer than `load_lease`: its loader may hang or need a lock that the follower holds, or its
 event loop may be blocked. The follower that gives up first leads a new flight, which the others follow once. Followers
@@ -31,27 +31,27 @@ OVERDUE: Final = object()
 
 
 def is_in_vain(value: object) -> bool:
-    """Return True if following gave no value, so that the caller has to look again."""
+    """Return True if following brought no value, so that the caller has to look the key up again."""
     return value is ABANDONED or value is OVERDUE or value is APART
 
 
 class WaitRounds:
-    """One call's rounds of joining and following, and what it has learnt in them."""
+    """One call's rounds of joining and following, and the state that lasts from round to round."""
 
     __slots__ = ("_renewed", "apart", "patience")
 
     def __init__(self, patience: WaitBudget) -> None:
         self.patience = patience
         self.apart: set[str] = set()
-        """Keys that the caller loads itself next time, whoever else does."""
+        """Keys that the caller itself loads in the next round, even if others load them, too."""
         self._renewed = False
 
     def another(self, outcomes: Mapping[str, object]) -> None:
-        """Prepare for another round, for keys that were followed in vain."""
+        """Prepare another round for keys that were followed in vain."""
         over = not self.patience.left
         overdue = [key for key, outcome in outcomes.items() if outcome is OVERDUE]
         if overdue and not self._renewed:
-            self.patience.renew()  # for the one who takes over
+            self.patience.renew()  # for the caller that takes over
             self._renewed = True
         else:
             self.apart.update(overdue)
@@ -68,7 +68,7 @@ class FlightFollower:
         self._namespace = namespace
 
     def _follow_in_overtime(self, flight: Flight, policy: LoadPolicy, patience: WaitBudget) -> Flow[Any]:
-        """Wait for a flight that the caller leads, as the attempt before was stopped: no stale copy, and longer."""
+        """Wait for a flight that the caller leads after a stopped attempt: longer, and without serving a stale copy."""
         lease = self._namespace.options.load_lease
         if policy.hard_timeout is not None:
             policy = replace(policy, hard_timeout=max(policy.hard_timeout, lease))
@@ -81,10 +81,10 @@ class FlightFollower:
     def _follow(
         self, flight: Flight, policy: LoadPolicy, patience: WaitBudget, *, stale: bool, own: bool = False
     ) -> Flow[Any]:
-        """Wait for a flight; return its value, or the stale copy past soft_timeout, or what `is_in_vain`.
+        """Wait for a flight; return its value, the stale copy after soft_timeout, or a result that `is_in_vain`.
 
-        Raises LoadTimeout past hard_timeout, both counted by `patience`; and what the loader has raised. `own`: the
-        caller leads it, in the background, and gives up only while the loader hasn't been called.
+        Raises LoadTimeout after hard_timeout (`patience` counts both), and the loader's error. `own`: the
+        caller leads the flight, in the background, and gives up only while the loader hasn't been called.
         """
         namespace, soft, hard = self._namespace, policy.soft_timeout if stale else None, policy.hard_timeout
 
@@ -123,7 +123,7 @@ class FlightFollower:
     def _given_up(
         self, flight: Flight, patience: WaitBudget, pointless: Callable[[], bool], *, bound: bool
     ) -> object | None:
-        """Return what the caller gets who waits for `flight` no longer; None if it goes on waiting."""
+        """Return the outcome for a caller that stops waiting for `flight`; None if it goes on waiting."""
         if flight.is_lost:
             self._namespace.flights.lose(flight)
             return ABANDONED
@@ -134,7 +134,7 @@ class FlightFollower:
         return APART if bound and not patience.left else None
 
     def _seen(self, flight: Flight) -> Flow[Any]:
-        """Return what either tier has by now of a key that is being loaded; MISSING without."""
+        """Return the value that either tier has by now of a key that is being loaded; MISSING if there is none."""
         value = self._namespace.store.get(flight.key, MISSING)
         if value is not MISSING:
             return value

@@ -1,7 +1,7 @@
 """Leading flights: loading keys, for the caller and for all callers that miss the same keys.
 
-Who leads takes a place at the gate once the load is theirs to do, loads, and lands the flights, on the caller's thread
-or, where callers don't wait for as long as it takes, in the background.
+The leader takes a place at the gate once the load is its to do, loads, and lands the flights: on
+the caller's thread or, if callers may stop waiting before the load ends, in the background.
 
 A load notes each resource (flights, a place, attempts) before it takes it. Two nested `finally` blocks release them: if
 an exception arrives between two lines of the inner block, the outer one completes it.
@@ -32,7 +32,7 @@ class StartedLoad(NamedTuple):
     """Result of asking for loads in the background."""
 
     keys: int
-    """How many loads were begun."""
+    """Number of loads that were begun."""
     made: Mapping[str, LoaderResult]
     """Values that the caller has loaded itself."""
 
@@ -53,10 +53,11 @@ class FlightLeader(FlightFollower):
         anew: bool,
         apart: bool = False,
     ) -> Flow[dict[str, Any]]:
-        """Load the keys of the flights we lead; return the values of those that were loaded, or are served stale.
+        """Load the keys of the flights that the caller leads; return the values that were loaded or are served stale.
 
-        In the background where callers may stop waiting: then `led` is empty afterwards, and they are followed like
-        those of others. `apart`: the caller must wait for nobody any more, neither for a place nor for a process.
+        If callers may stop waiting, the load runs in the background: `led` is empty afterwards, and the
+        caller follows its flights as it follows those of others. `apart`: the caller must no longer wait,
+        neither for a place nor for another process.
         """
         admission = Admission(self._namespace.load_gate, patience, passes=apart)
         served: dict[str, Any] = {}
@@ -96,9 +97,9 @@ class FlightLeader(FlightFollower):
     def _serve_or_shed(
         self, led: dict[str, Flight], keys: Sequence[str], policy: LoadPolicy, served: dict[str, Any], *, stale: bool
     ) -> list[str]:
-        """Do as the policy says where every place is taken; return the keys that are to be loaded all the same.
+        """Apply the policy for the case that every place is taken; return the keys that are to be loaded all the same.
 
-        Those whose stale copies are served leave `led`, and who followed them looks again. Raises LoadShed.
+        Keys whose stale copies are served leave `led`, and their followers look again. Raises LoadShed.
         """
         namespace = self._namespace
         if policy.when_busy == "shed":
@@ -126,9 +127,10 @@ class FlightLeader(FlightFollower):
         others: Others = "wait",
         failures: tuple[type[BaseException], ...] = (Exception,),
     ) -> Flow[dict[str, LoaderResult]]:
-        """Load the keys of the flights we lead, and land each as soon as its result is there; it leaves `led` then.
+        """Load the keys of the flights in `led`; land each flight, and remove it from `led`, when its result arrives.
 
-        Followers are told of `failures`; whatever else ends the load has stopped its leader, and they take over.
+        Followers receive errors of the types `failures`; any other exception has stopped the leader, and a
+        follower takes over.
         """
         flights = self._namespace.flights
         landed: dict[str, LoaderResult] = {}
@@ -147,7 +149,7 @@ class FlightLeader(FlightFollower):
                     yield from turns.give(len(part))
                 return (yield from source.load(ours, keys, held))
             finally:
-                admission.leave()  # the source is done; storing what it gave is no load of its own
+                admission.leave()  # the source is done; storing its values takes no place
 
         try:
             try:
@@ -162,7 +164,7 @@ class FlightLeader(FlightFollower):
                     yield from self._tiers.load(missing, load, tell, source.terms, admission, others=patient, anew=anew)
             except failures as error:
                 if admission.was_shed:
-                    raise  # the leader's alone: who follows looks again
+                    raise  # the leader's alone: followers look again
                 for flight in list(led.values()):
                     flights.land(flight, error=as_raised(error))
                 raise
@@ -173,7 +175,7 @@ class FlightLeader(FlightFollower):
         return landed
 
     def _land(self, led: dict[str, Flight], made: Mapping[str, LoaderResult]) -> None:
-        """End the flights of keys of which something was made; an exception in between leaves none behind."""
+        """Land the flights of keys that have results; an exception in between leaves no flight behind."""
         for key, each in made.items():
             if (flight := led.get(key)) is not None:
                 self._namespace.flights.land(flight, each.payload)  # followers each decode a value of their own
@@ -187,11 +189,11 @@ class FlightLeader(FlightFollower):
         *,
         anew: bool,
     ) -> Flow[list[str]]:
-        """Return the keys that are to be loaded; queue for a place, if that can be told at once."""
+        """Return the keys that are to be loaded; queue for a place at once if every place is taken."""
         namespace = self._namespace
         missing = list(led)
         if not anew:
-            # Flights that we missed may have landed between our look and our taking the lead.
+            # Other flights may have landed between the caller's miss and its taking the lead.
             found = yield from held_here(namespace.store, missing)
             turns = Turns()
             for part in parts(found.items()):
@@ -211,14 +213,14 @@ class FlightLeader(FlightFollower):
         anew: bool,
         others: Others = "wait",
     ) -> Flow[dict[str, LoaderResult]]:
-        """Do so in the background, and log what is raised: those who follow are told, but there may be none."""
-        failures = (Exception, SystemExit, KeyboardInterrupt)  # here they stop nobody
+        """Lead in the background, and log errors: followers receive the errors, but there may be no follower."""
+        failures = (Exception, SystemExit, KeyboardInterrupt)  # here they stop no caller
         keys = list(led)
         try:
             return (yield from self._lead_flight(led, admission, source, anew=anew, others=others, failures=failures))
         except failures as error:
             log = self._namespace.log
-            if not self._namespace.closed:  # else it could but fail
+            if not self._namespace.closed:  # a load of a closed cache is bound to fail
                 log.log(logging.WARNING, "load", "a load in the background failed: %r", as_raised(error), trace=True)
             return {}
         except BaseException:
@@ -226,10 +228,10 @@ class FlightLeader(FlightFollower):
             raise
 
     def _start_in_background(self, wanted: Iterable[str], source: LoaderCall, *, anew: bool) -> Flow[StartedLoad]:
-        """Load keys in the background, but for those that are being loaded there.
+        """Load keys in the background, except keys that are being loaded there already.
 
-        That is nobody's load: where every place at the gate is taken, or another process loads, it is left out. If an
-        earlier attempt was stopped, the caller makes this one.
+        No caller waits for this load: it is left out if every place at the gate is taken, or another
+        process loads. If an earlier attempt was stopped, the caller makes this one.
         """
         attempts, asked = self._namespace.attempts, list(wanted)
         own = not inside_loader() and sum(attempts.take_stopped(key) for key in asked) > 0
@@ -254,7 +256,7 @@ class FlightLeader(FlightFollower):
     def _begin(
         self, keys: list[str], admission: Admission, source: LoaderCall, begun: list[str], *, anew: bool
     ) -> Flow[None]:
-        """Have keys loaded in the background; `begun` are those for which it is no more ours to end."""
+        """Load keys in the background; keys added to `begun` are ended by their task, no longer by the caller."""
         ran: list[str] = []
 
         def undo() -> None:
@@ -262,7 +264,7 @@ class FlightLeader(FlightFollower):
                 self._note_stopped(keys)
             self._end_attempts(keys, admission)
 
-        with contextlib.suppress(TwoTierError, RuntimeError):  # closed, or no thread to be had: what is here was served
+        with contextlib.suppress(TwoTierError, RuntimeError):  # closed, or no thread available: the caller has a value
             yield Spawn(self._load_outside_flight(keys, admission, source, ran, anew=anew), undo)
             begun += keys
 
@@ -283,7 +285,7 @@ class FlightLeader(FlightFollower):
     def _attempt(
         self, keys: list[str], admission: Admission, source: LoaderCall, *, anew: bool
     ) -> Flow[Mapping[str, LoaderResult]]:
-        """Load keys that were begun; return what came of it."""
+        """Load keys whose attempts were begun; return the results."""
         namespace = self._namespace
         led: dict[str, Flight] = {}
         landed: dict[str, LoaderResult] = {}

@@ -18,9 +18,9 @@ from twotier.core.flow.blocking import is_gone
 
 
 class Place:
-    """A place at the gate, or in its queue. Make it, then `enter` with it, so that it can be given back at any moment.
+    """A place at the gate, or in its queue. Create it, then `enter` with it: it can then be given back at any moment.
 
-    `loop`: the event loop whose task holds it, if one does.
+    `loop`: the event loop of the task that holds the place, if a task does.
     """
 
     __slots__ = ("gate", "loop", "turn")
@@ -29,15 +29,15 @@ class Place:
         self.gate = gate
         self.loop = loop
         self.turn: Future[None] | None = None
-        """Done once a caller who queued has a place."""
+        """Done once a caller that queued has a place."""
 
     @property
     def is_held(self) -> bool:
-        """Whether the place is ours now."""
+        """Whether the holder may load now."""
         return self.gate.has_place(self)
 
     def leave(self) -> None:
-        """Give the place back, had or queued for; once more does nothing."""
+        """Give the place, or the turn in the queue, back; another call does nothing."""
         self.gate.leave(self)
 
 
@@ -60,7 +60,7 @@ class LoadGate:
         self._callers: dict[Place, None] = {}
 
     def enter(self, place: Place | None = None) -> Place:
-        """Take a place, or one in the queue; see `Place.is_held`."""
+        """Take a place, or a turn in the queue; see `Place.is_held`."""
         if place is None:
             place = Place(self)
         self._callers[place] = None
@@ -91,12 +91,12 @@ class LoadGate:
 
     @property
     def free(self) -> int:
-        """How many places are free."""
+        """Number of free places."""
         return max(0, self._limit - len(self._callers))
 
     @property
     def queued(self) -> int:
-        """How many callers wait."""
+        """Number of callers in the queue."""
         return max(0, len(self._callers) - self._limit)
 
     @property
@@ -105,13 +105,13 @@ class LoadGate:
         return any(place.loop is not None for place in self._holders())
 
     def leave(self, place: Place) -> None:
-        """Take back a place, or one in the queue, and tell those whose turn has come."""
+        """Take back a place, or a turn in the queue, and wake the callers whose turn has come."""
         self._callers.pop(place, None)
         if len(self._callers) >= self._limit:
             self._wake()
 
     def wake(self, place: Place) -> Future[None]:
-        """Return what is done once `place` is held; whoever waits for it looks at `is_held` now and then as well."""
+        """Return a future that is done once `place` is held; its waiter must also check `is_held` now and then."""
         if place.turn is None:
             place.turn = Future()
         self._wake()
@@ -129,7 +129,7 @@ class LoadGate:
                     turn.set_result(None)
 
     def _drop_lost(self) -> None:
-        """Take back the places of tasks whose loop was closed or stopped: nobody else will."""
+        """Take back the places of tasks whose event loop was closed or stopped: the tasks no longer can."""
         for place in self._holders():
             if place.loop is not None and is_gone(place.loop):
                 self.leave(place)

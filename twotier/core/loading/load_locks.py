@@ -1,14 +1,15 @@
-"""Loading across processes: the lease on a key, which every write of the key ends.
+"""Loading across processes: the load lock of a key, which every write of the key ends.
 
-A loader reads the source at some moment and its result is stored at a later one; a write in between makes the result
-stale. So the loading process takes a lease on the server before the loader runs; every write removes the key's lease in
-the same transaction as its change; and the result is written only where the lease still stands. What was overtaken is
-returned to those who asked for it and reaches neither tier. The same lease makes one process load while others wait:
-they look again until the value is there, or the lease is gone (its holder failed, or was killed), or it has been held
-for as long as a lease may last; then they load for themselves.
+A loader reads the source at some moment and its result is stored at a later one; a write in between
+makes the result stale. The loading process therefore takes the key's load lock on the server before
+the loader runs; every write removes the lock in the same transaction as its change; and the result
+is stored only if the lock is still there. A result that was overtaken is returned to its callers and
+enters neither tier. The same lock makes one process load while others wait. They check again until
+the value is there, the lock is gone (its holder failed, or was killed), or the lock has been held for
+as long as a lock may last; then they load the key themselves.
 
-Where a loader found nothing, and that is to be remembered, an absence takes the lease's place for a while: who would
-load sees it, and every write removes it like a lease.
+If a loader found nothing, and that is to be remembered, an absence replaces the lock for a while:
+other loads of the key see the absence, and every write removes it like a lock.
 """
 
 import random
@@ -38,38 +39,38 @@ from twotier.remote.io.breaker import BreakerOpenError
 
 FIRST_LOOK: Final = 0.002
 LAST_LOOK: Final = 0.05
-"""Seconds between two looks of a process that waits for another's load: doubled from the first to the last."""
+"""Seconds between two checks of a process that waits for another's load: doubled from the first to the last."""
 Others = Literal["wait", "ignore", "leave"]
-"""What becomes of keys that another process is loading: they are waited for, loaded all the same, or left out."""
+"""The treatment of keys that another process is loading: wait for them, load them all the same, or leave them out."""
 LoadKeys = Callable[[Sequence[str], Held], Flow[dict[str, LoaderResult]]]
 """Loads keys from the source, in one call of the loader."""
 Tell = Callable[[Mapping[str, LoaderResult]], None]
-"""Is told what comes of keys."""
+"""Receives the results of keys."""
 
 
 @dataclass(slots=True)
 class _Polls:
-    """What repeated looks for the leases on some keys have found."""
+    """The findings of repeated attempts to take the load locks of some keys."""
 
     claim: Claim
     terms: CallPolicy
     anew: bool
     made: dict[str, LoaderResult] = field(default_factory=dict)
-    """What is there."""
+    """Results that were found."""
     ours: dict[str, LoadLock] = field(default_factory=dict)
-    """Leases taken."""
+    """Locks taken."""
     over: list[bytes] = field(default_factory=list)
-    """Leases taken for nothing, as the value was there."""
+    """Locks taken in vain, as the value was there."""
     busy: list[str] = field(default_factory=list)
     """Keys that others are loading."""
     holders: set[bytes] = field(default_factory=set)
-    """Tokens of those."""
+    """Tokens of the processes that load them."""
     away: list[str] = field(default_factory=list)
     """Keys that the remote tier can't be asked about."""
     ended: set[bytes] = field(default_factory=set)
-    """Leases in whose place there is an absence that has ended with one of its tags."""
+    """Locks replaced by an absence that has ended with one of its tags."""
     stood: dict[str, bytes | None] = field(default_factory=dict)
-    """What stood under a key at the first look: when it is to be loaded anew, that doesn't count."""
+    """The value of each key at the first attempt; a key that is loaded anew isn't satisfied with it."""
 
 
 class TwoTier(LockSettlement):
@@ -86,9 +87,9 @@ class TwoTier(LockSettlement):
         others: Others = "wait",
         anew: bool = False,
     ) -> Flow[None]:
-        """Load keys, or find what others have made of them meanwhile; `tell` what comes of each.
+        """Load keys, or find the values that others have loaded meanwhile; pass each result to `tell`.
 
-        `anew`: what is there is to be replaced; only what comes while another process loads counts as loaded.
+        `anew`: replace present values; only a value that arrives while another process loads counts as loaded.
         """
         namespace = self._open()
         looks = _Polls(Claim(namespace.claims, namespace.op_ids.next()), terms, anew)
@@ -97,9 +98,9 @@ class TwoTier(LockSettlement):
             try:
                 yield from self._load_claiming(keys, load, tell, looks, admission, others)
             except GeneratorExit:
-                raise  # the flow was thrown away, and can ask for nothing more
+                raise  # the flow was discarded, and can run no more commands
             except BaseException:
-                yield from self._release_locks(looks.claim)  # the last of them may have been granted
+                yield from self._release_locks(looks.claim)  # the last lock may have been granted
                 raise
             finally:
                 looks.claim.close()
@@ -115,7 +116,7 @@ class TwoTier(LockSettlement):
         admission: Admission,
         others: Others,
     ) -> Flow[None]:
-        """Load keys; the leases on them are claimed in `looks`."""
+        """Load keys; `looks` claims their load locks."""
         namespace, patience = self._namespace, admission.patience
         life = round(namespace.options.load_lease * SECOND)
         pause, waiting = FIRST_LOOK, list(keys)
@@ -135,7 +136,7 @@ class TwoTier(LockSettlement):
                 elif left := (yield from self._queue(ours, looks, admission)):
                     waiting += left
                     continue
-            admission.leave()  # while we wait for others no loader of ours runs
+            admission.leave()  # no loader of this call runs while it waits for others
             if not waiting or others != "wait" or not patience.left or self._is_needed(looks):
                 break
             wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
@@ -150,9 +151,9 @@ class TwoTier(LockSettlement):
             yield from told_in_turns(tell, (yield from self._load_without_lock(alone, load, looks.terms)))
 
     def _is_needed(self, looks: _Polls) -> bool:
-        """Return True if our own process has a lease that we wait for, and may need our thread to end it.
+        """Return True if another call of this process has a lock that this one waits for, and may need this thread.
 
-        Two loads of one process wait for one lease where a write, or a new epoch, has come between them.
+        Two loads of one process wait for one lock if a write, or a new epoch, has come between them.
         """
         holders, looks.holders = looks.holders, set()
         for holder in holders:
@@ -165,17 +166,17 @@ class TwoTier(LockSettlement):
         return False
 
     def _queue(self, ours: dict[str, LoadLock], looks: _Polls, admission: Admission) -> Flow[list[str]]:
-        """Wait for a place at the gate, without leases meanwhile; return the keys that are to be loaded then.
+        """Release the locks and wait for a place at the gate; return the keys that are to be loaded then.
 
-        So nobody waits for a lease whose holder waits for a place, and other processes may load.
+        Thus no process waits for a lock whose holder waits for a place, and other processes may load.
         """
         yield from self._release_locks(looks.claim, [lease.lease for lease in ours.values()])
         return (yield from admission.queue(list(ours)))
 
     def _not_held_locally(self, alone: list[str], looks: _Polls, tell: Tell) -> list[str]:
-        """Return the keys that are to be loaded without a lease: `alone`, and those that can't be asked about.
+        """Return the keys to load without a lock: `alone`, and keys about which the remote tier can't be asked.
 
-        Another thread may have loaded one of these between our look and now: without the server, that is a suspect.
+        Another thread may have loaded one of the latter since the check: without the server, the result is a suspect.
         """
         away = looks.away
         spares = {} if looks.anew else {key: value for key in away if (value := self.spare(key)) is not MISSING}
@@ -184,7 +185,7 @@ class TwoTier(LockSettlement):
         return alone + [key for key in away if key not in spares]
 
     def _not_in_local_tier(self, keys: list[str], tell: Tell) -> list[str]:
-        """Return the keys that this process hasn't got meanwhile; tell of the others."""
+        """Return the keys that are still not in the local tier; pass the values of the others to `tell`."""
         namespace = self._namespace
         found = namespace.store.get_many(keys)
         if found:
@@ -192,14 +193,14 @@ class TwoTier(LockSettlement):
         return [key for key in keys if key not in found]
 
     def spare(self, key: str) -> Any:
-        """Return the stale copy of `key`, for one who would have to wait for a load; MISSING without one."""
+        """Return the stale copy of `key` to a caller that would have to wait for a load; MISSING if there is none."""
         value = self.held(key)
         if value is not MISSING:
             self._namespace.served_stale()
         return value
 
     def held(self, key: str) -> Any:
-        """Return what the local tier still has under `key`; counts nothing."""
+        """Return the value that the local tier still has under `key`, without counting a hit or miss."""
         store = self._namespace.store
         if self._namespace.options.on_outage == "serve":
             return store.suspect(key, MISSING)
@@ -207,11 +208,11 @@ class TwoTier(LockSettlement):
         return store.lapsed(key, NEVER, MISSING) if value is MISSING else value
 
     def lapsed(self, key: str, window: int) -> Any:
-        """Return the value under `key` that only time has ended, at most `window` ns ago; MISSING without one."""
+        """Return the value of `key` that expired by time alone, at most `window` ns ago; MISSING if there is none."""
         return MISSING if self._in_doubt(key) else self._namespace.store.lapsed(key, window, MISSING)
 
     def _look(self, looks: _Polls, keys: Sequence[str], patience: int) -> Flow[None]:
-        """Take the leases on keys, as far as nobody has them, and see what is there."""
+        """Try to take the load locks of keys, and sort the keys by the server's replies."""
         namespace = self._namespace
         tokens, now = (yield from tokens_of(namespace.store, keys)), namespace.clock.now()
         asked = [key for key in keys if not self._in_doubt(key)]
@@ -220,7 +221,7 @@ class TwoTier(LockSettlement):
         for start in range(0, len(asked), CHUNK):
             found, away = yield from self._taken(asked[start : start + CHUNK], looks, patience)
             looks.away += away
-            if away and not found:  # nobody answers
+            if away and not found:  # no node answers
                 looks.away += asked[start + CHUNK :]
                 return
             for key, (place, lease), taken in found:
@@ -243,7 +244,7 @@ class TwoTier(LockSettlement):
     def _taken(
         self, keys: list[str], looks: _Polls, patience: int
     ) -> Flow[tuple[list[tuple[str, tuple[bytes, bytes], LockReply]], list[str]]]:
-        """Take leases; return of each key its name, its lease's, and what was found, and the keys that are away."""
+        """Try to take locks; return each key, its name, its lock's name and the reply, and the keys that are away."""
         namespace = self._namespace
         names: dict[str, tuple[bytes, bytes]] = {}
 
@@ -259,7 +260,7 @@ class TwoTier(LockSettlement):
             if isinstance(outcome, RemoteError):
                 namespace.counters.remote_errors += 1
                 away += members
-                if isinstance(outcome, BreakerOpenError):  # nobody was asked
+                if isinstance(outcome, BreakerOpenError):  # no request was sent
                     looks.claim.drop([names[key][1] for key in members if key in names])
             else:
                 looks.claim.drop(
@@ -269,7 +270,7 @@ class TwoTier(LockSettlement):
         return found, away
 
     def _is_there(self, looks: _Polls, key: str, ours: LoadLock, taken: LockReply, now: int) -> Flow[bool]:
-        """Return True if there is nothing to load: the value is there, or it is known that there is none."""
+        """Return True if there is nothing to load: the value is there, or is known to be absent."""
         namespace = self._namespace
         stands = taken.fetched.data
         if looks.anew and looks.stood.setdefault(key, stands) == stands:
@@ -296,9 +297,9 @@ class TwoTier(LockSettlement):
         return True
 
     def _lock_displaced(self, looks: _Polls, ours: LoadLock, taken: LockReply, patience: int) -> Flow[bool]:
-        """Take a lease that an absence replaces, or one that is abandoned or never ends; return True if it is ours."""
+        """Take a lock that is replaced by an absence, is abandoned, or never expires; return True if it was taken."""
         namespace, stands = self._namespace, taken.holder.data
-        # Nobody of ours takes one that never ends, or is no string: it was planted, or made permanent.
+        # No process of ours takes a lock that never expires or is no string: it was planted, or made permanent.
         planted = taken.holder.pttl == NO_EXPIRY
         abandoned = stands is not None and namespace.claims.is_abandoned(ours.lease, stands)
         if not planted and not abandoned:
@@ -324,7 +325,7 @@ class TwoTier(LockSettlement):
             loaded = namespace.values.load(ours[key].place, stood)
             if loaded is None:
                 return self.held(key)
-            namespace.tags.note(key, tuple(loaded.stamps))  # held here, and asked for by who keeps the value
+            namespace.tags.note(key, tuple(loaded.stamps))  # held here, for the case that the value is kept
             return loaded.value
 
         with namespace.tags.holding(keys, looks.terms.noted) as hold:
@@ -342,7 +343,7 @@ class TwoTier(LockSettlement):
     def _load_without_lock(
         self, keys: Sequence[str], load: LoadKeys, terms: CallPolicy
     ) -> Flow[dict[str, LoaderResult]]:
-        """Load without leases: the values are kept here as suspects, and not stored remotely."""
+        """Load without locks: the values are kept here as suspects, and not stored remotely."""
         namespace = self._namespace
         with namespace.tags.holding(keys, terms.noted) as hold:
             tokens = yield from tokens_of(namespace.store, keys)

@@ -1,7 +1,8 @@
-"""`get_or_set_many`: several keys, those that are missing loaded in one call of the loader.
+"""`get_or_set_many`: several keys, of which one call of the loader loads the missing ones.
 
-Each key has its flight and its lease. Keys that other callers or processes are loading are left to them and waited for,
-after what is ours to load was loaded and given to those who wait for it: so two such calls never wait for each other.
+Each key has its flight and its load lock. Keys that other callers or processes are loading are left
+to them. The call waits for these keys after it has loaded its own, and has passed the values to its
+followers; so two such calls never wait for each other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +32,7 @@ class Loads(SingleLoads):
     def get_or_set_many(
         self, keys: Iterable[str], loader: Callable[[list[str]], Mapping[str, Any]], terms: CallPolicy
     ) -> Flow[dict[str, Any]]:
-        """Return the values under `keys`, in their order; load those that are missing, in one call of `loader`."""
+        """Return the values under `keys`, in the order of `keys`; load the missing ones by one call of `loader`."""
         namespace, policy, tiers = self._namespace, terms.policy, self._tiers
         namespace.check_open()
         wanted = yield from checked_in_turns(keys)
@@ -65,7 +66,7 @@ class Loads(SingleLoads):
         return (yield from in_order(wanted, found, NOT_FOUND))
 
     def _known(self, wanted: list[str], found: dict[str, Any]) -> list[str]:
-        """Return the keys of which nothing is known; those that are known to be absent are counted."""
+        """Return the keys about which nothing is known; count the keys that are known to be absent."""
         absences, missed = self._namespace.absences, []
         for key in wanted:
             if key not in found:
@@ -81,7 +82,7 @@ class Loads(SingleLoads):
             found[key] = value
 
     def _load_many(self, keys: list[str], source: LoaderCall, policy: LoadPolicy) -> Flow[dict[str, Any]]:
-        """Load keys, those that others are loading excepted; then wait for those. Take over what is abandoned."""
+        """Load keys except those that others are loading, then wait for these; take over abandoned loads."""
         rounds, results = WaitRounds(self._patience()), _Results()
         while keys:
             outcomes = yield from self._load_round(keys, source, policy, rounds, results)
@@ -99,8 +100,8 @@ class Loads(SingleLoads):
     def _load_round(
         self, keys: list[str], source: LoaderCall, policy: LoadPolicy, rounds: WaitRounds, results: "_Results"
     ) -> Flow[dict[str, object]]:
-        """Lead and follow, once each key; return those that are to be looked at again, and why."""
-        led: dict[str, Flight] = {}  # ours to end, until they are spawned
+        """Lead or follow each key once; return the keys that need another round, each with its outcome."""
+        led: dict[str, Flight] = {}  # the caller must end them until they are spawned
         again: dict[str, object] = {}
         try:
             try:
@@ -138,7 +139,7 @@ class Loads(SingleLoads):
         rounds: WaitRounds,
         results: "_Results",
     ) -> Flow[dict[str, Flight]]:
-        """Load the keys of the flights we lead; return those that are to be followed all the same."""
+        """Load the keys of the flights that the caller leads; return the flights that it must follow all the same."""
         flights, apart = dict(led), not rounds.apart.isdisjoint(led)
         try:
             values = yield from self._launch(led, source, policy, rounds.patience, anew=False, apart=apart)
@@ -147,20 +148,20 @@ class Loads(SingleLoads):
         except Exception as error:
             failed = [key for key, flight in flights.items() if _has_raised(flight, error)]
             if not failed:
-                raise  # it is no loader's: it has stopped us
-            self._abandon(led)  # nobody waits for a flight of their own
+                raise  # not a loader's error: it has stopped the caller
+            self._abandon(led)  # no caller waits for a flight of its own
             results.errors.update(dict.fromkeys(failed, error))
             return {key: flight for key, flight in flights.items() if key not in results.errors}
         results.values.update(values)
         turns = Turns()
-        for part in parts(values):  # of many flights the last references go, which takes longer than all else here
+        for part in parts(values):  # the last references to many flights go, which takes longer than all else here
             for key in part:
                 flights.pop(key, None)
             yield from turns.give(len(part))
         return flights
 
     def _join(self, keys: list[str], led: dict[str, Flight], apart: set[str]) -> Flow[dict[str, Flight]]:
-        """Put the flights that we lead into `led`, and return those that we follow."""
+        """Put the flights that the caller leads into `led`, and return those that it follows."""
         flights, turns = self._namespace.flights, Turns()
         followed: dict[str, Flight] = {}
         for part in parts(keys):
@@ -179,7 +180,7 @@ class Loads(SingleLoads):
 
 @dataclass(slots=True)
 class _Results:
-    """What has come of keys so far."""
+    """The results of keys so far."""
 
     values: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
@@ -191,7 +192,7 @@ def _has_raised(flight: Flight, error: Exception) -> bool:
 
 
 def _joined(errors: list[Exception]) -> Exception:
-    """Return one error for several keys: what one loader raised as it is, a LoaderError for those of several."""
+    """Return one error for several keys: a single loader's error as it is, a LoaderError for several loaders'."""
     distinct = list({id(error): error for error in errors}.values())
     if len(distinct) == 1 or all(isinstance(error, LoadTimeout) for error in distinct):
         return distinct[0]

@@ -1,4 +1,4 @@
-"""`get_or_set` and `refresh`: one key, loaded by one of those who miss it."""
+"""`get_or_set` and `refresh`: one key, loaded by one of the callers that miss it."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class SingleLoads(FlightLeader):
     """Loads of single keys."""
 
     def get_or_set(self, key: str, loader: Callable[..., Any], terms: CallPolicy) -> Flow[Any]:
-        """Return the value under `key`, which the local tier missed; without one, load it."""
+        """Return the value under `key`, which the local tier missed; load it if there is none."""
         namespace, policy = self._namespace, terms.policy
         namespace.check_open()
         if namespace.absences.holds(key):
@@ -50,7 +50,7 @@ class SingleLoads(FlightLeader):
             return value
 
     def _lapsed(self, key: str, source: LoaderCall, window: int) -> Flow[Any]:
-        """Return the value that time alone has ended, and have it loaded again; the new one, if the caller loads it."""
+        """Return a value that expired by time alone, and load it in the background; or the caller's newly loaded value."""
         value = self._tiers.lapsed(key, window)
         if value is MISSING:
             return MISSING
@@ -62,12 +62,12 @@ class SingleLoads(FlightLeader):
         return value
 
     def refresh(self, key: str, loader: Callable[..., Any], terms: CallPolicy) -> Flow[Any]:
-        """Load `key` now, whatever is there, and return what was loaded."""
+        """Load `key` now, even if it exists, and return the loaded value."""
         self._namespace.check_open()
         return self._load(key, SingleLoaderCall(self._namespace, loader, terms), terms.policy, anew=True)
 
     def refresh_ahead(self, key: str, loader: Callable[..., Any], terms: CallPolicy) -> Flow[None]:
-        """Load `key` in the background, to replace what is there."""
+        """Load `key` in the background, to replace its present value."""
         begun = yield from self._start_in_background([key], SingleLoaderCall(self._namespace, loader, terms), anew=True)
         self._namespace.counters.early_refreshes += begun.keys
 
@@ -75,7 +75,7 @@ class SingleLoads(FlightLeader):
         namespace, flights, rounds = self._namespace, self._namespace.flights, WaitRounds(self._patience())
         while True:
             mine = flights.flight(key)
-            led = {key: mine}  # ours to end, until it is spawned
+            led = {key: mine}  # the caller must end it until it is spawned
             try:
                 try:
                     apart = key in rounds.apart
@@ -100,7 +100,7 @@ class SingleLoads(FlightLeader):
             rounds.another({key: value})
 
     def _excused(self, key: str, error: Exception, policy: LoadPolicy) -> Any:
-        """Return the stale copy that is served in place of a loader's error; MISSING without one, or if unwanted."""
+        """Return the stale copy to serve instead of a loader's error; MISSING if there is none, or it is unwanted."""
         if not policy.stale_on_error or isinstance(error, LoadShed):
             return MISSING
         value = self._tiers.spare(key)

@@ -1,4 +1,4 @@
-"""Calling the caller's loader: what it is given, how long it takes, and what is made of what it returns."""
+"""Calling the caller's loader: its arguments, its duration, and the conversion of its result."""
 
 import functools
 import random
@@ -20,28 +20,28 @@ from twotier.notfound import NOT_FOUND
 from twotier.options import ttl_ns
 
 Held = Callable[[str], Any]
-"""Gives what the cache still has under a key, or MISSING."""
+"""Returns the value that the cache still has under a key, or MISSING."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoaderResult:
-    """What a loader made of a key, or what was there: the value, its encoding (empty: none was found), and its life."""
+    """The loaded or found value of a key, its encoding (empty: there is no value), its life and its tags."""
 
     value: Any
     payload: bytes
     ttl: int = 0
-    """Life (ns) of the value, or of the knowledge that there is none; 0: it isn't kept."""
+    """Life (ns) of the value, or of the absence; 0: it isn't kept."""
     tags: tuple[str, ...] = ()
     keeps_stale: bool = False
-    """Whether it is to be held past its expiry, also where nothing else is."""
+    """Whether the value is kept past its expiry even if the cache keeps no others."""
 
 
 NOTHING = LoaderResult(NOT_FOUND, b"")
-"""There is none, and nobody need remember it."""
+"""There is no value, and the absence isn't remembered."""
 
 
 class LoaderCall:
-    """A caller's loader, and the terms on which what it gives is kept."""
+    """A caller's loader, and the terms on which its results are kept."""
 
     __slots__ = ("_loader", "_namespace", "terms")
 
@@ -51,7 +51,7 @@ class LoaderCall:
         self.terms = terms
 
     def load(self, flights: Sequence[Flight], keys: Sequence[str], held: Held) -> Flow[dict[str, LoaderResult]]:
-        """Load keys, as part of the loads of `flights`; return what was made of each."""
+        """Load keys, as part of the loads of `flights`; return the result of each key."""
         raise NotImplementedError
 
 
@@ -79,7 +79,7 @@ class SingleLoaderCall(LoaderCall):
 
 
 class BulkLoaderCall(LoaderCall):
-    """A loader that takes a list of keys and returns a mapping; what it leaves out isn't there."""
+    """A loader that takes a list of keys and returns a mapping; keys that it leaves out have no value."""
 
     __slots__ = ()
 
@@ -100,7 +100,7 @@ class BulkLoaderCall(LoaderCall):
 
 
 def _timed(namespace: Namespace, flights: Sequence[Flight], call: Callable[[], Any]) -> Flow[tuple[Any, int, int]]:
-    """Call a loader; return its result, the instant, and how long it took (ns)."""
+    """Call a loader; return its result, the instant of its return, and its duration (ns)."""
     namespace.counters.loads += 1
     began = namespace.clock.now()
     try:

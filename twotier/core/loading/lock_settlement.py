@@ -1,4 +1,4 @@
-"""Settling leases: a loaded value is stored if its lease still stands; uncertain leases stay claimed."""
+"""Settling load locks: a loaded value is stored if its lock is still held; uncertain locks stay claimed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from twotier.remote.commands.base import Put, Remove, Write
 from twotier.remote.commands.load_locks import PutAbsence, SettleLoadLocks
 
 ATTEMPTS: Final = 4
-"""How often a bulk of leases is settled, when one after the other ends in that moment, before it is done key by key."""
+"""How often a bulk of locks is settled, if locks keep ending at that moment, before the keys are settled one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadLock:
-    """A lease that is ours: the fill token from before it was taken, the key's name on the server, and its own."""
+    """A load lock that was taken: the fill token from before, the key's name on the server, and the lock's name."""
 
     token: int
     place: bytes
@@ -34,10 +34,10 @@ class LoadLock:
 
 
 class LockSettlement(Writes):
-    """The flows of a namespace with a remote tier that store what was loaded, beside the reading and writing ones."""
+    """The flows of a namespace with a remote tier that store loaded values, beside the reading and writing ones."""
 
     def _early_stamps(self, terms: CallPolicy) -> Flow[Stamps | None]:
-        """Return stamps for what is going to be loaded; None where the server doesn't give them."""
+        """Return stamps for values that are about to be loaded; None if the server can't be asked."""
         if not terms.noted:
             return {}
         try:
@@ -49,9 +49,9 @@ class LockSettlement(Writes):
     def _late_stamps(
         self, early: Stamps | None, made: Mapping[str, LoaderResult], terms: CallPolicy, hold: Hold | Unheld
     ) -> Flow[bytes | None]:
-        """Return the stamps of what was loaded, packed: its tags may have been named by the loader alone.
+        """Return the packed stamps of loaded values, whose tags the loader may have named.
 
-        None where the server doesn't give them: then it can't be stored there.
+        Returns None if the server can't be asked: the values can't be stored there then.
         """
         if not terms.noted or early is None:
             return b"" if early is not None else None
@@ -79,7 +79,7 @@ class LockSettlement(Writes):
         *,
         anew: bool,
     ) -> Flow[bool]:
-        """Store the results whose leases still stand, and end these leases; return True if all were stored."""
+        """Store the results whose locks are still held, and release the locks; return True if all were stored."""
         namespace = self._namespace
         op_id, now = namespace.op_ids.next(), namespace.clock.now()
         if stamps is None:
@@ -121,7 +121,7 @@ class LockSettlement(Writes):
     def _keep_suspects(
         self, ours: Mapping[str, LoadLock], made: Mapping[str, LoaderResult], op_id: bytes, now: int
     ) -> None:
-        """Keep what was loaded here alone, where nothing has overtaken it."""
+        """Keep loaded values in the local tier alone, as suspects, unless a write has overtaken them."""
         for key, lease in ours.items():
             each = made[key]
             if each.payload and each.ttl and self._namespace.store.stands(key, lease.token):
@@ -130,7 +130,7 @@ class LockSettlement(Writes):
     def _put(
         self, lease: LoadLock, made: LoaderResult, op_id: bytes, stamps: bytes, *, anew: bool
     ) -> Write[Any] | None:
-        """Return what is to become of a key: a value, an absence, nothing at all, or (None) what it is."""
+        """Return the write that stores a key's result: a value, an absence, a removal; None leaves the key as it is."""
         values = self._namespace.values
         life = milliseconds(made.ttl)
         if made.ttl and made.payload:
@@ -142,7 +142,7 @@ class LockSettlement(Writes):
         return Remove(removes, None) if removes else None
 
     def _take_in(self, key: str, lease: LoadLock, made: LoaderResult, put: Write[Any], op_id: bytes, now: int) -> None:
-        """Have the local tier follow what the remote one has now."""
+        """Update the local tier to the remote tier's new state."""
         namespace = self._namespace
         if isinstance(put, Put):
             self._install(key, made.value, made.payload, lease.token, op_id, made.ttl, now)
@@ -152,9 +152,9 @@ class LockSettlement(Writes):
             namespace.absences.remember(key, lease.token, after(now, made.ttl), made.tags)
 
     def _release_locks(self, claim: Claim, leases: Iterable[bytes] | None = None) -> Flow[None]:
-        """Release leases (by default all that are claimed), so that others needn't wait for them to expire.
+        """Release locks (by default all that are claimed), so that others needn't wait for them to expire.
 
-        Leases whose release is uncertain stay claimed.
+        Locks whose release is uncertain stay claimed.
         """
         given = list(claim.leases if leases is None else leases)
         try:
@@ -167,5 +167,5 @@ class LockSettlement(Writes):
 
 
 def _changes(put: Write[Any]) -> bool:
-    """Return True if a write changes the key itself, so that others have to hear of it."""
+    """Return True if a write changes the key itself, so that it must be published."""
     return not isinstance(put, PutAbsence) or bool(put.removes)

@@ -1,18 +1,22 @@
 """Single-flight: of the callers that miss one key at the same time, one loads and the others wait for it.
 
-A flight is a `concurrent.futures.Future`, which threads wait for and which tasks can await. It is opened with a fill
-token, and joined only while that stands: a write voids it, so no caller is handed what was read before that write. A
-flight whose leader is cancelled or killed is abandoned: its followers look again, and one of them takes over. So is one
-whose leader is a task of an event loop that was closed or stopped; and none is joined that is older than a load may be.
+A flight is a `concurrent.futures.Future`, which threads wait for and which tasks can await. It is
+opened with a fill token, and joined only while the token is valid: a write voids the token, so no
+caller receives a value that was read before the write. A flight whose leader is cancelled or killed
+is abandoned: its followers look again, and one of them takes over. So is a flight whose leader is a
+task of an event loop that was closed or stopped. A flight that is older than a load may be isn't
+joined.
 
-A leader makes its flight before it takes the key with it, and takes the key by one operation on a dict. So it can end
-its flight at any moment, whether it has the key or not, and an exception that comes between two lines leaves no key
-behind. There is no lock: where two take back one key in the same moment, a load may run twice.
+A leader creates its flight first, and takes the key with it by one operation on a dict. It can thus
+end its flight at any moment, whether the flight has the key or not, and an exception that comes
+between two lines leaves no key behind. There is no lock: if two callers take back one key at the
+same moment, a load may run twice.
 
-Loaders may load other keys. Which loads a caller is part of is kept in a context variable, so that it follows a loader
-into its tasks and into the background. A caller whose wait would close a circle (two loaders that ask for each other's
-keys) isn't made to wait: it leads a flight of its own, beside the one it would have waited for. Nor is one who would
-hold up the event loop that may have to bring the result.
+Loaders may load other keys. A context variable holds the loads that a caller is part of, so that
+they follow a loader into its tasks and into the background. A caller whose wait would close a circle
+(two loaders that ask for each other's keys) doesn't wait: it leads a flight of its own, beside the
+one that it would have waited for. So does a caller that would hold up the event loop which may have
+to bring the result.
 """
 
 import asyncio
@@ -30,14 +34,14 @@ from twotier.errors import TwoTierError
 from twotier.local import Store
 
 ABANDONED: Final = object()
-"""What a flight gives whose leader was stopped: look again."""
+"""The result of a flight whose leader was stopped: the followers look again."""
 
 _within: Final[contextvars.ContextVar[tuple["Flight", ...]]] = contextvars.ContextVar("loads under way", default=())
 
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One load under way, or one that may become it."""
+    """One load under way, or about to begin."""
 
     home: "SingleFlight"
     key: str
@@ -45,26 +49,26 @@ class Flight:
     began: int = 0
     """Instant (ns)."""
     circular: bool = False
-    """Led beside another of the same key, since waiting for that one would never end."""
+    """Whether it is led beside another flight of the key, since waiting for that one would never end."""
     loop: asyncio.AbstractEventLoop | None = None
-    """The event loop whose task leads."""
+    """The event loop of the task that leads, if a task does."""
     loading: bool = False
     """Whether the loader was called."""
     when_lost: Callable[[], object] | None = None
-    """Gives back what the leader holds beside the key; called when its loop was closed or stopped."""
+    """Releases the leader's other resources; called when the leader's loop was closed or stopped."""
     looked: int = 0
     """Instant (ns) at which a follower last asked the remote tier for the key."""
     future: Future[Any] = field(default_factory=Future)
     awaited: set["Flight"] = field(default_factory=set)
-    """What its loader waits for; those that have landed may be left over."""
+    """The flights that its loader waits for; landed flights may be left over."""
 
     @property
     def is_lost(self) -> bool:
-        """Whether its leader is a task of an event loop that was closed or stopped."""
+        """Whether the leader is a task of an event loop that was closed or stopped."""
         return is_gone(self.loop)
 
     def leads_to(self, goals: tuple["Flight", ...]) -> bool:
-        """Return True if this load waits, through others perhaps, for one of `goals`."""
+        """Return True if this load waits, directly or through others, for one of `goals`."""
         seen: set[Flight] = set()
         todo = [self]
         while todo:
@@ -100,14 +104,14 @@ class SingleFlight:
         self._flights: dict[str, Flight] = {}
 
     def flight(self, key: str) -> Flight:
-        """Return a flight to `join` with: whoever makes it can `abandon` it at any moment."""
+        """Return a flight to `join` with; the caller can `abandon` it at any moment."""
         return Flight(self, key, loop=running_loop())
 
     def join(self, key: str, mine: Flight | None = None) -> tuple[Flight, bool]:
-        """Return the flight to follow, and whether the caller leads it: a leader must `land` or `abandon` it.
+        """Return the flight to follow, and True if the caller leads it: a leader must `land` or `abandon` it.
 
-        It leads `mine`. Raises TwoTierError when the caller is part of the load of `key`: its loader would need its
-        own result.
+        A leader leads `mine`. Raises TwoTierError if the caller is part of the load of `key`: its loader
+        would need its own result.
         """
         within = _loads_around()
         if any(outer.key == key and outer.home is self for outer in within):
@@ -129,7 +133,7 @@ class SingleFlight:
         return flight, False
 
     def lead_beside(self, mine: Flight) -> tuple[Flight, bool]:
-        """Lead `mine` beside whatever flight has the key; return what `join` returns to leaders."""
+        """Lead `mine` beside the flight that has the key; return the same as `join` returns to leaders."""
         mine.token, mine.began, mine.circular = self._store.token(mine.key), self._clock.now(), True
         return mine, True
 
@@ -144,11 +148,11 @@ class SingleFlight:
         )
 
     def land(self, flight: Flight, result: Any = None, error: BaseException | None = None) -> None:
-        """End `flight` with a result or an error, which its followers get; one that has ended stays as it is."""
+        """End `flight` with a result or an error, which its followers get; do nothing if it has ended."""
         self._remove(flight)
         if flight.future.done():
             return
-        with contextlib.suppress(InvalidStateError):  # somebody else has ended it in this moment
+        with contextlib.suppress(InvalidStateError):  # another caller has ended it at this moment
             if error is None:
                 flight.future.set_result(result)
             else:
@@ -159,14 +163,14 @@ class SingleFlight:
         self.land(flight, ABANDONED)
 
     def lose(self, flight: Flight) -> None:
-        """Abandon a flight whose event loop was closed or stopped, and give back what its leader holds."""
+        """Abandon a flight whose event loop was closed or stopped, and release its leader's resources."""
         give_back = flight.when_lost
         if give_back is not None:
             give_back()
         self.abandon(flight)
 
     def _remove(self, flight: Flight) -> None:
-        """Let others lead the key of `flight`, if it is this one that has it."""
+        """Let others lead the key of `flight` if `flight` has the key."""
         if self._flights.get(flight.key) is flight:
             removed = self._flights.pop(flight.key, None)
             if removed is not None and removed is not flight:  # another has come in between
@@ -174,7 +178,7 @@ class SingleFlight:
 
 
 def _loads_around() -> tuple[Flight, ...]:
-    """Return the loads that the caller is part of; what an exception has left of one that has ended doesn't count."""
+    """Return the loads that the caller is part of, without ended loads that an exception has left behind."""
     within = _within.get()
     return tuple([flight for flight in within if not flight.future.done()]) if within else within
 
@@ -182,7 +186,7 @@ def _loads_around() -> tuple[Flight, ...]:
 def _closes_circle(within: tuple[Flight, ...], flight: Flight) -> bool:
     """Return True if the caller's loads `within` would wait for `flight` for ever; else note that they wait.
 
-    The wait is noted before the check: of two callers who close a circle at the same moment at least one sees it.
+    The wait is noted before the check: of two callers that close a circle at the same moment, at least one sees it.
     """
     for outer in within:
         outer.awaited.difference_update([each for each in list(outer.awaited) if each.future.done()])
@@ -196,7 +200,7 @@ def _closes_circle(within: tuple[Flight, ...], flight: Flight) -> bool:
 
 @contextlib.contextmanager
 def leading(flights: Iterable[Flight]) -> Iterator[None]:
-    """Make what runs inside part of the loads of `flights`."""
+    """Make the code in the block part of the loads of `flights`."""
     before = _within.get()
     try:
         _within.set((*flights, *before))
@@ -206,9 +210,9 @@ def leading(flights: Iterable[Flight]) -> Iterator[None]:
 
 
 def part_of(flights: Iterable[Flight], loader: Callable[[], Any]) -> Callable[[], Any]:
-    """Return a loader that calls `loader`, and awaits what it gives if that is to be awaited, as part of `flights`.
+    """Return a loader that calls `loader`, and awaits an awaitable result, as part of `flights`.
 
-    Only the loader itself is: the flow that asks for it may share its context with others while it is suspended.
+    Only the loader itself is part of `flights`: the calling flow may share its context with others while suspended.
     """
 
     def call() -> Any:
@@ -224,7 +228,7 @@ def part_of(flights: Iterable[Flight], loader: Callable[[], Any]) -> Callable[[]
 
 
 class _Part:
-    """What a loader gave to be awaited, awaited as part of `flights`; or closed, where nobody can await it."""
+    """The awaitable that a loader returned, awaited as part of `flights`; or closed if nothing can await it."""
 
     def __init__(self, flights: Iterable[Flight], result: Awaitable[Any]) -> None:
         self._flights = flights
@@ -252,5 +256,5 @@ def inside_loader() -> bool:
 
 
 def leave_flights() -> None:
-    """Make the rest of this context part of no load: for what a loader started, and doesn't wait for."""
+    """Make the rest of this context part of no load: for work that a loader started, and doesn't wait for."""
     _within.set(())

@@ -1,12 +1,12 @@
-"""How long one call waits for work of other callers, in this process or another."""
+"""A call's budget for waiting for other callers, in this process or another."""
 
 from twotier.clock import SECOND, Clock
 
 
 class WaitBudget:
-    """Counts what a call has waited, against `seconds`.
+    """Counts the time that a call has waited, against `seconds`.
 
-    A clock that is driven by hand may stand still while a wait goes on, so what was waited counts as well.
+    A manual clock may not advance during a wait, so the lengths of the waits are added up as well.
 
     >>> from twotier.clock import ManualClock
     >>> patience = WaitBudget(ManualClock(), 10)
@@ -30,7 +30,7 @@ class WaitBudget:
 
     @property
     def left(self) -> float:
-        """Seconds for which it may still wait; 0.0 once it is over."""
+        """Seconds for which the call may still wait; 0.0 once the budget is spent."""
         return self.until(self._ends)
 
     def until(self, seconds: float) -> float:
@@ -38,9 +38,9 @@ class WaitBudget:
         return max(0.0, seconds - self.elapsed)
 
     def waited(self, seconds: float) -> None:
-        """Note a wait."""
+        """Note a wait of `seconds`."""
         self._waited += seconds
 
     def renew(self) -> None:
-        """Begin anew, from now on."""
+        """Begin the budget again, from now on."""
         self._ends = self.elapsed + self._seconds

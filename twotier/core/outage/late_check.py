@@ -1,8 +1,9 @@
-"""A check whether the values of late writes stand on the server, for keys that are suspected of it (`late_writes.py`).
+"""Late check: find values of late writes on the server, under the keys that may have them (`late_writes.py`).
 
-Recovery runs it before each replay, so that what it finds is removed by that replay. It reads the values of the
-suspects, 16 a trip, and compares their op ids; most often somebody else has changed the key, and nothing is to be done.
-A key that is in the journal stays a suspect, as its replay comes first. So does a key whose node doesn't answer.
+Recovery runs the check before each replay, so that the replay removes the values found. The check
+reads the suspected keys, 16 a round trip, and compares the values' op ids; most often another
+process has changed the key, and there is nothing to do. A key in the journal stays suspected, as
+its replay comes first. So does a key whose node doesn't answer.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,9 @@ BATCH: Final = 16
 """Keys read in one trip: as many of the largest values fit into the largest reply."""
 
 Read = Callable[[list[str]], list[Part[list[Fetched]]]]
-"""Reads what stands under keys."""
+"""Reads the values under keys."""
 Undo = Callable[[str, tuple[Abandoned, ...]], None]
-"""Journals that the values of late writes of a key are to be removed."""
+"""Journals a key whose values by late writes are to be removed."""
 
 
 class LateCheck:
@@ -33,7 +34,7 @@ class LateCheck:
         self._slowest = slowest
 
     def run(self, read: Read) -> RemoteError | None:
-        """Check the suspects, and undo the late writes whose values stand; return what went wrong with some of them."""
+        """Check the suspected keys, and undo late writes whose values are there; return an error of a failed read."""
         left = self._late.take_suspects()
         failure: RemoteError | None = None
         try:
@@ -51,7 +52,7 @@ class LateCheck:
         return failure
 
     def _judge(self, key: str, fetched: Fetched, since: int | None) -> None:
-        """Undo what stands under `key`, if it is the value of a late write."""
+        """Undo the value under `key` if a late write stored it."""
         if fetched.data is None:
             return
         earliest = None if since is None else since - self._slowest

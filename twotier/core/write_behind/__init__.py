@@ -1,1 +1,1 @@
-"""Write-behind: writes that land in the cache at once, and at the source by way of a stream on the server."""
+"""Write-behind: a write reaches the cache at once, and the source later, through a stream on the server."""

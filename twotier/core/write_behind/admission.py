@@ -1,7 +1,8 @@
-"""Admission: which entries of a stream may be taken to the source, by the record of those that it has had.
+"""Admission decides which entries of a stream may reach the source, by the record of those that already have.
 
-The record is learned when the lease on draining is taken, merged with what this process remembers, and put on the
-server with each acknowledgement. `high_water.py` says what is in it.
+The drainer reads the record from the server when it takes the drain lock, merges the record with
+the one in memory, and stores the result with each acknowledgement. `high_water.py` describes the
+record and its bounds.
 """
 
 import logging
@@ -19,7 +20,7 @@ from twotier.remote.commands.streams import Settle
 
 
 class Admission:
-    """Decides about the entries of one stream, in the process that drains it."""
+    """Judges the entries of one stream, in the process that drains the stream."""
 
     def __init__(self, namespace: TwoTierNamespace, entries: Entries, counters: DrainCounters) -> None:
         self._namespace: Final = namespace
@@ -30,11 +31,11 @@ class Admission:
         self._record: Final = HighWater()
 
     def begin(self) -> None:
-        """Forget what waits in this process: it is read again."""
+        """Forget the entries that wait in this process: they are read again."""
         self._record.begin()
 
     def learn(self, *, new: bool) -> Flow[None]:
-        """Merge the server's record into ours; say so if the stream is `new` although the source has had some of it."""
+        """Merge the server's record into ours; log an error if a `new` stream has a record of earlier entries."""
         fetched: Fetched = yield Fetch(self._entries.record)
         found = None if fetched.data is None else self._entries.open_record(fetched.data)
         if found is not None:
@@ -48,7 +49,7 @@ class Admission:
             self._log.log(logging.ERROR, "stream", message, self._name)
 
     def judge(self, origin: Origin | None) -> Verdict:
-        """Return what is known of an entry; one without origin is new."""
+        """Return the verdict on an entry; an entry without an origin is new."""
         return "new" if origin is None else self._record.judge(origin)
 
     def take(self, origin: Origin | None) -> None:
@@ -57,7 +58,7 @@ class Admission:
             self._record.take(origin)
 
     def had(self, origins: Iterable[Origin | None]) -> None:
-        """Note what the source has, or never needs."""
+        """Note entries that have reached the source, or that the source never needs."""
         self._record.had([origin for origin in origins if origin is not None])
 
     def died(self, origin: Origin | None) -> None:
@@ -66,7 +67,7 @@ class Admission:
             self._record.died(origin)
 
     def keep_dead(self, letters: Iterable[Origin | None]) -> None:
-        """Forget the dead letters that aren't there any more: these are all."""
+        """Forget all dead letters but `letters`, which are all that the server has."""
         self._record.keep_dead(origin for origin in letters if origin is not None)
 
     def settlement(
@@ -76,7 +77,7 @@ class Admission:
         ended: Sequence[bytes] = (),
         buried: Sequence[Sequence[bytes]] = (),
     ) -> Settle:
-        """Return what acknowledges entries, with the record as it is then."""
+        """Return the command that acknowledges entries and stores the record as it is at that time."""
         names = self._entries
         record = names.seal_record(self._record, self._namespace.op_ids.next())
         return Settle(names.stream, names.dead, done, revived, ended, buried, record)

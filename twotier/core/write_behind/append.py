@@ -1,14 +1,17 @@
-"""Appending on one server: a write lands in both tiers and in the stream, in one transaction.
+"""Appending on one server: one transaction writes the value to the cache and the entry to the stream.
 
-It is fenced like every write: done under a generation that is over, it is done again in the one that stands, and
-appends again. That does no harm: the stream has the writes of a key in the order in which the cache took them, the last
-one of both being the same, and the source is written at least once.
+Like every write, it checks the generation: a write made under an old generation is repeated under
+the current one, and appends its entry again. The repetition is harmless: the stream holds the
+writes of a key in the order in which the cache took them, the last of both is the same, and the
+source is written at least once.
 
-Loads read a source that lags behind the cache. So a write takes the lease on its key for as long as a lease may last:
-loads that miss the key wait for the source meanwhile. And it leaves a mark (`remote/commands/write_markers.py`), by
-which the drainer tells what is to go once the source has been written.
+Loads read a source that lags behind the cache. A write therefore takes the load lock of its key for
+the longest life of a load lock, and loads that miss the key wait for the source meanwhile. A write
+also leaves a write marker (`remote/commands/write_markers.py`), by which the drainer finds the
+values to remove once the source has the write.
 
-Nothing is journaled when the outcome is unknown: either the cache and the stream have the write, or neither has.
+A write with an unknown outcome isn't journaled: either both the cache and the stream have it, or
+neither has.
 """
 
 from collections.abc import Mapping
@@ -28,28 +31,28 @@ from twotier.opid import NO_OP, op_tag
 from twotier.remote.commands.streams import Append, Appended
 
 MARK_MS: Final = 24 * 3600 * 1000
-"""Life of a mark: longer than any lag that goes unnoticed."""
+"""Life of a write marker: longer than any lag that goes unnoticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteBatch:
-    """What one call writes to one stream: `items` are (key, value, payload), the payload None for a removal."""
+    """The writes of one call to one stream: `items` are (key, value, payload), the payload None for a removal."""
 
     stream: Entries
     numbers: Numbers
     op_id: bytes
     items: list[tuple[str, Any, bytes | None]]
     ttl: int = 0
-    """Life in the cache (ns); without, none of the keys is there afterwards."""
+    """Life in the cache (ns); at 0, the cache has none of the keys afterwards."""
     tags: tuple[str, ...] = ()
 
     @property
     def keys(self) -> list[str]:
-        """The keys."""
+        """The keys that the batch writes."""
         return [key for key, _, _ in self.items]
 
     def fields(self, origins: list[Origin]) -> list[list[bytes]]:
-        """Return the fields of the entries, which are numbered anew whenever they are appended."""
+        """Return the fields of the entries; each attempt to append them has new `origins`."""
         stream, op_id = self.stream, self.op_id
         return [
             stream.remove(key, op_id, origin) if payload is None else stream.put(key, op_id, origin, payload)
@@ -58,12 +61,12 @@ class WriteBatch:
 
     @property
     def payloads(self) -> Mapping[str, bytes]:
-        """What the cache is to have."""
+        """The payloads to store in the cache."""
         return {key: payload for key, _, payload in self.items if payload is not None} if self.ttl else {}
 
 
 class ServerAppend(Writes):
-    """Writes whose place in the stream and whose value are one transaction."""
+    """Writes that append the entry and store the value in one transaction."""
 
     def write(self, batch: WriteBatch) -> Flow[Appended]:
         """Write a batch."""
@@ -82,14 +85,14 @@ class ServerAppend(Writes):
         return appended
 
     def _append(self, batch: WriteBatch, payloads: Mapping[str, bytes]) -> Flow[tuple[Appended, list[int]]]:
-        """Append entries about the keys: those that have a payload are put, the others removed.
+        """Append entries for the keys; put the keys that have a payload, and remove the others.
 
-        Returns what came of it, and the tokens that were taken for the local tier.
+        Returns the server's reply, and the fill tokens taken from the local tier.
         """
         namespace, names, op_id = self._namespace, batch.stream, batch.op_id
         keys = batch.keys
         origins: list[Origin] = []
-        namespace.breaker.check()  # while it is known to be away, nothing is begun, and the local entries may stay
+        namespace.breaker.check()  # fail before anything is begun: the local entries stay
         noted = namespace.journal.noted(keys)
         namespace.store.demote(keys, NO_OP)  # not dropped: a write that raises changes nothing for an outage
         tokens = [namespace.store.token(key) for key in keys]
@@ -98,7 +101,7 @@ class ServerAppend(Writes):
         life, stamps = milliseconds(batch.ttl), b""
 
         def make(keys: list[str], places: list[bytes]) -> Append:
-            batch.numbers.acknowledged(origins)  # done again: it was appended under a generation that is over
+            batch.numbers.acknowledged(origins)  # a repetition: the first was appended under an old generation
             origins[:] = batch.numbers.take(len(keys))
             entries = batch.fields(origins)
             items, removed = [], []
@@ -129,5 +132,5 @@ class ServerAppend(Writes):
 
 
 def lock_ms(load_lease: float) -> int:
-    """Return for how long a write takes the lease on its key (ms)."""
+    """Return for how long a write takes the load lock of its key (ms)."""
     return max(1, round(load_lease * 1000))

@@ -1,4 +1,4 @@
-"""What callers may ask of a write-behind: each call checks its arguments and returns the flow that answers it."""
+"""The public calls of a write-behind: each checks its arguments and returns the flow that does the work."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -23,7 +23,7 @@ _MILLISECONDS: Final = 1000
 
 
 class WriteBehindCalls:
-    """The calls of one write-behind on the cache that `calls` are of."""
+    """The calls of one write-behind, on the cache that `calls` belong to."""
 
     def __init__(
         self, calls: Calls, writer: Writer, options: WriteBehindOptions | None, settings: WriteBehindOptionsDict
@@ -57,12 +57,12 @@ class WriteBehindCalls:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Make what belongs to one process."""
+        """Create the objects that belong to one process."""
         self.queue = WriteQueue(self.namespace, self.options, self._streams, self._appended)
         self.drainers = self.new_drainers()
 
     def new_drainers(self) -> Drainers:
-        """Return drainers that begin anew, for each thread or task that drains: stopped ones left off anywhere."""
+        """Return new drainers, for the thread or task that drains; stopped drainers may have left off at any point."""
         counters = self.queue.counters
         made = [Drainer(self.namespace, self._writer, self.options, each, counters) for each in self._streams.all]
         self.drainers = Drainers(made, self.namespace.clock)
@@ -89,7 +89,7 @@ class WriteBehindCalls:
         return self._calls.acknowledged(self.queue.remove(keys))
 
     def flush(self, timeout: float | None) -> Flow[None]:
-        """Wait until the source has what was written before."""
+        """Wait until every earlier write has reached the source."""
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
             raise ValueError(f"timeout must be None or seconds >= 0, got {timeout!r}")
         return self.queue.flush(timeout)
@@ -101,7 +101,7 @@ class WriteBehindCalls:
         return self.queue.dead_letters(count)
 
     def stats(self) -> Flow[WriteBehindStats]:
-        """Return how far the source is behind, as far as the server tells, and the counters of this process."""
+        """Return the source's lag, if the server can be asked, and the counters of this process."""
         counters = self.queue.counters
         depth = dead = lag = None
         try:

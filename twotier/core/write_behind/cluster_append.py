@@ -1,22 +1,26 @@
-"""Appending in a cluster: a write's place in the stream is one step, its value and mark the next, in the key's slot.
+"""Appending in a cluster: the first step appends the entry, the second writes value and marker in the key's slot.
 
-The stream's ids order all writes of a key, whichever process they are of. So a second step looks at the mark that
-stands (`remote/commands/cluster_write_markers.py`): where a later write has been, ours is overtaken, and the value is
-not touched. What may come in between:
+The stream's ids order all writes of a key, whichever process makes them. The second step therefore
+checks the key's present write marker (`remote/commands/cluster_write_markers.py`): if it is of a
+later write, this write is overtaken and leaves the value alone. Between the steps there may come:
 
-- *A later write, that has reached the source, too.* Its mark stays for `LINGER_MS`; a write that takes longer than
-  `IN_TIME` to its second step is taken to be overtaken.
-- *A clear.* The generation of each key's group is learned before the first step, and looked at after the second: if it
-  stands, it has stood all the time, and so have its marks. If not, the whole write of the group's keys is done again.
-  With the value alone done again, a write that was appended later, and has reached the source, would be overwritten in
-  the cache: the clear took its mark.
-- *The drainer, which was faster.* It leaves the write's own mark: the source has it, and no load needs to wait for it.
-- *A load of the source before it has the write.* The second step ends it, or overwrites what it has stored.
-- *The death of this process, or the loss of the node of the key, or of its generation.* The stream has the write, so it
-  counts: it will reach the source, and then the drainer removes from the cache what contradicts it. Until then the key
-  is in the journal of a process that lives. The other keys of the call are done as ever.
+- *A later write that has also reached the source.* Its marker stays for `LINGER_MS`; a write that
+  takes longer than `IN_TIME` until its second step counts as overtaken.
+- *A clear.* The generation of each key's group is read before the first step and again after the
+  second: if both are the same, the generation has been current all the time, and the group's markers
+  are intact. If not, both steps are repeated for the keys of the group. Repeating the second step
+  alone could overwrite, in the cache, a write that was appended later and has reached the source,
+  since the clear removed that write's marker.
+- *The drainer, which was faster.* It leaves the write's own marker: the source has the write, and no
+  load needs to wait for it.
+- *A load of the source before it has the write.* The second step ends the load, or overwrites the
+  value that the load has stored.
+- *The death of this process, or the loss of the node of the key or of its generation.* The stream has
+  the write, so the write counts: it will reach the source, and then the drainer removes from the
+  cache what contradicts it. Until then a living process keeps the key in its journal. The call's other
+  keys are written as usual.
 
-An entry of which it isn't known whether it was appended is raised as on one server; the cache hasn't changed.
+If it is unknown whether an entry was appended, the call raises as on one server; the cache hasn't changed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,17 +44,17 @@ from twotier.remote.commands.cluster_write_markers import LatestWrite, PutIfLate
 from twotier.remote.commands.streams import Append, Appended
 
 IN_TIME: Final = 30 * SECOND
-"""Longest from before a write's first step to the look of its second (ns)."""
+"""Longest time from before a write's first step to the check of its second (ns)."""
 AT_ONCE: Final = 50
-"""Keys whose second steps are made together: each takes a connection of its own."""
+"""Keys whose second steps run together: each takes a connection of its own."""
 LINGER_MS: Final = 60_000
-"""Life of a mark once its write has reached the source (ms): longer than that by far."""
+"""Life of a write marker once its write has reached the source (ms); far longer than `IN_TIME`."""
 _CLEARED: Final = object()
-"""What has come of a key whose group was cleared between the steps."""
+"""The result for a key whose group was cleared between the steps."""
 
 
 class ClusterAppend(Writes):
-    """Writes whose place in the stream and whose value are in different slots."""
+    """Writes whose entry and value are in different slots."""
 
     def write(self, batch: WriteBatch) -> Flow[Appended]:
         """Write a batch."""
@@ -98,9 +102,9 @@ class _SecondStep:
         self.removed = 0
 
     def land(self, prefixes: Mapping[int, bytes | RemoteError], ids: list[bytes]) -> Flow[frozenset[str]]:
-        """Do it for every key, under the `prefixes` of their groups; return those whose group was cleared meanwhile.
+        """Write every key under its group's prefix in `prefixes`; return the keys whose group was cleared meanwhile.
 
-        Keys whose node is lost are journaled, and those of groups that have no prefix as theirs is.
+        Keys on a lost node are journaled, and so are the keys of groups without a prefix, whose node is lost.
         """
         namespace, batch = self._namespace, self._batch
         marks = {key: marker_of(batch.op_id, entry_id) for key, entry_id in zip(batch.keys, ids, strict=True)}
@@ -139,7 +143,7 @@ class _SecondStep:
         return frozenset(cleared)
 
     def _step(self, prefixes: Mapping[int, bytes], marks: Mapping[str, bytes]) -> Flow[dict[str, Any]]:
-        """Do it for some keys; return what has come of each: a Landing, a RemoteError, None (try again) or _CLEARED."""
+        """Write some keys; return the result of each: a LatestWrite, a RemoteError, None (try again) or _CLEARED."""
         generations = self._namespace.generations
         groups = generations.split(marks)
         lands: dict[str, PutIfLatest] = {}
@@ -169,7 +173,7 @@ class _SecondStep:
         return self._namespace.clock.now() - self._began < IN_TIME
 
     def _take(self, landed: Mapping[str, LatestWrite], tokens: Mapping[str, int]) -> None:
-        """Have the local tier as the keys are now."""
+        """Install the values that were written in the local tier, and drop the local copies of the other keys."""
         batch = self._batch
         for key, landing in landed.items():
             self.removed += landing.removed
@@ -180,7 +184,7 @@ class _SecondStep:
                 self._namespace.store.apply((key,), op_tag(batch.op_id))
 
     def _doubt(self, keys: list[str]) -> None:
-        """Journal keys whose value may not have arrived, and have it count here meanwhile."""
+        """Journal keys whose value may not have arrived, and keep their new values as suspects meanwhile."""
         namespace, batch = self._namespace, self._batch
         again = put_again_until(self._now, batch.ttl, batch.tags)
         doubts = {}

@@ -1,4 +1,4 @@
-"""The dead letters of one stream, by key, as the process that drains knows them."""
+"""The dead letters of one stream by key, as known to the process that drains the stream."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from twotier.remote.commands.streams import Entry, Range, Settle
 
 
 class Letter(NamedTuple):
-    """A dead letter: its id, and the origin of the entry that it was."""
+    """A dead letter: its id, and the origin of the entry that became it."""
 
     id: bytes
     origin: Origin | None
 
 
 class DeadLetters(dict[str, list[Letter]]):
-    """Dead letters by key, those of a key in their order."""
+    """Dead letters by key; the letters of a key are in the order of their ids."""
 
     def __init__(self, entries: Entries, admission: Admission) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class DeadLetters(dict[str, list[Letter]]):
         self._admission = admission
 
     def learn(self, read: Callable[[Range], Flow[list[Entry]]], count: Callable[[], int]) -> Flow[None]:
-        """Learn what there is, `count` at once."""
+        """Read all dead letters of the stream, `count` in each round trip."""
         start = b"-"
         origins: list[Origin | None] = []
         while letters := (yield from read(Range(self._entries.dead, start, count()))):
@@ -47,7 +47,7 @@ class DeadLetters(dict[str, list[Letter]]):
         return [letter for key in keys for letter in self.get(key, ())]
 
     def prune(self, key: str) -> Flow[bool]:
-        """Remove the latest letters of a key as long as the source has had them; return True if one is left."""
+        """Remove the latest letters of a key while they have reached the source; return True if a letter is left."""
         letters = self[key]
         while letters:
             verdict = self._admission.judge(letters[-1].origin)

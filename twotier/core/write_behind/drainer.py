@@ -1,15 +1,16 @@
-"""Draining: one process at a time takes what is in the stream to the source, in order for each key.
+"""Draining: one process at a time writes the stream's entries to the source, in order for each key.
 
-A lease on the server says which process that is. It is renewed while the process lives, however long a call of the
-writer takes; when the process was killed, the lease ends by itself, and the next one begins with what was read and not
-acknowledged. An entry is acknowledged after the source has it: it gets there at least once.
+The holder of the drain lock drains. It renews the lock while its process lives, however long a call
+of the writer takes; once the process is killed, the lock expires, and the next holder begins with
+the entries that were read and not acknowledged. An entry is acknowledged after it has reached the
+source, so each entry reaches the source at least once.
 
-Whatever goes wrong with the server, the drainer forgets what it has read and begins anew, since only in the order of
-the stream is it safe to go on: a change whose acknowledgement failed must not be written again after a later one of its
-key.
+After any error of the server the drainer forgets the entries that it has read and reads them again,
+since only the order of the stream is safe: a change whose acknowledgement failed must not be
+written again after a later change of its key.
 
-A retried dead letter is written in its turn of the stream, unless a later change of its key waits; and the letters of
-a key leave when a later change of it is written.
+A retried dead letter is written in the retry's turn of the stream, unless a later change of its key
+waits. The letters of a key are removed when a later change of the key is written.
 
 An entry that has reached the source, by the record (`high_water.py`), isn't written again. The drainer drops, counts
 and logs such an entry, as someone has appended it again, or the server was set back. If the entry was read before but
@@ -53,15 +54,15 @@ from twotier.writer import Writer
 
 FIRST_LOOK: Final = 0.005
 LAST_LOOK: Final = 0.1
-"""Seconds between two looks at an empty stream: doubled from the first to the last."""
+"""Seconds between two reads of an empty stream: doubled from the first to the last."""
 STANDBY: Final = 1.0
-"""Most seconds between two attempts to take over."""
+"""Most seconds between two attempts to take the drain lock."""
 AWAY: Final = 0.25
-"""Seconds until a server that is away is asked again."""
+"""Seconds until the next attempt after the server was unavailable."""
 REFUSED: Final = 1.0
-"""Seconds until one that refuses is."""
+"""Seconds until the next attempt after the server refused a command."""
 _MARGIN: Final = 4
-"""Share of the lease that must be left for a call of the writer to begin: one part in so many."""
+"""A call of the writer begins while at least one part in so many of the drain lock's life is left."""
 _START: Final = b"0"
 _FOREIGN: Final = "foreign, damaged, of a type that isn't allowed, or signed with another secret or by an older version"
 _OLD: Final = "older than the remembered entries of its writer"
@@ -85,47 +86,47 @@ class Drainer:
         self._log = RateLimitedLog(namespace.clock)
         self._token = secrets.token_bytes(16)
         self._held_until = 0
-        """Until when we know the lease to be ours (ns); 0: not at all."""
+        """Until when this drainer surely holds the drain lock (ns); 0: it may not hold the lock."""
         self._took = False
-        """Whether the lease may be ours, as far as the server knows."""
+        """Whether the server may have given this drainer the drain lock."""
         self._ours = False
-        """Whether what was read so far was read under the lease that we have."""
+        """Whether all entries read so far were read under the drain lock that is held now."""
         self._count = options.batch_size
         """Entries to read at once: halved when they take too long, as values may be large."""
         self._admission = Admission(namespace, entries, counters)
         self._excused: dict[bytes, int] = {}
-        """How often entries were read here and left for another reason than that their write failed."""
+        """How often each entry was read here and dropped from memory although its write hadn't failed."""
         self._begin()
 
     def _begin(self) -> None:
-        """Forget what was read."""
+        """Forget all entries that were read."""
         self._ours = False
         self._waiting = Pending(self._options)
         self._admission.begin()
         self._letters = DeadLetters(self._entries, self._admission)
         self._pending: bytes | None = _START
-        """Where to go on among what was read and not acknowledged; None: through with it."""
+        """Id after which to read on among entries that were delivered and not acknowledged; None: none is left."""
         self._pause = FIRST_LOOK
 
     @property
     def draining(self) -> bool:
-        """Whether this process is the one that drains."""
+        """Whether this process drains the stream."""
         return self._ours and self._holds()
 
     def step(self) -> Flow[float]:
-        """Do the next thing there is to do; return the seconds until there may be more."""
+        """Do the next piece of work; return the seconds until the next step is due."""
         try:
             if not (yield from self._hold()):
                 return min(STANDBY, self._options.drain_lease / 4)
             read = yield from self._read()
             if self._pending is not None and self._waiting.room > 0:
-                return 0.0  # first all that was read before: what the source may have already isn't to go back
+                return 0.0  # read all old deliveries first: a change the source may have must not follow a later one
             wrote = yield from self._write()
         except RemoteError as error:
             self._namespace.counters.remote_errors += 1
             self._excuse()
             self._begin()
-            self._held_until = 0  # the group may be gone: it is made where the lease is taken
+            self._held_until = 0  # the group may be gone: taking the drain lock creates it
             return AWAY if isinstance(error, RemoteTimeout | RemoteUnavailable) else REFUSED
         except BaseException:
             self._begin()
@@ -139,7 +140,7 @@ class Drainer:
         return max(0.0, min(self._pause, left))
 
     def renew(self) -> Flow[None]:
-        """Prolong the lease if it is ours; called at least every third of its life."""
+        """Renew the drain lock if this drainer holds it; called at least every third of the lock's life."""
         if not self._held_until:
             return
         asked = self._namespace.clock.now()
@@ -150,7 +151,7 @@ class Drainer:
         self._held_until = asked + self._options.lease_ns if ours else 0
 
     def release(self) -> Flow[None]:
-        """Give the lease back, so that another process needn't wait for its end."""
+        """Release the drain lock, so that another process needn't wait until the lock expires."""
         self._held_until = 0
         self._begin()
         if self._took:
@@ -167,7 +168,7 @@ class Drainer:
         return self._namespace.clock.now() + spare < self._held_until
 
     def _hold(self) -> Flow[bool]:
-        """See to it that the lease is ours, and that we know what its last holder left behind."""
+        """Take the drain lock if needed, and read the record and dead letters; return True if the lock is held."""
         if self._ours and self._holds(self._options.lease_ns // _MARGIN):
             return True
         if not self._holds(self._options.lease_ns // _MARGIN):
@@ -180,7 +181,7 @@ class Drainer:
             if not drain.ours:
                 return False
             self._took = True
-            if not (yield RenewDrainLock(names.lease, self._token, self._lease_ms)):  # it may have been ours for long
+            if not (yield RenewDrainLock(names.lease, self._token, self._lease_ms)):  # it may have been held for long
                 return False
             self._held_until = asked + self._options.lease_ns
         yield from self._letters.learn(self._sized, lambda: self._count)
@@ -188,12 +189,12 @@ class Drainer:
         return True
 
     def _excuse(self) -> None:
-        """Have what was read here and is read again count as no attempt of a process that was killed."""
+        """Exclude this process's reads from the attempts that count as made by processes that were killed."""
         for entry in self._waiting.ids():
             self._excused[entry] = self._excused.get(entry, 0) + 1
 
     def _sized(self, read: Range | ReadGroup) -> Flow[list[Entry]]:
-        """Read entries, fewer next time if these take too long."""
+        """Read entries; halve the number of the next read if this one fails."""
         try:
             entries: list[Entry] = yield read
         except RemoteError:
@@ -202,7 +203,7 @@ class Drainer:
         return entries
 
     def _read(self) -> Flow[bool]:
-        """Read what there is, as far as there is room for it; return True if there was something."""
+        """Read as many entries as there is room for; return True if the stream had any."""
         count = min(self._count, self._waiting.room)
         if count <= 0:
             return False
@@ -229,9 +230,9 @@ class Drainer:
         return bool(entries)
 
     def _take(self, entry: Entry, failures: int, *, again: bool) -> Flow[bool]:
-        """Let a change wait; do at once what else an entry may ask for. Return True if it is to be dropped.
+        """Queue a change, or handle another entry at once. Return True if the entry is to be dropped.
 
-        `again`: it was read before, and not acknowledged.
+        `again`: the entry was delivered before, and not acknowledged.
         """
         if entry.fields is None:  # somebody has removed it
             return True
@@ -267,21 +268,21 @@ class Drainer:
         yield from self._righting.bury(settle)
 
     def _write(self) -> Flow[bool]:
-        """Hand the next group to the writer; return True if there was one. What it has already is tried to settle."""
+        """Settle what is due, then hand the next group to the writer; return True if there was a group."""
         group = self._waiting.unsettled(self._namespace.clock.now())
         if group:
             yield from self._settle(group)
         group = self._waiting.group(self._namespace.clock.now())
         if not group:
             return False
-        if self._waiting.hopeless(group):  # each time that it was tried, its process was killed
+        if self._waiting.hopeless(group):  # every process that tried it was killed
             if (yield from self._give_up(group[0])):
                 self._waiting.pardon()
             return True
         error = yield from self._ask([item.change for item in group])
         if not self._holds():
             self._excuse()
-            self._begin()  # another process may have gone on from there
+            self._begin()  # another process may have taken over
             return True
         if error is None:
             self._counters.written += len(group)
@@ -295,7 +296,7 @@ class Drainer:
         return True
 
     def _ask(self, changes: list[Change]) -> Flow[Exception | None]:
-        """Call the writer; return what it raised."""
+        """Call the writer with `changes`; return the exception that the writer raised, or None."""
         writer = self._writer
         try:
             if changes[0].removes:
@@ -304,21 +305,21 @@ class Drainer:
             else:
                 values = {change.key: change.value for change in changes}
                 yield Load(lambda: writer.write(values))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the change waits
+        except Exception as error:  # noqa: BLE001 - after any error the change waits
             return as_raised(error)
         return None
 
     def _settle(self, group: list[Item]) -> Flow[None]:
-        """Acknowledge what the source has; what can't be, as its key's node is lost, is tried again in a moment."""
+        """Acknowledge changes that the source has; retry soon those whose key is on a lost node."""
         left = yield from self._written([(item.change, item.ids, item.origins) for item in group])
         waiting = [item for item in group if item.change.key in left]
         self._waiting.done([item for item in group if item.change.key not in left])
         self._waiting.taken(waiting, self._again())
 
     def _written(self, changes: list[tuple[Change, list[bytes], list[Origin]]]) -> Flow[frozenset[str]]:
-        """Acknowledge changes that the source has, each with its entries; return the keys that have to wait for that.
+        """Acknowledge changes that the source has, with their entries; return the keys that have to wait.
 
-        Before it is, what was loaded before the source had it is removed from the cache.
+        Before the acknowledgement, values loaded before the source had the change are removed from the cache.
         """
         for _ in range(ATTEMPTS):
             right = yield from self._righting.put_right([change for change, _, _ in changes])
@@ -332,13 +333,13 @@ class Drainer:
                 break
         for change, _, _ in settled:
             self._letters.pop(change.key, None)
-        self._count = min(2 * self._count, self._options.batch_size)  # only where something was got out of the way
+        self._count = min(2 * self._count, self._options.batch_size)  # only once a write has been settled
         return right.left
 
     def _give_up(self, item: Item) -> Flow[bool]:
-        """Turn a change into a dead letter; the cache loses the value that the source hasn't taken.
+        """Turn a change into a dead letter, and remove from the cache the value that the source hasn't taken.
 
-        False where its key's node is lost: it is tried again in a moment.
+        Returns False if the node of the key is lost: the change is tried again soon.
         """
         change, names = item.change, self._entries
         right = yield from self._righting.put_right([replace(change, written=change.written._replace(taken=False))])
@@ -347,7 +348,7 @@ class Drainer:
             return False
         self._say_dead(item.error, item.alone)
         letter = names.bury(change.id, change.fields, item.error, item.alone)
-        self._counters.dead_lettered += 1  # first, for who waits for the stream to be empty
+        self._counters.dead_lettered += 1  # counted first, for callers that wait until the stream is empty
         self._admission.had(item.origins)
         self._admission.died(change.origin)
         made = yield from self._righting.bury(self._admission.settlement(item.ids, ended=right.ended, buried=[letter]))
@@ -363,7 +364,7 @@ class Drainer:
         self._log.log(logging.ERROR, "dead", message, self._namespace.options.namespace, attempts, error)
 
     def _retry_letters(self) -> Flow[None]:
-        """Try once more what was given up, key by key, as long as nothing later of the key waits."""
+        """Retry the dead letters key by key, except for keys of which a later change waits."""
         for key, letters in list(self._letters.items()):
             if key in self._waiting:
                 continue

@@ -1,7 +1,7 @@
-"""The drainers of one process, one a stream, run by one thread or task: each does its next step when it is due.
+"""The drainers of one process, one a stream: one thread or task runs each drainer's next step when it is due.
 
-The one that has waited longest goes first, so none starves. A step is one call of the writer at most; one that takes
-long holds up the others here, and nobody elsewhere.
+The drainer that has waited longest goes first, so none starves. A step makes at most one call of
+the writer; a slow call delays this process's other streams, and no other process.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from twotier.core.flow.drive import Flow
 from twotier.core.write_behind.drainer import Drainer
 
 _AFTER_A_FAULT: Final = SECOND
-"""Until one goes on after an error that nobody expected (ns)."""
+"""Pause of a drainer after an unexpected error (ns)."""
 
 
 class Drainers:
-    """What drains the streams of one namespace: `step` again and again, `renew` meanwhile, `release` at the end."""
+    """Drains the streams of one namespace: `step` again and again, `renew` meanwhile, `release` at the end."""
 
     def __init__(self, drainers: Sequence[Drainer], clock: Clock) -> None:
         self.all: Final = drainers
@@ -31,17 +31,17 @@ class Drainers:
 
     @property
     def hurried(self) -> bool:
-        """Whether something was appended to a stream that is drained here, and nobody has looked since."""
+        """Whether an entry was appended to a stream that is drained here since the last step began."""
         return self._hurried
 
     def hurry(self, number: int) -> None:
-        """Note that something was appended to a stream."""
+        """Note that an entry was appended to the stream `number`."""
         if self.all[number].draining:
             self._due[number] = 0
             self._hurried = True
 
     def step(self) -> Flow[float]:
-        """Do the next thing there is to do; return the seconds until there may be more."""
+        """Run the next step that is due; return the seconds until another one is."""
         self._hurried = False
         if len(self.all) == 1:
             return (yield from self.all[0].step())
@@ -55,11 +55,11 @@ class Drainers:
         return max(0, min(self._due) - self._clock.now()) / SECOND
 
     def renew(self) -> Flow[None]:
-        """Prolong the leases that are ours; called at least every third of their life."""
+        """Renew the drain locks that are held; called at least every third of a lock's life."""
         for drainer in self.all:
             yield from drainer.renew()
 
     def release(self) -> Flow[None]:
-        """Give the leases back, so that other processes needn't wait for their end."""
+        """Release the drain locks, so that other processes needn't wait until the locks expire."""
         for drainer in self.all:
             yield from drainer.release()

@@ -1,9 +1,10 @@
-"""The entries of the stream: which keys they stand under, and how each is sealed.
+"""The entries of the stream: their keys on the server, and their bytes.
 
-An entry has two fields, `k`, the key, and `d`, an envelope for this stream and key around one byte (put, remove, or ask
-for the dead letters to be tried again), the entry's origin (`high_water.py`) and the encoded value. With a secret it is
-signed, also where the value is an integer. An entry that doesn't open is foreign: it is put with the dead letters, and
-nothing of it is executed. So is, where there is a secret, one of the version before this, which has no origin.
+An entry has two fields: `k`, the key, and `d`, an envelope for this stream and key around one byte
+(put, remove, or retry the dead letters), the entry's origin (`high_water.py`) and the encoded
+value. With a secret the envelope is signed, even if the value is an integer. An entry that doesn't
+open is foreign: it becomes a dead letter, and nothing in it is executed. Where there is a secret, so
+does an entry of the previous version, which has no origin.
 
 A dead letter begins with three fields of our own (`e`, the error; `n`, attempts; `i`, the id it had), which aren't
 signed, then its own.
@@ -28,7 +29,7 @@ _PUT: Final = b"p"
 _REMOVE: Final = b"r"
 _RETRY: Final = b"a"
 _BEFORE: Final = (b"P", b"R", b"A")
-"""The same in the version before this, without an origin."""
+"""The same in the previous version, without an origin."""
 _DEAD_FIELDS: Final = 6
 _ENTRY_ID: Final = 5
 _ID: Final = re.compile(rb"\d{1,19}-\d{1,19}")
@@ -47,11 +48,11 @@ class Change:
     value: Any
     """The value; None for a removal."""
     written: FinishedWrite
-    """What is known of the write: its op id, and its payload (None for a removal)."""
+    """The write's op id, its payload (None for a removal), and its entry's id."""
     fields: list[bytes]
-    """As it stands in the stream."""
+    """The entry's fields as they are in the stream."""
     origin: Origin | None = None
-    """Who appended it; None of an entry of the version before this."""
+    """The origin of the entry; None for an entry of the previous version."""
 
     @property
     def removes(self) -> bool:
@@ -61,7 +62,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The wish that dead letters be tried again."""
+    """A request to retry the dead letters."""
 
     origin: Origin | None
 
@@ -79,7 +80,7 @@ class Entries:
         self.dead: Final = self.stream + b"!dead"
         """The stream of dead letters."""
         self.lease: Final = self.stream + b"!lease"
-        """Names the process that drains."""
+        """The drain lock, which names the process that drains."""
         self.record: Final = self.stream + b"!seen"
         """Which entries the source has had: a `HighWater`."""
         self._values = values
@@ -97,7 +98,7 @@ class Entries:
         return self._sealed(b"", op_id, _RETRY + origin.pack())
 
     def open(self, entry: Entry) -> Change | Retry | None:
-        """Return what an entry says; None if it is foreign."""
+        """Return the change or the retry in an entry; None if the entry is foreign."""
         found = self._unsealed(entry.fields)
         if found is None:
             return None
@@ -117,7 +118,7 @@ class Entries:
         return None
 
     def _unsealed(self, fields: list[bytes] | None) -> tuple[list[bytes], Sealed, bytes, Origin | None] | None:
-        """Return the fields of an entry of ours, what is sealed in them, its kind, and its origin."""
+        """Return the fields of an entry of ours, their sealed content, its kind, and its origin."""
         if fields is None or len(fields) != 4 or fields[::2] != [b"k", b"d"]:  # noqa: PLR2004 - two names, two values
             return None
         key, data = fields[1], fields[3]
@@ -138,7 +139,7 @@ class Entries:
         return [b"e", said, b"n", b"%d" % attempts, b"i", entry_id, *fields]
 
     def exhume(self, letter: Entry) -> Change | None:
-        """Return what a dead letter was to write, under the id of the letter; None if it is foreign."""
+        """Return the change in a dead letter, under the id of the letter; None if the letter is foreign."""
         fields = letter.fields
         if fields is None or not _is_letter(fields) or not _ID.fullmatch(fields[_ENTRY_ID]):
             return None
@@ -168,11 +169,11 @@ class Entries:
         )
 
     def seal_record(self, record: HighWater, op_id: bytes) -> tuple[bytes, bytes]:
-        """Return the name and the bytes of what says which entries the source has had."""
+        """Return the name and the sealed bytes of the record of entries that have reached the source."""
         return self.record, self._values.wrap(self.record, op_id, record.pack())
 
     def open_record(self, data: bytes) -> HighWater | None:
-        """Return what says which entries the source has had; None if it isn't ours."""
+        """Return the record of entries that have reached the source; None if `data` isn't ours."""
         sealed = self._values.unwrap(self.record, data)
         return None if sealed is None else HighWater.unpack(sealed.payload)
 
@@ -188,5 +189,5 @@ def _is_letter(fields: list[bytes]) -> bool:
 
 
 def markers_on(places: Iterable[bytes]) -> list[bytes]:
-    """Return the names of the marks of writes of the keys at `places`; a generation's name has no tilde."""
+    """Return the names of the write markers of the keys at `places`; a generation's name has no tilde."""
     return [name_beside(place, b"~!") for place in places]

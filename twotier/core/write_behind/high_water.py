@@ -47,12 +47,12 @@ class Origin(NamedTuple):
     time: int
 
     def pack(self) -> bytes:
-        """Return it as bytes."""
+        """Return the origin as bytes."""
         return _ORIGIN.pack(*self)
 
     @classmethod
     def unpack(cls, data: bytes) -> "Origin | None":
-        """Return what `data` begins with; None if it is too short."""
+        """Return the origin at the start of `data`; None if `data` is too short."""
         return cls._make(_ORIGIN.unpack_from(data)) if len(data) >= ORIGIN_BYTES else None
 
 
@@ -63,7 +63,7 @@ class _Writer:
 
     def __init__(self, floor: int = 0) -> None:
         self.floor = floor
-        """What it appended up to this time is refused (us)."""
+        """Entries that the writer appended up to this time are refused (us)."""
         self.last = 0
         """Time of the latest entry (us)."""
         self.top = 0
@@ -73,7 +73,7 @@ class _Writer:
         """Numbers that wait in this process: they are open, and must not be forgotten."""
 
     def reach(self, number: int, time: int) -> None:
-        """Note that `number` has come."""
+        """Note that the entry `number` was seen."""
         self.last = max(self.last, time)
         if number > self.top:
             self.open.add(self.top + 1, number)
@@ -136,7 +136,7 @@ class HighWater:
         return bool(self._writers)
 
     def judge(self, origin: Origin) -> Verdict:
-        """Return what is known of an entry: "new" ones may be written, and "dead" ones if they are dead letters."""
+        """Return the verdict on an entry: a "new" one may be written, a "dead" one if it is a retried dead letter."""
         writer = self._writers.get(origin.writer)
         if origin.number < 1:
             return "old"
@@ -162,7 +162,7 @@ class HighWater:
             writer.taken.clear()
 
     def had(self, origins: Iterable[Origin]) -> None:
-        """Note what the source has, or never needs: a later change of the key stands for it, or it asks for nothing."""
+        """Note entries that the source has or never needs: a later change replaced them, or they write nothing."""
         for origin in origins:
             writer = self._reach(origin)
             writer.taken.discard(origin.number)
@@ -179,7 +179,7 @@ class HighWater:
         self._trim()
 
     def keep_dead(self, letters: Iterable[Origin]) -> None:
-        """Forget the dead letters that aren't there any more: these are all."""
+        """Forget all dead letters but `letters`, which are all that the server has."""
         kept = defaultdict[bytes, Spans](Spans)
         for origin in letters:
             kept[origin.writer].add(origin.number, origin.number)
@@ -215,7 +215,7 @@ class HighWater:
 
     @classmethod
     def unpack(cls, data: bytes) -> "HighWater | None":
-        """Return the record that `data` is; None if it isn't one."""
+        """Return the record encoded in `data`; None if `data` is not a record."""
         record = cls()
         try:
             version, record.floor, count = _HEAD.unpack_from(data)

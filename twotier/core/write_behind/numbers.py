@@ -18,7 +18,7 @@ _TOGETHER: Final = 60_000_000
 
 
 class Numbers:
-    """What one process appends to one stream. Threads may share it.
+    """The numbers of the entries that one process appends to one stream. Threads may share it.
 
     >>> numbers = Numbers()
     >>> origins = numbers.take(2)
@@ -39,14 +39,14 @@ class Numbers:
         """Acknowledged: the first number of a run, the last one, and when that was appended (us)."""
 
     def take(self, count: int) -> list[Origin]:
-        """Return the origins of as many entries."""
+        """Return the origins of `count` new entries."""
         with self._lock:
             first, self._last = self._last + 1, self._last + count
         now = wall_clock()
         return [Origin(self._writer, number, now) for number in range(first, first + count)]
 
     def acknowledged(self, origins: list[Origin]) -> None:
-        """Note that the server has appended them."""
+        """Note that the server has appended the entries with these origins."""
         if not origins:
             return
         first, last, time = origins[0].number, origins[-1].number, origins[-1].time
@@ -61,7 +61,7 @@ class Numbers:
 
     @property
     def latest(self) -> int:
-        """The latest number that the server has acknowledged; 0 without one that isn't settled."""
+        """The latest acknowledged number that isn't settled; 0 if there is none."""
         with self._lock:
             return max((last for _, last, _ in self._spans), default=0)
 

@@ -1,9 +1,10 @@
-"""What was read from the stream and isn't at the source yet: one change a key, the last one, and when it is tried next.
+"""Entries read from the stream that haven't reached the source: the last change of each key, and its next attempt.
 
-A call of the writer that fails says nothing of which key was at fault. So its keys are tried again in groups half as
-large, until each stands alone: keys that the source takes part from those it doesn't after log2(batch_size) rounds.
-From then on a key's pauses double, and after `max_attempts` it is to be given up. Order holds for each key: a later
-change takes the place of the one that waits, and keeps its turn.
+A failed call of the writer doesn't say which key was at fault. The keys of the call are therefore
+retried in groups half as large, down to single keys: keys that the source takes are separated from
+keys that it refuses after log2(batch_size) rounds. From then on the pauses of a key double, and
+after `max_attempts` its change is given up. Order holds for each key: a later change replaces the
+waiting one, and keeps its turn.
 """
 
 import itertools
@@ -17,9 +18,9 @@ from twotier.core.write_behind.high_water import Origin
 from twotier.core.write_behind.settings import WriteBehindOptions
 
 ROUNDS_AT_HAND: Final = 4
-"""As many batches may wait before nothing new is read: keys that fail must not hold up the others at once."""
+"""Batches that may wait before reading stops: keys that fail must not hold up the others at once."""
 KILLED: Final = "the writer never returned: its process was killed, or lost the server, each time"
-"""The error of what has only failed in processes before this one, as far as the server knows."""
+"""The error of a change whose failed attempts were all made by earlier processes."""
 
 
 @dataclass(slots=True)
@@ -28,18 +29,18 @@ class Item:
 
     change: Change
     ids: list[bytes] = field(default_factory=list)
-    """Every entry that the change stands for."""
+    """Ids of the change's entry and of all entries that the change replaces."""
     origins: list[Origin] = field(default_factory=list)
-    """Where they come from."""
+    """Origins of these entries."""
     parted: int = 0
-    """How often it failed in company: its groups are that often halved."""
+    """How often the key failed in a group with others: its next group is halved as often."""
     alone: int = 0
-    """How often it failed by itself."""
+    """How often the key failed alone."""
     due: int = 0
     """Instant of the next attempt (ns)."""
     error: str = KILLED
     taken: bool = False
-    """Whether the source has it, and what it contradicts in the cache waits for a lost node."""
+    """Whether the source has the change, while its reconciliation waits for a lost node."""
 
 
 class Pending:
@@ -56,10 +57,10 @@ class Pending:
     def __init__(self, options: WriteBehindOptions) -> None:
         self._options = options
         self._rounds = (options.batch_size - 1).bit_length()
-        """Halvings until each key of a batch stands alone."""
+        """Halvings until each group is a single key."""
         self._items: dict[str, Item] = {}
         self._taken = 0
-        """How many of them the source has."""
+        """How many of the items the source has."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -69,11 +70,11 @@ class Pending:
 
     @property
     def room(self) -> int:
-        """How many more entries may be read now. What a lost node holds up doesn't hold up the others."""
+        """How many more entries may be read now; changes that wait for a lost node don't count."""
         return ROUNDS_AT_HAND * self._options.batch_size - len(self._items) + self._taken
 
     def add(self, change: Change, failures: int = 0) -> None:
-        """Let a change wait; `failures`: how often it was tried before, as far as the server knows."""
+        """Queue a change; `failures` is the number of earlier attempts, by the server's count of deliveries."""
         item = self._items.get(change.key)
         if item is None:
             parted = min(failures, self._rounds)
@@ -88,16 +89,16 @@ class Pending:
             self._taken -= 1
 
     def add_taken(self, change: Change, now: int) -> None:
-        """Note a change that the source has, and that isn't acknowledged yet."""
+        """Queue a change that the source has, and whose entry isn't acknowledged yet."""
         self.add(change)
         self.taken([self._items[change.key]], now)
 
     def ids(self) -> list[bytes]:
-        """Return every entry that waits."""
+        """Return the ids of all waiting entries."""
         return [entry for item in self._items.values() for entry in item.ids]
 
     def group(self, now: int) -> list[Item]:
-        """Return what to hand to the writer next: keys that are due, all to be put or all to be deleted."""
+        """Return the next group for the writer: keys that are due, all to be put or all to be deleted."""
         first = next((item for item in self._items.values() if item.due <= now and not item.taken), None)
         if first is None:
             return []
@@ -112,20 +113,20 @@ class Pending:
         return group
 
     def unsettled(self, now: int) -> list[Item]:
-        """Return what the source has, and is to be tried to settle now: a batch at most."""
+        """Return the changes that the source has and that are due to be settled: one batch at most."""
         if not self._taken:
             return []
         ready = (item for item in self._items.values() if item.taken and item.due <= now)
         return list(itertools.islice(ready, self._options.batch_size))
 
     def taken(self, group: list[Item], due: int) -> None:
-        """Note that the source has `group`, whose settling is to be tried at `due`."""
+        """Note that the source has `group`; settling it is next tried at `due` (ns)."""
         for item in group:
             self._taken += not item.taken
             item.taken, item.due = True, due
 
     def failed(self, group: list[Item], error: str, now: int) -> None:
-        """Note that the writer didn't take `group`."""
+        """Note that the writer failed on `group`, and schedule the next attempt."""
         options = self._options
         cut = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
         for item in group:
@@ -139,17 +140,17 @@ class Pending:
             item.due = now + round(cut * pause * SECOND)
 
     def hopeless(self, group: list[Item]) -> bool:
-        """Return True if a group is one key that has failed as often as it may."""
+        """Return True if `group` is a single key that has failed `max_attempts` times alone."""
         return len(group) == 1 and group[0].alone >= self._options.max_attempts
 
     def pardon(self) -> None:
-        """Let the failures of other processes count no more: it was one key that killed them, and the others waited."""
+        """Forget the failures in earlier processes: one key killed those processes while the others waited."""
         for item in self._items.values():
             if item.error == KILLED:
                 item.alone = 0
 
     def done(self, group: list[Item]) -> None:
-        """Forget keys that wait no longer."""
+        """Remove keys that wait no longer."""
         for item in group:
             self._taken -= item.taken
             del self._items[item.change.key]

@@ -1,7 +1,7 @@
-"""The calls that write to the streams of a namespace, and look at them; how a write is appended is the topology's.
+"""The calls that write to the streams of a namespace, and read them; the topology decides how a write is appended.
 
-In a cluster there are several streams: a call that concerns more than one goes from stream to stream, and what is asked
-of all of them is asked of all at once.
+A cluster has several streams: a write to more than one goes from stream to stream, and a query of
+all streams is one batch.
 """
 
 import logging
@@ -28,15 +28,15 @@ from twotier.remote.commands.streams import Append, Backlog, Discard, Entry, Ran
 
 FIRST_LOOK: Final = 0.005
 LAST_LOOK: Final = 0.1
-"""Seconds between two looks at the backlog: doubled from the first to the last."""
+"""Seconds between two queries of the backlog: doubled from the first to the last."""
 LOOK_AGAIN: Final = 1.0
-"""Seconds for which what is known of several streams is taken to hold: others append to those that we don't."""
+"""Seconds for which the known depths of several streams are trusted: other processes append to them, too."""
 
 
 class WriteQueue:
-    """The flows that write to the streams and look at them. Keys are checked here; ttl in ns.
+    """The flows that write to the streams and read them. Keys are checked here; ttl in ns.
 
-    `appended` is told the number of each stream that something was appended to.
+    `appended` is called with the number of each stream that an entry was appended to.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class WriteQueue:
         self._chunk = min(CHUNK, options.max_backlog)
         self._numbers = [Numbers() for _ in streams.all]
         self._depths = [0] * len(streams.all)
-        """The backlog of each stream when it was last heard of."""
+        """The last known backlog of each stream."""
         self._look_again = 0
-        """When what others have appended is to be looked at (ns)."""
+        """When to query the depths again for other processes' entries (ns)."""
         self.counters = DrainCounters()
 
     def put(self, values: Mapping[str, Any], ttl: int, tags: tuple[str, ...] = ()) -> Flow[None]:
-        """Put every value; all are refused when one can't be stored."""
+        """Put every value; nothing is written if one value can't be stored."""
         namespace = self._open()
         encoded = yield from encoded_many(namespace.values.encode, values)
         entries = {key: (key, value, payload) for key, value, payload in zip(*encoded, strict=True)}
@@ -73,9 +73,9 @@ class WriteQueue:
         return (yield from self._write([(key, None, None) for key in wanted]))
 
     def flush(self, timeout: float | None) -> Flow[None]:
-        """Wait until what was appended before is at the source, or a dead letter; TimeoutError past `timeout` (s).
+        """Wait until each earlier entry is at the source or a dead letter; TimeoutError after `timeout` (s).
 
-        WritesLost where the server has lost what it had acknowledged to this process.
+        Raises WritesLost if the server has lost entries that it had acknowledged to this process.
         """
         namespace = self._open()
         deadline = None if timeout is None else namespace.clock.now() + round(timeout * SECOND)
@@ -100,7 +100,7 @@ class WriteQueue:
         yield from self._account_for(latest)
 
     def _account_for(self, latest: list[int]) -> Flow[None]:
-        """Raise WritesLost unless the source has had what was acknowledged here, of streams that were drained."""
+        """Raise WritesLost if the server has lost entries, of the drained streams, that it had acknowledged here."""
         records: dict[int, HighWater | None] = {}
         for number, last in enumerate(latest):
             if last:
@@ -121,7 +121,7 @@ class WriteQueue:
             raise WritesLost(said)
 
     def look(self) -> Flow[Backlog]:
-        """Return how much is waiting."""
+        """Return the backlog of all streams together."""
         backlogs = yield from self._looks()
         oldest = min((each.oldest for each in backlogs if each.oldest is not None), key=order, default=None)
         return Backlog(sum(each.depth for each in backlogs), sum(each.dead for each in backlogs), oldest)
@@ -136,9 +136,9 @@ class WriteQueue:
         return [stream.letter(letter) for letter, stream in letters[:count]]
 
     def retry_dead_letters(self) -> Flow[None]:
-        """Have the drainer try the dead letters again, once, after everything appended before.
+        """Ask the drainer to retry the dead letters once, after all earlier entries.
 
-        It is asked by an entry of the stream: were a letter appended anew, it would come after later writes of its key.
+        The request is an entry of the stream: a letter that was appended anew would follow later writes of its key.
         """
         namespace = self._open()
         slotted = namespace.topology.slotted
@@ -170,7 +170,7 @@ class WriteQueue:
         return namespace
 
     def _write(self, items: list[tuple[str, Any, bytes | None]], ttl: int = 0, tags: tuple[str, ...] = ()) -> Flow[int]:
-        """Append `items`, and do what they say in the cache; return how many keys it removed there."""
+        """Append `items`, and make the same writes in the cache; return how many keys these removed there."""
         parted: dict[int, list[tuple[str, Any, bytes | None]]] = {}
         for item in items:
             parted.setdefault(self._streams.of(item[0]), []).append(item)
@@ -189,7 +189,7 @@ class WriteQueue:
         return removed
 
     def _room(self, count: int) -> Flow[None]:
-        """Wait until `count` more entries fit; BacklogFull past `max_wait`."""
+        """Wait until `count` more entries fit; BacklogFull after `max_wait`."""
         most, clock = self._options.max_backlog, self._namespace.clock
         now = clock.now()
         deadline, pause = now + round(self._options.max_wait * SECOND), FIRST_LOOK
@@ -213,7 +213,7 @@ class WriteQueue:
         return _all_of((yield from self._try_to_look()))
 
     def _try_to_look(self) -> Flow[list[Any]]:
-        """Return the backlog of each stream, or the RemoteError that it came to if there are several."""
+        """Return the backlog of each stream; where there are several, a stream that failed has its RemoteError."""
         found = yield from self._asked([ReadBacklog(each.stream, each.dead) for each in self._streams.all])
         self._look_again = self._namespace.clock.now() + round(LOOK_AGAIN * SECOND)
         for number, backlog in enumerate(found):
@@ -225,7 +225,7 @@ class WriteQueue:
         return _all_of((yield from self._asked(commands)))
 
     def _asked(self, commands: list[Any]) -> Flow[list[Any]]:
-        """Ask one thing of each stream, and of all at once."""
+        """Run one command for each stream, all in one batch."""
         if len(commands) == 1:
             return [(yield commands[0])]
         return (yield from run_batch(commands))
@@ -239,7 +239,7 @@ def _all_of(results: list[Any]) -> list[Any]:
 
 
 def order(entry_id: bytes) -> tuple[int, int]:
-    """Return an entry's id as what it is ordered by."""
+    """Return the sort key of an entry's id."""
     time, _, number = entry_id.partition(b"-")
     return int(time), int(number)
 

@@ -1,8 +1,9 @@
-"""Putting the cache right: before a write that the source has is acknowledged, what contradicts it leaves the cache.
+"""Reconciling: before a write that the source has is acknowledged, values that contradict it leave the cache.
 
-Loads read a source that lags. What they have stored before the source had the write goes, unless it is overwritten by
-a later write already, whose turn comes; and what they are about to store is voided. So does the value of a write that
-was given up.
+Loads read a source that lags. A value that a load stored before the source had the write is
+removed, unless a later write, which is reconciled in its turn, has already overwritten the value;
+and a load that is under way can no longer store its value. The value of a write that was given up
+is removed in the same way.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,22 +35,22 @@ from twotier.remote.io.errors import NoMemoryError
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What came of it: under which generation, the marks that have done their duty, and the keys that are to wait."""
+    """The generation's prefix, the write markers that are no longer needed, and the keys that must wait."""
 
     prefix: bytes | None = None
     ended: Sequence[bytes] = ()
     left: frozenset[str] = frozenset()
-    """Their node is lost."""
+    """Keys on a lost node."""
 
 
 class Reconciliation:
-    """On one server, where the marks are removed with the acknowledgement."""
+    """Reconciliation on one server, where the acknowledgement removes the write markers."""
 
     def __init__(self, namespace: TwoTierNamespace) -> None:
         self._namespace: Final = namespace
 
     def put_right(self, changes: Iterable[Change]) -> Flow[Reconciled]:
-        """Remove what contradicts changes that are over."""
+        """Remove cached values that contradict changes which the source has taken or refused for good."""
         changes = list(changes)
         namespace = self._namespace
         prefix = yield from namespace.generations.prefix()
@@ -71,20 +72,20 @@ class Reconciliation:
         return Reconciled(prefix, ended)
 
     def acknowledge(self, settle: Settle, right: Reconciled) -> Flow[bool]:
-        """Acknowledge what was put right; False: under a generation that is over, so that it is to be done again."""
+        """Acknowledge reconciled changes; return False after a clear, so that both steps must be repeated."""
         generations = self._namespace.generations
         try:
             done = yield WithGeneration(settle, generations.keys[0])
-        except NoMemoryError:  # acknowledging makes room, which a record may need: it is put with a later one
+        except NoMemoryError:  # acknowledging frees memory; a later acknowledgement stores the record
             done = yield WithGeneration(replace(settle, record=None), generations.keys[0])
         name = yield from generations.name_after(0, done.generation)
         if name is not None and generations.prefix_of(name) == right.prefix:
             return True
-        self._namespace.store.bump_epoch()  # cleared meanwhile: what was loaded since is under another name
+        self._namespace.store.bump_epoch()  # cleared meanwhile: later loads are under another name
         return False
 
     def bury(self, settle: Settle) -> Flow[list[bytes]]:
-        """Make dead letters, and acknowledge what they were; return their ids."""
+        """Add dead letters, and acknowledge the entries that became them; return the letters' ids."""
         try:
             made: list[bytes] = yield settle
         except NoMemoryError:
@@ -95,10 +96,10 @@ class Reconciliation:
 
 
 class ClusterReconciliation(Reconciliation):
-    """In a cluster, where each key is on a node that may be lost, and marks stay for a while.
+    """Reconciliation in a cluster, where the node of a key may be lost, and write markers stay for a while.
 
-    A later write's mark counts if its entry is in the stream. If not, the stream has lost it in a failover, and ids may
-    have gone back.
+    A later write's marker counts if its entry is in the stream. If the entry is missing, the stream has
+    lost it in a failover, and the stream's ids may have gone back.
     """
 
     def __init__(self, namespace: TwoTierNamespace, entries: Entries) -> None:
@@ -106,7 +107,7 @@ class ClusterReconciliation(Reconciliation):
         self._entries: Final = entries
 
     def put_right(self, changes: Iterable[Change]) -> Flow[Reconciled]:
-        """Remove what contradicts changes that are over, and mark those whose own mark isn't there."""
+        """Remove cached values that contradict finished changes; write the markers of changes that lack theirs."""
         changes = list(changes)
         generations = self._namespace.generations
         looks: dict[str, EndMarkedLoad] = {}
@@ -118,7 +119,7 @@ class ClusterReconciliation(Reconciliation):
 
         keys = [change.key for change in changes]
         try:
-            # Whoever loads under a generation that comes up later than that look reads a source that has the changes.
+            # Loads under a generation that begins after this check read a source that has the changes.
             parts = yield from generations.write_each(keys, make)
         except RemoteError as error:
             parts = [Part(keys, error)]
@@ -140,19 +141,19 @@ class ClusterReconciliation(Reconciliation):
                     continue
             rest.append(each)
         if lingering:
-            yield from run_batch(lingering)  # one that fails stays for longer
+            yield from run_batch(lingering)  # a marker whose command fails stays for longer
         return Reconciled(left=lost | (yield from self._rectify(rest)))
 
     def acknowledge(self, settle: Settle, right: Reconciled) -> Flow[bool]:  # noqa: ARG002 - as on one server
-        """Acknowledge what was put right."""
+        """Acknowledge reconciled changes."""
         yield from self.bury(settle)
         return True
 
     def bury(self, settle: Settle) -> Flow[list[bytes]]:
-        """Put the record first, then change the dead letters, then the stream.
+        """Store the record first, then change the dead letters, then the stream.
 
-        Of a slot that is being moved, each may be elsewhere. What is in the stream and, by the record, at the source is
-        acknowledged by whoever drains next.
+        While their slot is being moved, each of these keys may be on another node. An entry that is in the
+        stream and has reached the source, by the record, is acknowledged by the next drainer.
         """
         made: list[bytes] = []
         if settle.record is not None:
@@ -168,7 +169,7 @@ class ClusterReconciliation(Reconciliation):
         return made
 
     def _rectify(self, rest: "list[_KeyCheck]") -> Flow[frozenset[str]]:
-        """Do it for keys that aren't as their changes would have them; return those for which it couldn't be done."""
+        """Reconcile the keys that contradict their changes; return the keys for which that failed."""
         left: list[_KeyCheck] = []
         for _ in range(ATTEMPTS):
             rest = yield from self._without_later(rest, left)
@@ -188,7 +189,7 @@ class ClusterReconciliation(Reconciliation):
         return frozenset(each.change.key for each in (*left, *rest))
 
     def _without_later(self, rest: "list[_KeyCheck]", left: "list[_KeyCheck]") -> Flow["list[_KeyCheck]"]:
-        """Return those whose key has no later write, whose turn would come; those that can't be told go to `left`."""
+        """Return the checks of keys without a later write; checks that can't be decided go to `left`."""
         later = [each for each in rest if each.has_later]
         if not later:
             return rest
@@ -204,7 +205,7 @@ class ClusterReconciliation(Reconciliation):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _KeyCheck:
-    """A change that is over, and what was seen of its key: a `MarkedValue`, or the RemoteError that it came to."""
+    """A finished change, and the last check of its key: a `MarkedValue`, or the RemoteError of the check."""
 
     change: Change
     look: EndMarkedLoad
@@ -212,11 +213,11 @@ class _KeyCheck:
 
     @property
     def has_later(self) -> bool:
-        """Whether the mark is of a later write."""
+        """Whether the write marker is of a later write."""
         return is_later(self.seen.mark, than=_mark(self.change))
 
     def rectification(self) -> RemoveStale:
-        """Return what puts it right; a later mark that was seen is known to have no entry."""
+        """Return the command that reconciles the key; a later marker that was seen has no entry in the stream."""
         look = self.look
         return RemoveStale(look.mark, look.place, look.lease, self.change.written, LINGER_MS, self.seen.mark)
 
@@ -226,7 +227,7 @@ def _mark(change: Change) -> bytes:
 
 
 def _is_among(entries: list[Entry], mark: bytes) -> bool:
-    """Return True if the entry of a mark is there."""
+    """Return True if `entries` has the entry of a write marker."""
     return any(
         entry.id == entry_id_in(mark) and entry.fields is not None and op_id_of(entry.fields[-1]) == op_id_in(mark)
         for entry in entries

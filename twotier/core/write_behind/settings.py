@@ -35,7 +35,7 @@ class WriteBehindOptions:
     """Most keys in one call of the writer."""
 
     max_attempts: int = 16
-    """How often a key that fails by itself is tried before it becomes a dead letter."""
+    """How often a key that fails alone is tried before its write becomes a dead letter."""
 
     first_backoff: float = 0.1
     """Pause before the second attempt (s); doubled with every further one, and cut by up to half at random."""
@@ -51,10 +51,10 @@ class WriteBehindOptions:
     """Longest that a writer waits for room before BacklogFull is raised (s)."""
 
     drain_lease: float = 10.0
-    """How long after a process that drains was killed another may take over (s)."""
+    """Life of the drain lock (s): another process takes over at most this long after the holder was killed."""
 
     drain: bool = True
-    """Whether this process drains when no other does; False: it only writes."""
+    """Whether this process drains when no other does; False: this process only appends."""
 
     trust_server: bool = False
     """True: accept a cache without a `secret`; then anyone who can write to its server can write to the source."""

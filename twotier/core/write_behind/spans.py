@@ -1,11 +1,11 @@
-"""Sets of numbers that mostly follow one another, kept as spans: their size is that of the gaps."""
+"""Sets of mostly consecutive numbers, kept as spans: memory grows with the number of gaps."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 
 class Spans:
-    """A set of numbers. Adding and removing cost a binary search, and a move of the spans after it.
+    """A set of numbers. Adding and removing cost a binary search and a move of the spans behind.
 
     >>> spans = Spans([(1, 5)])
     >>> spans.remove(3, 3)
@@ -37,7 +37,7 @@ class Spans:
 
     @property
     def total(self) -> int:
-        """How many numbers there are."""
+        """The number of numbers in the set."""
         return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
 
     def add(self, first: int, last: int) -> None:
@@ -54,7 +54,7 @@ class Spans:
         firsts[start:end], lasts[start:end] = [first], [last]
 
     def remove(self, first: int, last: int) -> None:
-        """Remove the numbers from `first` to `last`, as far as they are there."""
+        """Remove the numbers from `first` to `last`, both included; numbers not in the set are ignored."""
         firsts, lasts = self._firsts, self._lasts
         start = bisect_right(firsts, first) - 1
         if start < 0 or lasts[start] < first:
@@ -67,12 +67,12 @@ class Spans:
         firsts[start:end], lasts[start:end] = [low for low, _ in kept], [high for _, high in kept]
 
     def difference(self, others: "Spans") -> "Spans":
-        """Return these numbers without others."""
+        """Return the numbers of this set that aren't in `others`."""
         rest = Spans(self)
         for first, last in others:
             rest.remove(first, last)
         return rest
 
     def intersection(self, others: "Spans") -> "Spans":
-        """Return the numbers that are in both."""
+        """Return the numbers that are in both sets."""
         return self.difference(self.difference(others))

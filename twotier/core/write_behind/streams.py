@@ -1,7 +1,8 @@
-"""Which streams a namespace has: one on one server; in a cluster several, so that a lost node stops its own alone.
+"""The streams of a namespace: one on one server, several in a cluster, where a lost node stops only its own.
 
-There each is in a slot of its own, spread evenly over all of them, and a key always belongs to the same one: to that of
-the sixteenth of the slots which its name alone, or its hash tag, falls into.
+In a cluster each stream is in a slot of its own, and the slots are spread evenly. A key always
+belongs to the same stream: that of the sixteenth of the slots into which the key's name alone, or
+the name's hash tag, falls.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ from twotier.core.write_behind.entries import Entries
 from twotier.remote.hash_slots import SLOTS, slot_of, tag_of
 
 IN_A_CLUSTER: Final = 16
-"""Streams there. Processes of other numbers would disagree about which stream a key belongs to."""
+"""Number of streams in a cluster. Processes with different numbers would disagree about a key's stream."""
 _SHARE: Final = SLOTS // IN_A_CLUSTER
 
 
@@ -29,7 +30,7 @@ class Streams:
         return slot_of(as_bytes(key)) // _SHARE if len(self.all) > 1 else 0
 
     def locate(self, letter_id: str) -> tuple[int, bytes]:
-        """Return the stream whose dead letter that is, and its id there; ValueError if it can't be one's."""
+        """Return the number of a dead letter's stream, and the letter's id there; ValueError if no stream fits."""
         label, colon, entry_id = letter_id.rpartition(":")
         for number, entries in enumerate(self.all):
             if entries.label == label + colon:

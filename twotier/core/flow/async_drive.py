@@ -1,7 +1,8 @@
-"""The asynchronous driver: runs a flow to its end as part of the caller's task, awaiting what it yields.
+"""The asynchronous driver: runs a flow to its end as part of the caller's task, awaiting the flow's commands.
 
-It does for tasks what `drive` does for threads, command by command. Futures are those of `concurrent.futures`, which
-threads and the tasks of any loop share: whoever stops waiting for one leaves it as it is.
+The driver does for tasks what `drive` does for threads, command by command. Futures are those of
+`concurrent.futures`, which threads and the tasks of any loop share: a waiter that stops waiting leaves
+the future as it is.
 """
 
 import asyncio
@@ -20,11 +21,11 @@ from twotier.remote.execute.executor import AnyAsyncExecutor
 R = TypeVar("R")
 
 _MOST_LEFT: Final = 1_000
-"""Most commands that a flow may want to run on its way out; none of them is run."""
+"""Most commands that an ending flow may yield; none of them is run."""
 
 
 class Tasks:
-    """Flows in the background, each a task of the loop that asked for it; held here, as its loop doesn't."""
+    """Flows in the background, each a task of its caller's loop; kept here, since a loop keeps only weak references."""
 
     __slots__ = ("_closed", "_tasks")
 
@@ -64,11 +65,11 @@ class Tasks:
 
 
 async def async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: Tasks) -> R:
-    """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled.
+    """Run `flow` and return its result; a command's error is raised inside the flow, which may handle it.
 
-    So is CancelledError: a flow that is stopped puts in order what it has begun. What is raised here, in between, ends
-    the flow: it gives back what it has. So does the closing of the coroutine, without any command: each that the flow
-    yields then is answered with GeneratorExit.
+    CancelledError is raised there, too: a flow that is stopped cleans up. An error in the driver itself
+    ends the flow, which releases its resources. So does closing the coroutine, but without running any
+    command: each command that the flow yields then is answered with GeneratorExit.
     """
     try:
         return await _async_drive(flow, executor, tasks)
@@ -103,24 +104,24 @@ async def _async_drive(flow: Flow[R], executor: AnyAsyncExecutor | None, tasks: 
         return done.value  # type: ignore[no-any-return]
     except RuntimeError as error:
         raised = as_raised(error)
-    raise raised  # which Python makes a RuntimeError, as of any coroutine
+    raise raised  # Python turns a StopIteration into a RuntimeError, as for any coroutine
 
 
 async def _called(function: Callable[[], Any]) -> Any:
-    """Return what `function` returns, awaited if that is to be awaited."""
+    """Return the result of `function`, awaited if it is awaitable."""
     result = function()
     return await result if inspect.isawaitable(result) else result
 
 
 async def _waited(command: Wait) -> Any:
-    """Return the result of a future that other threads and loops may wait for as well; TimeoutError without one."""
+    """Return the result of a future that other threads and loops may wait for as well; TimeoutError if none comes."""
     future = command.future
     if not future.done():
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
         def wake(_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # our loop is closed, and we with it
+            with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
                 loop.call_soon_threadsafe(ended.set)
 
         future.add_done_callback(wake)
@@ -136,10 +137,10 @@ async def _waited(command: Wait) -> Any:
 
 
 def _raised_in(flow: Flow[Any], error: BaseException) -> Any:
-    """Raise `error` in `flow`; return the command that it yields then."""
+    """Raise `error` in `flow`; return the command that the flow yields then."""
     if not isinstance(error, GeneratorExit):
         return flow.throw(error)
-    # The collector, or whoever abandons us, closes our coroutine: nothing can be awaited any more.
+    # The garbage collector, or another owner, closes the coroutine: nothing can be awaited any more.
     with contextlib.suppress(StopIteration, GeneratorExit):
         for _ in range(_MOST_LEFT):
             flow.throw(error)

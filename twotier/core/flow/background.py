@@ -1,10 +1,11 @@
 """The threads on which a namespace runs flows in the background, for synchronous callers.
 
-Daemon threads, made when they are needed, at most `limit` of them, and gone after `IDLE` seconds without work. What is
-over the limit queues; only what a task or a loader asks for itself gets a thread beyond it, as it may wait for that
-while those that have the threads wait for it. A closed pool finishes what it was given and takes no more. A forked
-child has none of the threads, and makes a pool of its own. Where none can be
-started, and none is there, a caller does itself what it would wait for.
+Daemon threads, started when they are needed, at most `limit` of them, and gone after `IDLE` seconds
+without work. Work over the limit queues; only work that a background task or a loader itself starts
+gets a thread beyond the limit, as its starter may wait for it while the tasks on the other threads
+wait for the starter. A closed pool finishes the work that it has and takes no more. A forked child
+has none of the threads, and creates a pool of its own. If no thread can be started, and none is
+running, a caller itself does the work that it would wait for.
 """
 
 import contextlib
@@ -49,7 +50,7 @@ class Background:
     def __init__(self, limit: int, around: Surroundings = contextlib.nullcontext) -> None:
         self._limit = limit
         self.around = around
-        """Makes what is entered around each task, on its thread and in its context."""
+        """Returns the context manager that is entered around each task, on its thread and in its context."""
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._queue: deque[Callable[[], None]] = deque()
@@ -60,7 +61,7 @@ class Background:
     def run(self, task: Callable[[], R], *, or_here: bool = False) -> Future[R]:
         """Run `task` in a copy of the caller's context; return the future of its result.
 
-        Where no thread can be started, run it before returning if `or_here`; else raise TwoTierError.
+        If no thread can be started, run `task` before returning if `or_here`; else raise TwoTierError.
         """
         future: Future[R] = Future()
         context = contextvars.copy_context()
@@ -81,7 +82,7 @@ class Background:
         return future
 
     def close(self) -> None:
-        """Take no more tasks; the threads end when those are done that were given. Waits for idle ones alone."""
+        """Take no more tasks; the threads end when the tasks in hand are done. Waits only for idle threads."""
         with self._lock:
             self._closed = True
             over = list(self._threads) if self._idle == len(self._threads) else []
@@ -90,7 +91,7 @@ class Background:
             thread.join(_ENDING)
 
     def _put(self, work: Callable[[], None], *, beyond: bool) -> None:
-        """Put work into the queue, and have a thread for it; take it back where we are interrupted."""
+        """Put work into the queue, and find or start a thread for it; take the work back if interrupted."""
         try:
             (self._queue.appendleft if beyond else self._queue.append)(work)
             if self._idle >= len(self._queue):
@@ -98,7 +99,7 @@ class Background:
             elif len(self._threads) < self._limit or beyond:
                 self._start()
         except RuntimeError:
-            if not self._threads:  # else one of the others will come to it
+            if not self._threads:  # else one of the other threads runs it
                 self._take_back(work)
                 raise
         except BaseException:
@@ -133,7 +134,7 @@ class Background:
             return self._queue.popleft()
 
     def _wait(self) -> bool:
-        """Wait for work; False past `IDLE`, though some may have come in that moment."""
+        """Wait for work; return False after `IDLE`, though work may have come at that moment."""
         self._idle += 1
         try:
             return self._work.wait(IDLE)
@@ -146,7 +147,7 @@ def _settle(future: Future[Any], task: Callable[[], Any], around: Surroundings) 
     try:
         with around():
             result = task()
-    except BaseException as error:  # noqa: BLE001 - the future's to tell, the thread goes on
+    except BaseException as error:  # noqa: BLE001 - the future reports it, the thread goes on
         future.set_exception(error)
     else:
         future.set_result(result)

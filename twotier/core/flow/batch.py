@@ -1,4 +1,4 @@
-"""Commands that fail each for itself: how flows ask for them, on one server and on a cluster."""
+"""Batches: commands that fail separately, run by flows on one server and on a cluster."""
 
 from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 class Part(NamedTuple, Generic[R]):
-    """What has come of some of the keys of a call: a result, or what went wrong with these keys alone."""
+    """The outcome of some of the keys of a call: a result, or the error of these keys alone."""
 
     keys: list[str]
     outcome: R | RemoteError
@@ -23,7 +23,7 @@ class Part(NamedTuple, Generic[R]):
 def run_batch(
     commands: Sequence[Command[R] | Conditional[R]], *, replicas: bool = False
 ) -> Flow[list[R | RemoteError]]:
-    """Run commands in one go, on `replicas` if so, and return what came of each, in their order."""
+    """Run commands in one batch, on replicas if `replicas`; return the outcome of each, in their order."""
     if not commands:
         return []
     request: Any = commands[0] if len(commands) == 1 else Batch(commands)
@@ -35,7 +35,7 @@ def run_batch(
 
 
 def failed_keys(parts: Sequence[Part[Any]]) -> dict[str, RemoteError]:
-    """Return the keys with which something went wrong, and what."""
+    """Return the keys that failed, with their errors."""
     failed: dict[str, RemoteError] = {}
     for keys, outcome in parts:
         if isinstance(outcome, RemoteError):

@@ -1,10 +1,11 @@
-"""Threads that must not wait for others of this process, as those may need the very thread that waits.
+"""Threads that must not wait for other work of this process, as that work may need the very thread that waits.
 
-A synchronous call on the thread of a running event loop holds the loop up: what it would wait for (a load, a fetch, a
-place at the gate) may be in the hands of a task of that loop. A call on an executor's thread (asgiref's one thread for
-Django's synchronous code, those of `asyncio.to_thread`) may wait for a task whose loader is queued for that thread. The
-first never waits, and the second no longer than until the executor has work that no thread is left for: they do for
-themselves what they would have waited for.
+A synchronous call on the thread of a running event loop blocks the loop: the work that it would wait
+for (a load, a fetch, a place at the gate) may be in the hands of a task of that loop. A call on an
+executor's thread (asgiref's one thread for Django's synchronous code, those of `asyncio.to_thread`)
+may wait for a task whose loader is queued for that thread. The first call never waits, and the
+second no longer than until the executor has work that no thread is left for: both then do the work
+themselves.
 """
 
 import asyncio
@@ -26,17 +27,17 @@ _thread: Final = _Thread()
 def holds_up_a_loop() -> bool:
     """Return True if the caller is a flow that a synchronous call on an event loop's thread runs."""
     flow = _thread.flow
-    return isinstance(flow, GeneratorType) and flow.gi_running  # what an exception has left there doesn't count
+    return isinstance(flow, GeneratorType) and flow.gi_running  # a flow that an exception has left there doesn't count
 
 
 def hold_up(flow: Generator[Any, Any, Any] | None) -> Generator[Any, Any, Any] | None:
-    """Note that this thread, which has a running event loop, runs `flow` from now on; return what was noted before."""
+    """Note that this thread, which has a running event loop, runs `flow` from now on; return the previous flow."""
     before, _thread.flow = _thread.flow, flow
     return before
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop whose task the caller is, if it is one."""
+    """Return the event loop of the caller's task; None outside of a task."""
     loop = asyncio._get_running_loop()  # noqa: SLF001 - public, and without an exception
     return None if loop is None or holds_up_a_loop() else loop
 
@@ -49,10 +50,10 @@ def is_gone(loop: asyncio.AbstractEventLoop | None) -> bool:
 def is_needed(*, for_loops: bool) -> bool:
     """Return True if an executor has work for this very thread, which waits meanwhile; never for a task.
 
-    Where other threads serve the executor as well, it is only if what is waited for is in the hands of a task (or
-    tasks) of an event loop (`for_loops`): what threads have in hand seldom needs another thread, and a backlog is no
-    reason to load twice. Looks at what `concurrent.futures` and asgiref don't publish; where that has changed, nobody
-    is needed.
+    If other threads serve the executor as well, the thread is needed only if an event loop's tasks have
+    the work that is waited for (`for_loops`): work of threads seldom needs another thread, and a backlog
+    is no reason to load twice. The check reads private attributes of `concurrent.futures` and asgiref;
+    if these have changed, it returns False.
     """
     if running_loop() is not None:
         return False
@@ -65,7 +66,7 @@ def is_needed(*, for_loops: bool) -> bool:
 
 
 def _serve(queues: Mapping[threading.Thread, Any], queue: Any) -> int:
-    """Return how many threads serve an executor's queue."""
+    """Return the number of threads that serve an executor's queue."""
     return sum(each is queue for each in list(queues.values()))
 
 

@@ -1,4 +1,4 @@
-"""The synchronous driver: runs a flow to its end, doing what it yields on the calling thread."""
+"""The synchronous driver: runs a flow to its end, executing the flow's commands on the calling thread."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ from twotier.remote.execute.executor import AnyExecutor
 
 R = TypeVar("R")
 Flow = Generator[Any, Any, R]
-"""A flow: yields commands (remote ones, and those of `requests.py`), is sent their results, and returns its own."""
+"""A flow yields commands (remote ones, and those of `requests.py`), receives their results, and returns its own."""
 
 
 def drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -> R:
-    """Run `flow` and return its result; what a command raises is raised inside the flow, where it may be handled.
+    """Run `flow` and return its result; a command's error is raised inside the flow, which may handle it.
 
-    What is raised here, in between, ends the flow: it gives back what it has.
+    An error in the driver itself ends the flow, which releases its resources.
     """
     try:
         if asyncio._get_running_loop() is None:  # noqa: SLF001 - public, and without an exception
@@ -39,7 +39,7 @@ def drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) -
 
 
 def drive_spawned(spawn: Spawn, executor: AnyExecutor | None, background: Background) -> Any:
-    """Run a flow in the background as `drive` does."""
+    """Run a background flow as `drive` does, then call its `undo`."""
     try:
         return drive(spawn.flow, executor, background)
     finally:
@@ -47,13 +47,13 @@ def drive_spawned(spawn: Spawn, executor: AnyExecutor | None, background: Backgr
 
 
 def close(flow: Flow[Any]) -> None:
-    """End a flow that has begun, if it hasn't ended."""
+    """Close a flow that has begun and hasn't ended."""
     if isinstance(flow, GeneratorType) and flow.gi_suspended:
         flow.close()
 
 
 def end(spawn: Spawn) -> None:
-    """End a flow of the background, wherever it is; one that hasn't begun begins, to hear of it."""
+    """End a background flow at any point; a flow that hasn't begun is started, to be cancelled and clean up."""
     try:
         flow = spawn.flow
         if inspect.getgeneratorstate(flow) == inspect.GEN_CREATED:
@@ -97,7 +97,7 @@ def _drive(flow: Flow[R], executor: AnyExecutor | None, background: Background) 
 
 
 def _waited(command: Wait) -> Any:
-    """Return the result of what is waited for; TimeoutError when it has none in time."""
+    """Return the result of the awaited future; TimeoutError if none comes in time."""
     future = command.future
     for seconds in command.spells():
         try:
@@ -109,7 +109,7 @@ def _waited(command: Wait) -> Any:
 
 
 def called(function: Callable[[], R]) -> R:
-    """Return what `function` returns; TypeError for an awaitable, which nobody here would wait for."""
+    """Return the result of `function`; TypeError for an awaitable, which a synchronous caller can't await."""
     result = function()
     if inspect.isawaitable(result):
         if hasattr(result, "close"):

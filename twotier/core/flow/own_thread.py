@@ -1,7 +1,7 @@
-"""Await a blocking call, on a thread of its own.
+"""Await a blocking call on a thread of its own.
 
-`asyncio.to_thread` won't do for closing: its threads are gone as soon as the main thread has ended, and loops of other
-threads may go on after that.
+`asyncio.to_thread` is unsuitable for closing: its threads are gone as soon as the main thread has
+ended, and loops of other threads may go on after that.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from twotier.worker import start_thread
 
 
 async def on_own_thread(function: Callable[[], None]) -> None:
-    """Call `function` on a thread of its own and wait for it; where there is none, on the loop's, which it holds up.
+    """Call `function` on a thread of its own and await it; if none can be started, block the loop's thread.
 
-    It goes on to its end if the caller is cancelled.
+    `function` runs to its end even if the caller is cancelled.
     """
     loop, ended, outcome = asyncio.get_running_loop(), asyncio.Event(), Future[None]()
 
@@ -23,9 +23,9 @@ async def on_own_thread(function: Callable[[], None]) -> None:
         try:
             function()
             outcome.set_result(None)
-        except BaseException as error:  # noqa: BLE001 - whoever awaits it hears of it
+        except BaseException as error:  # noqa: BLE001 - the awaiting caller receives it
             outcome.set_exception(error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller waits
             loop.call_soon_threadsafe(ended.set)
 
     if start_thread(call, "twotier-close") is None:

@@ -1,6 +1,6 @@
-"""What a flow yields beside remote commands: waiting, calling a loader, pausing, and running another flow meanwhile.
+"""The local commands of a flow: waiting, calling a loader, pausing, and running another flow meanwhile.
 
-A driver runs each and sends the result back in, or throws what was raised.
+A driver runs each command and sends the result back into the flow, or throws the command's error.
 """
 
 import math
@@ -12,20 +12,20 @@ from typing import Any, Final
 
 _FIRST_LOOK: Final = 0.002
 _LAST_LOOK: Final = 0.05
-"""Seconds between two looks of a waiter whether waiting has become pointless: doubled from the first to the last."""
+"""Seconds between two checks whether waiting has become pointless: doubled from the first to the last."""
 
 
 class Local:
-    """What a driver does by itself; it hands all else to the remote tier's executor."""
+    """A command that the driver itself runs; all others go to the remote tier's executor."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wait(Local):
-    """Wait for `future` and give its result; TimeoutError past `seconds` (None: no limit), which ends the wait alone.
+    """Wait for `future` and return its result; TimeoutError after `seconds` (None: no limit), which ends the wait alone.
 
-    With `pointless`, the waiter calls that every 2 to 50 ms; once it gives True, waiting ends like that as well.
+    The waiter calls `pointless`, if given, every 2 to 50 ms; once it returns True, the wait ends in the same way.
     """
 
     future: Future[Any]
@@ -33,7 +33,7 @@ class Wait(Local):
     pointless: Callable[[], bool] | None = None
 
     def spells(self) -> Iterator[float | None]:
-        """Yield for how many seconds to wait, again and again, until waiting is over or pointless."""
+        """Yield the seconds of each spell of waiting, until waiting is over or pointless."""
         if self.pointless is None:
             yield self.seconds
             return
@@ -48,7 +48,7 @@ class Wait(Local):
 
 @dataclass(frozen=True, slots=True)
 class Load(Local):
-    """Call `loader` and give what it returns."""
+    """Call `loader` and return its result."""
 
     loader: Callable[[], Any]
 
@@ -62,14 +62,14 @@ class Pause(Local):
 
 @dataclass(frozen=True, slots=True)
 class Spawn(Local):
-    """Run `flow` in the background, in a copy of the caller's context, and give the future of its result at once.
+    """Run `flow` in the background, in a copy of the caller's context; return the future of its result at once.
 
-    What the flow raises is the future's: one that nobody waits for has to take care of its errors itself. Raises
-    TwoTierError once the cache is closed, or where no thread can be started, unless `is_awaited`: then the caller runs
-    it first. The flow has not begun then.
+    The future receives the flow's error: a flow whose future nobody waits for must handle its own errors.
+    Raises TwoTierError, before the flow has begun, once the cache is closed, or if no thread can be
+    started, unless `is_awaited`: then the caller runs the flow first.
     """
 
     flow: Generator[Any, Any, Any]
     undo: Callable[[], object] | None = None
-    """Gives back what the flow was given; called once the flow is over, also where it has not begun."""
+    """Releases the resources handed to the flow; called once the flow is over, even if it has not begun."""
     is_awaited: bool = False

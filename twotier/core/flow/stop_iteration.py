@@ -1,9 +1,10 @@
 """StopIteration of the callers' own code, carried through flows.
 
-Flows are generators, and Python makes a RuntimeError of a StopIteration that leaves a generator (PEP 479). What the
-callers' own code raises (a loader, a writer, a weigher, the `__iter__` of keys) is to reach the caller as it is: so
-drivers take the StopIteration out again, and so does whoever shares, logs or joins what was raised. A coroutine can't
-raise StopIteration either: there callers get the RuntimeError that any coroutine gives.
+Flows are generators, and Python turns a StopIteration that leaves a generator into a RuntimeError (PEP
+479). An error of the callers' own code (a loader, a writer, a weigher, the `__iter__` of keys) must
+reach the caller unchanged. So drivers extract the StopIteration again, and so does all code that
+shares, logs or joins errors. A coroutine can't raise StopIteration either: there callers get the
+RuntimeError that any coroutine raises.
 """
 
 import inspect
@@ -14,15 +15,15 @@ E = TypeVar("E", bound=BaseException)
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _CONVERTS: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-"""Flags of code that lets no StopIteration out."""
+"""Flags of code that no StopIteration can leave."""
 
 
 def as_raised(error: E) -> E | StopIteration:
-    """Return the StopIteration of which one of our generators or coroutines has made `error`; else `error`."""
+    """Return the StopIteration that one of our generators or coroutines has turned into `error`; else `error`."""
     cause = error.__cause__
     if type(error) is not RuntimeError or not isinstance(cause, StopIteration):
         return error
-    # Where Python has made it: 3.11 in the frame that resumed the generator, later ones in the generator's own.
+    # The frame of the conversion: in 3.11 the one that resumed the generator, later the generator's own.
     made = error.__traceback__
     while made is not None and made.tb_next is not None:
         made = made.tb_next
@@ -34,7 +35,7 @@ def _is_ours(traceback: TracebackType | None) -> bool:
 
 
 def _is_of_a_foreign_generator(traceback: TracebackType | None) -> bool:
-    """Return True if what has come this far has left a generator or coroutine of the callers'."""
+    """Return True if an error with this traceback has left a generator or coroutine of the callers."""
     if traceback is None or not _converts(traceback.tb_frame.f_code):
         return False
     return _package(traceback) != _PACKAGE

@@ -1,10 +1,11 @@
 """Turns: a long bulk call lets the other tasks of its event loop run every few milliseconds.
 
-A flow that handles many keys does so in parts of `PART`, and after each part gives others their turn if `LENGTH` is
-over: it yields `Pause(0)`, which a loop uses for its other tasks. Threads get their turn anyway, so to them it is next
-to nothing. What a flow iterates over must be its own, as the caller may change what it has passed.
+A flow handles many keys in parts of `PART`. After each part, once `LENGTH` is over, it yields
+`Pause(0)`, which a loop uses for its other tasks. Threads get their turn anyway, so to them the pause
+is next to nothing. A flow must iterate over its own copy, as the caller may change the original.
 
-Costs: a look at the clock for each part. A call of fewer keys than `PART` gives no turns, however slow it is.
+Costs: a reading of the clock for each part. A call of fewer keys than `PART` gives no turns, however
+slow it is.
 """
 
 import time
@@ -20,14 +21,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 PART: Final = 64
-"""Keys between two looks at the clock."""
+"""Keys between two readings of the clock."""
 LENGTH: Final = 0.002
-"""Seconds after which others have their turn."""
+"""Seconds after which other tasks have their turn."""
 _OTHERS: Final = Pause(0.0)
 
 
 class Turns:
-    """The turns of one flow, which begins with the first."""
+    """The turns of one flow; create it when the flow begins its work."""
 
     __slots__ = ("_until",)
 
@@ -35,7 +36,7 @@ class Turns:
         self._until = time.monotonic() + LENGTH
 
     def give(self, handled: int) -> Generator[Any, Any, None]:
-        """Let others run, if the flow has run for `LENGTH`; after `handled` keys, of which the last part has fewer."""
+        """Let other tasks run if the flow has run for `LENGTH`; skipped after a last part of fewer `handled` keys."""
         if handled >= PART and time.monotonic() >= self._until:
             yield _OTHERS
             self._until = time.monotonic() + LENGTH
@@ -55,7 +56,7 @@ def parts(items: Iterable[T]) -> Iterator[list[T]]:
 def in_order(
     keys: Iterable[str], found: Mapping[str, V], nothing: object = MISSING
 ) -> Generator[Any, Any, dict[str, V]]:
-    """Return what was found, in the order of `keys`, without `nothing`, and let others run."""
+    """Return the items of `found` in the order of `keys`, without values that are `nothing`; let other tasks run."""
     turns, ordered = Turns(), {}
     for part in parts(keys):
         ordered.update({key: found[key] for key in part if key in found and found[key] is not nothing})
@@ -64,7 +65,7 @@ def in_order(
 
 
 def told_in_turns(tell: Callable[[Mapping[K, V]], None], told: Mapping[K, V]) -> Generator[Any, Any, None]:
-    """Call `tell` with parts of `told`, and let others run in between."""
+    """Call `tell` with parts of `told`, and let other tasks run in between."""
     turns = Turns()
     for part in parts(told.items()):
         tell(dict(part))

@@ -1,4 +1,4 @@
-"""Waiting for a future as part of a flow, a spell at a time: between two a waiter looks at what else it may do."""
+"""Waiting for a future as part of a flow, a spell at a time: between two spells the waiter checks for other ways on."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,13 +9,13 @@ from twotier.core.flow.requests import Wait
 
 FIRST_SPELL: Final = 0.05
 LONGEST_SPELL: Final = 1.0
-"""Seconds between two looks of a waiter at both tiers; doubled from the first to the longest."""
+"""Seconds between a waiter's checks of both tiers; doubled from the first to the longest."""
 
 
 def wait_for(
     future: Future[Any], seconds: float, pointless: Callable[[], bool] | None = None
 ) -> Flow[tuple[bool, Any]]:
-    """Wait; return whether `future` is done, and its result. What it raises may well be a TimeoutError."""
+    """Wait; return True and the result if `future` is done. Its own error may be a TimeoutError, too."""
     try:
         return True, (yield Wait(future, seconds, pointless))
     except TimeoutError:

@@ -1,12 +1,14 @@
-"""The audit: now and then, compares a few fresh local entries with the remote tier, and counts where they disagree.
+"""The audit: now and then, compares a few fresh local entries with the remote tier, and counts differences.
 
-Off unless `audit_interval` is set. It is a check on the whole machinery in production: an entry that was superseded has
-its invalidation under way for a moment. So a difference counts only if the same entry is still fresh after the link has
-proven that every invalidation published before the look's answer has arrived, and the remote tier still has what it
-had: else it was changed once more, and that is under way. What the server has evicted, or somebody changed without
-twotier, shows up here as well.
+The audit is off unless `audit_interval` is set. It checks the whole machinery in production. For a
+moment, the invalidation of a superseded entry is under way. So a difference counts only if the same
+entry is still fresh after the link has proven that every invalidation published before the check's
+reply has arrived, and the remote tier still has the value of that reply; a different value means
+another change, whose invalidation is under way. Values that the server has evicted, or that
+somebody changed without twotier, show up here as well.
 
-A round costs one trip for each of `SAMPLE` entries, and a list of the local tier's keys. It respects the breaker.
+A round costs one round trip for each of `SAMPLE` entries, and a list of the local tier's keys. The
+audit respects the breaker.
 """
 
 import logging
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from twotier.core.namespace.namespace import TwoTierNamespace
 
 SAMPLE: Final = 8
-"""Entries looked at in a round."""
+"""Entries compared in a round."""
 _PAUSE: Final = 0.05
 
 _log = logging.getLogger("twotier")
@@ -54,7 +56,7 @@ class Audit:
             try:
                 self._round()
             except RemoteError:
-                pass  # the breaker has heard of it
+                pass  # the breaker has counted it
             except Exception:  # noqa: BLE001 - logged whole; the audit must not end the process's other work
                 _log.exception("a round of the audit failed")
         self._begun = True
@@ -82,9 +84,9 @@ class Audit:
         return drive(self._compare(key, op), self._namespace.executor, self._namespace.background)
 
     def _compare(self, key: str, op: int | None) -> Flow[bytes | None]:
-        """Return what the remote tier has (b"": nothing) if that is another value than the local one's, else None.
+        """Return the remote tier's data (b"": nothing) if its value differs from the local one, else None.
 
-        Values are compared by op id, or without one as they are.
+        Values are compared by their op ids, or directly if one has none.
         """
         namespace = self._namespace
         place = yield from namespace.generations.place(key)
@@ -102,14 +104,14 @@ class Audit:
         return fetched.data if differs else None
 
     def _is_current(self, stamps: Mapping[str, bytes]) -> Flow[bool]:
-        """Return True if the server has these versions of an entry's tags, whatever is known here."""
+        """Return True if the server has these versions of an entry's tags; cached versions don't count."""
         if not stamps:
             return True
         versions: list[Version] = yield ReadVersions([self._namespace.versions.place(tag) for tag in stamps])
         return [version.name for version in versions] == list(stamps.values())
 
     def _all_heard(self, since: int) -> bool:
-        """Wait for proof that the link has heard everything published before `since`; return False without one."""
+        """Wait for proof that everything published before `since` has arrived; return False if no proof comes."""
         namespace = self._namespace
         give_up = since + round(2e9 * namespace.options.max_staleness)
         while not self._closing.wait(_PAUSE):

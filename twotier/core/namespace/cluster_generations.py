@@ -1,13 +1,16 @@
 """The generations of a cluster: one for each group of neighbouring slots, on the node that has them.
 
-Every write looks at a generation. Were there one for all, all writes would depend on the node that has its key; so each
-depends on its own group's alone. Where nodes have contiguous slots, the generation's key is on the node of the group's
-keys, but for the groups through which a border between two nodes runs. `clear` changes every group's.
+Every write reads a generation. With one generation for all keys, all writes would depend on the node
+that has its key; so each write depends on its own group's generation alone. Where nodes have
+contiguous slots, the generation's key is on the node of the group's keys, except for groups through
+which a border between two nodes runs. `clear` changes every group's generation.
 
-For the slot of a key not to depend on its generation's name, a key without a hash tag of its own gets one, which makes
-it `{namespace}:{generation}{tag}:{key}`; no generation's name has a brace. Leases and marks share their key's slot.
+The slot of a key must not depend on its generation's name. A key without a hash tag of its own
+therefore gets one, which makes its name `{namespace}:{generation}{tag}:{key}`; no generation's name
+has a brace. Load locks and write markers share their key's slot.
 
-Costs: 256 names an epoch, asked for in one go by the first who needs one while the link is live (2 ms), and 40 KB.
+Costs: 256 names an epoch, read in one batch by the first caller that needs one while the link is live
+(2 ms), and 40 KB.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -33,7 +36,7 @@ R = TypeVar("R")
 
 
 class GroupedGenerations(Generations):
-    """What this process knows of the generations of its namespace's groups."""
+    """The generations of the namespace's groups, as this process knows them."""
 
     __slots__ = ("_owner", "_surveyed")
 
@@ -49,9 +52,9 @@ class GroupedGenerations(Generations):
     ) -> None:
         super().__init__(namespace, store, clock, lasts, names=names)
         self._owner = owner
-        """Tells who serves a slot, as far as is known."""
+        """Returns the node that serves a slot, as far as is known."""
         self._surveyed = -1
-        """The epoch in which all groups were last asked for: nobody else does so in it."""
+        """The epoch in which the names of all groups were last read: once an epoch is enough."""
 
     def _generation_keys(self) -> tuple[bytes, ...]:
         return tuple(self.stem + b"gen" + tag_of(group * GROUP_SLOTS) for group in range(GROUPS))
@@ -59,7 +62,7 @@ class GroupedGenerations(Generations):
     # Groups and names
 
     def group_of(self, key: str) -> int:
-        """Return the group of `key`: its slot is that of the key alone."""
+        """Return the group of `key`, by the slot of the key alone."""
         return slot_of(as_bytes(key)) // GROUP_SLOTS
 
     def group_at(self, place: bytes) -> int:
@@ -67,14 +70,14 @@ class GroupedGenerations(Generations):
         return slot_of(place) // GROUP_SLOTS
 
     def split(self, keys: Iterable[str]) -> dict[int, list[str]]:
-        """Return `keys` by group, in their order."""
+        """Return `keys` by group, in the order given."""
         groups: dict[int, list[str]] = {}
         for key in keys:
             groups.setdefault(self.group_of(key), []).append(key)
         return groups
 
     def places_under(self, prefix: bytes, keys: Iterable[str]) -> list[bytes]:
-        """Return the names on the server of keys of one group, whose generation has `prefix`."""
+        """Return the names on the server of one group's keys, whose generation has `prefix`."""
         names = [as_bytes(key) for key in keys]
         return [_place(prefix, name, slot_of(name)) for name in names]
 
@@ -85,7 +88,7 @@ class GroupedGenerations(Generations):
     # What flows ask for
 
     def known_place(self, key: str) -> bytes | None:
-        """Return what `place` gives, if that takes no trip."""
+        """Return the same as `place` if that takes no round trip, else None."""
         name = as_bytes(key)
         slot = slot_of(name)
         prefix = self._standing(slot // GROUP_SLOTS)
@@ -104,14 +107,14 @@ class GroupedGenerations(Generations):
         return _place(prefix, name, slot)
 
     def write(self, key: str, make: Callable[[bytes], Write[R]]) -> Flow[R]:
-        """Do the write of `key` that `make` makes for its name; again, if that was a dead generation's."""
+        """Run the write that `make` returns for the name of `key`; repeat it if the generation has ended."""
         (part,) = yield from self.write_each([key], lambda _, places: make(places[0]))
         if isinstance(part.outcome, RemoteError):
             raise part.outcome
         return part.outcome
 
     def each(self, keys: list[str], make: MakeMany[R], *, reads: bool = False) -> Flow[list[Part[R]]]:
-        """Do what `make` makes for all keys that can be asked for, in one go; each key fails for itself."""
+        """Run the command that `make` returns for all keys whose prefix is known; each key fails separately."""
         groups = self.split(keys)
         prefixes = yield from self.prefixes(groups, reads=reads)
         parts: list[Part[R]] = []
@@ -135,7 +138,7 @@ class GroupedGenerations(Generations):
         return parts
 
     def write_each(self, keys: list[str], make: MakeWrites[R]) -> Flow[list[Part[R]]]:
-        """Write what `make` makes for the keys of each group, all in one go; what a clear overtook is done again."""
+        """Run the writes that `make` returns for each group in one batch; repeat writes that a clear overtook."""
         parts: list[Part[R]] = []
         left = self.split(keys)
         for _ in range(ATTEMPTS):
@@ -163,7 +166,7 @@ class GroupedGenerations(Generations):
         return [*parts, *(Part(members, overtaken()) for members in left.values())]
 
     def prefixes(self, groups: Iterable[int], *, reads: bool = False) -> Flow[dict[int, bytes | RemoteError]]:
-        """Return the prefix of each of `groups`, or why it isn't known; for reads it may be the `_last_known`."""
+        """Return the prefix of each of `groups`, or the error; for reads it may be the `_last_known`."""
         epoch, now, live = self._store.epoch, self._clock.now(), self._store.live
         found: dict[int, bytes | RemoteError] = {}
         missing = []
@@ -189,7 +192,7 @@ class GroupedGenerations(Generations):
         return found
 
     def _look(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError | None]]:
-        """Return the name of each group, a new one if there was none. There are no copies."""
+        """Return the name of each group; write a new one if there is none. A cluster keeps no copies."""
         name = self._new_name(groups)
         answers = yield from run_batch([Generation(self.keys[group], name) for group in groups])
         return dict(zip(groups, answers, strict=True))
@@ -202,10 +205,11 @@ class GroupedGenerations(Generations):
         return SetGeneration(self.keys[group], name, publication)
 
     def _last_known(self, group: int, error: RemoteError) -> bytes | RemoteError:
-        """Return the prefix last known, if nothing is fresh while the generation's node is lost; else `error`.
+        """Return the last known prefix of a divided group while nothing is fresh, as its node is lost; else `error`.
 
-        At a border the keys may be on a node that isn't. What is read there is given out, but not installed: the
-        namespace may have been cleared since, and whoever reads has taken its token before this.
+        At a border the keys may be on a node that isn't lost. A value read there is returned, but not
+        installed: the namespace may have been cleared since, and the reader took its token before the epoch
+        that begins here.
         """
         known = self._known[group]
         if known is None or self._store.live or not self._is_divided(group):

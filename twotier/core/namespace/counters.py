@@ -1,7 +1,8 @@
 """The counters that a namespace keeps outside the local tier.
 
-Plain attributes, raised with `+=`: the interpreter switches threads at calls and jumps only, so that the load, the
-addition and the store of such a statement aren't parted, and no count is lost.
+The counters are plain attributes, raised with `+=`: the interpreter switches threads only at calls
+and jumps, so the load, the addition and the store of such a statement aren't split, and no count is
+lost.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ HISTOGRAMS: Final = ("lag", "stale_age")
 
 
 class Counters:
-    """Reads, loads and messages, counted since the namespace was made."""
+    """Reads, loads and messages, counted since the namespace was created."""
 
     __slots__ = (
         "audit_mismatches",

@@ -1,4 +1,4 @@
-"""How a deployment is reached: what runs commands on it, and what listens to it; for one server, or a cluster."""
+"""Access to a deployment, one server or a cluster: its executors, its listener, its breaker, and access checks."""
 
 import contextlib
 import queue
@@ -28,7 +28,7 @@ from twotier.worker import start_thread
 
 
 def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[AnyExecutor, AnyAsyncExecutor]:
-    """Return what runs commands, for threads and for event loops. The nodes of a cluster have breakers of their own."""
+    """Return the executors for threads and for event loops. The nodes of a cluster have breakers of their own."""
     if isinstance(topology, ClusterTopology):
         return topology.executors()
     edge = Endpoint(topology, options, breaker)
@@ -36,14 +36,14 @@ def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[A
 
 
 def check_access(topology: Topology, executor: AnyExecutor, options: Options) -> None:
-    """Raise RemoteError unless the servers answer, and permit what a cache with these options asks for.
+    """Raise RemoteError unless the servers answer, and permit the commands that a cache with these options needs.
 
-    Each question may take `timeout`: three of one server, and two more of each primary of a cluster.
+    Each check may take `timeout`: there are three for one server, and two more for each primary of a cluster.
     """
     try:
         _check(topology, executor, options)
     except (RemoteTimeout, RemoteUnavailable) as error:
-        # Connecting may still be under way, or (RESP2) has asked nothing; where it failed, `error` says why already.
+        # Connecting may be under way, or (RESP2) have sent nothing; where it failed, `error` says why already.
         late = isinstance(error, RemoteTimeout) or (topology.slotted and "write redis" not in str(error))
         lost = isinstance(error.__context__, OSError | ProtocolError)
         if (late or lost) and (hint := _transport_hint(topology, options)):
@@ -52,21 +52,21 @@ def check_access(topology: Topology, executor: AnyExecutor, options: Options) ->
 
 
 def _transport_hint(topology: Topology, options: Options) -> str:
-    """Return what to write in place of the URL's scheme, if TLS is why a deployment can't be reached, else ""."""
+    """Return a hint which scheme the URL needs if TLS is why a deployment can't be reached, else ""."""
     hints: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def ask() -> None:
         found = (ask_transport(address.connection(options)) for address in topology.named())
         hints.put(next(filter(None, found), ""))
 
-    if start_thread(ask, "twotier-connect") is not None:  # looking up a host's name knows no deadline
+    if start_thread(ask, "twotier-connect") is not None:  # looking up a host's name has no deadline
         with contextlib.suppress(queue.Empty):
             return hints.get(timeout=options.timeout + options.connect_timeout)
     return ""
 
 
 def _check(topology: Topology, executor: AnyExecutor, options: Options) -> None:
-    """Raise what `check_access` does, without hints."""
+    """Do as `check_access`, without hints."""
     asked = [executor]
     if isinstance(topology, ClusterTopology):
         executor.run(Ping(), probing=True)
@@ -86,17 +86,17 @@ def _questions(topology: Topology, options: Options) -> Iterator[Command[None] |
 
 
 def breaker_state(topology: Topology, breaker: Breaker) -> BreakerState:
-    """Return where the circuit breaker stands; of a cluster's, the one of the node that is worst off."""
+    """Return the state of the circuit breaker; of a cluster, the worst of its nodes' states."""
     return topology.members.worst() if isinstance(topology, ClusterTopology) else breaker.state
 
 
 def outages(topology: Topology, breaker: Breaker) -> int:
-    """Return how often a circuit breaker has opened; in a cluster, those of its nodes."""
+    """Return how often the circuit breaker has opened; of a cluster, the sum over its nodes."""
     return topology.members.openings() if isinstance(topology, ClusterTopology) else breaker.openings
 
 
 def listener(topology: Topology, clock: Clock, options: Options) -> AnyListener:
-    """Return what hears of writes; it isn't started yet."""
+    """Return the listener for invalidations, not yet started."""
     if isinstance(topology, ClusterTopology):
         return ClusterListener(topology.members, clock, options)
     return Listener(topology.link_connection, clock, options, vouched_at=topology.vouched_at)

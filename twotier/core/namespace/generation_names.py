@@ -1,15 +1,18 @@
-"""The names of generations: what they look like, which come after which, and which of the server's are accepted.
+"""The names of generations: their form, their order, and the check of the server's names.
 
-Without a secret a name is 8 random characters. With one it is 32 that hold a time (ms), 6 random bytes, and 12 bytes of
-a keyed BLAKE2b of both and the namespace. So who can only write to the server can't make one; and as names are ordered,
-by time and then by their random bytes, can't put an old one back where a newer one has been seen.
+Without a secret a name is 8 random characters. With one it is 32 characters that hold a time (ms), 6
+random bytes, and 12 bytes of a keyed BLAKE2b of both and the namespace. An attacker that can only
+write to the server therefore can't make a name; and as names are ordered, by time and then by their
+random bytes, can't put an old name back where a newer one has been seen.
 
-The order is a logical one: a new name is later than all that its maker has seen, whatever its clock says. So a wrong
-clock costs a clear too many at most. Nothing else is accepted: names have a fixed length, and no character that parts
-a key's name on the server (`:`, `!`, `~`, `#`, braces). A process without a secret takes signed names too, for what
-they are to processes of the release before: names.
+The order is a logical one: a new name is later than all that its maker has seen, whatever the
+maker's clock says. A wrong clock thus costs at most one clear too many. Nothing else is accepted:
+names have a fixed length, and no character that separates parts of a key's name on the server (`:`,
+`!`, `~`, `#`, braces). A process without a secret accepts signed names too, as plain names, like
+processes of the previous release.
 
-Costs: 24 bytes more in the name of each key where there is a secret; about 3 us to make or check a name.
+Costs: where there is a secret, 24 bytes more in the name of each key; about 3 us to make or check a
+name.
 """
 
 import hmac
@@ -25,7 +28,7 @@ from typing import Final
 from twotier.clock import wall_clock
 
 FIRST: Final = 0
-"""The rank of a name that says nothing of its time, and of none."""
+"""The rank of a name without a time, and of no name."""
 
 _RANDOM_BYTES: Final = 6
 _TIME_BYTES: Final = 6
@@ -34,7 +37,7 @@ _MAC_BYTES: Final = 12
 _UNSIGNED: Final = re.compile(rb"[A-Za-z0-9_-]{8}")
 _SIGNED: Final = re.compile(rb"[A-Za-z0-9_-]{32}")
 _LATEST: Final = (1 << 47) - 1
-"""The latest time that a clock is believed to tell (ms): later ones are left for what comes after it."""
+"""The latest time that is accepted from a clock (ms); later times are left for the names after it."""
 
 
 class GenerationNames:
@@ -65,7 +68,7 @@ class GenerationNames:
         return urlsafe_b64encode(body + _mac(self._macs[0], body))
 
     def rank(self, name: bytes) -> int | None:
-        """Return the place of `name` in the order of names; None if it isn't to be accepted."""
+        """Return the rank of `name` in the order of names; None if it must not be accepted."""
         if not self._macs:
             return FIRST if _UNSIGNED.fullmatch(name) or _SIGNED.fullmatch(name) else None
         if not _SIGNED.fullmatch(name):
@@ -77,12 +80,12 @@ class GenerationNames:
         return int.from_bytes(body, "big")
 
     def is_of_another_secret(self, name: bytes) -> bool:
-        """Return True if `name` looks like a signed one, by a key that isn't among ours; or it is forged."""
+        """Return True if `name` has a signed name's form, but is signed with another secret, or forged."""
         return bool(self._macs) and _SIGNED.fullmatch(name) is not None and self.rank(name) is None
 
 
 def has_form(name: bytes) -> bool:
-    """Return True if `name` looks like one of a generation, with or without a secret."""
+    """Return True if `name` has the form of a generation's name, signed or not."""
     return _UNSIGNED.fullmatch(name) is not None or _SIGNED.fullmatch(name) is not None
 
 

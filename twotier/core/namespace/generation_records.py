@@ -1,7 +1,7 @@
 """The record of a generation key: the names of generations whose keys may be on the server, for the sweep (`sweep.py`).
 
-A clear adds the name that it ends and the one that it makes, before it makes it: no failure after that leaves an ended
-name that nobody knows.
+Before a clear writes its new name, it adds the name that it ends and the new one to the record: no
+later failure leaves an ended name unrecorded.
 """
 
 import re
@@ -16,7 +16,7 @@ from twotier.remote.commands.sweep import AddNames
 
 _GENERATION: Final = b"gen"
 _PLACE: Final = re.compile(rb"([A-Za-z0-9_-]+)(?:[:{#!]|~!)")
-"""What follows the namespace in the name of a key on the server, up to the key."""
+"""The part of a key's name on the server between the namespace and the key."""
 
 
 def record_of(generation_key: bytes) -> bytes:
@@ -30,7 +30,7 @@ def record_of(generation_key: bytes) -> bytes:
 
 
 def name_in(place: bytes, stem: bytes) -> bytes | None:
-    """Return the generation of a key on the server, whatever stands under it; None if it has none.
+    """Return the generation in the name of a key on the server, of any kind; None if the name has none.
 
     >>> name_in(b"shop:AbCd-_12:user:7", b"shop:"), name_in(b"shop:AbCd-_12~!user:7", b"shop:")
     (b'AbCd-_12', b'AbCd-_12')
@@ -44,9 +44,9 @@ def name_in(place: bytes, stem: bytes) -> bytes | None:
 def record_clear(
     keys: Mapping[int, bytes], known: Mapping[int, bytes], name: bytes, is_ours: Callable[[bytes], bool]
 ) -> Flow[dict[int, RemoteError]]:
-    """Record, by group, the names that are about to end, and the one that comes; return the groups that are lost.
+    """Record, by group, the names that are about to end, and the new `name`; return the groups that failed.
 
-    `keys` are those of the generations, `known` the names that are known to be in force; others are asked for.
+    `keys` are the generations' keys, `known` the names that are known to be in force; the others are read.
     """
     names = dict(known)
     unknown = [group for group in keys if group not in names]

@@ -1,19 +1,23 @@
 """The namespace's generation: a random name in every key on the server, so that `clear` is one write.
 
-A new generation makes every older key unreachable at once; those leave the server by their expiry. A process caches the
-generation for one epoch: whatever could have changed it unseen (link loss, reconnect, a clear) bumps the epoch. While
-the link isn't live it is asked for before every command. Without a link (`coherence="none"`) it is taken to hold for as
-long as the bound on staleness says. It lives under a key of its own without expiry. When a server evicts that key,
-whoever needs it next restores the name from its copies (`remote/commands/name_copies.py`); without them (FLUSHALL, an
-empty restart) it makes a new one, and live processes notice the difference at their next lease exchange. A write that
-finds the name gone counts if its own name is restored: it is never done again in the same generation.
+A new generation makes every older key unreachable at once; older keys leave the server by their
+expiry. A process caches the generation for one epoch: any event that could have changed it unseen
+(link loss, reconnect, a clear) bumps the epoch. While the link isn't live, the generation is read
+before every command. Without a link (`coherence="none"`) it is cached for as long as the bound on
+staleness. The generation has a key of its own without expiry. When a server evicts that key, the
+next process that needs it restores the name from its copies (`remote/commands/name_copies.py`).
+Without copies (FLUSHALL, an empty restart) the process makes a new name, and live processes notice
+the difference at their next lease exchange. A write that finds the name gone counts if its own name
+is restored: it is never repeated in the same generation.
 
-Only names of our own form are accepted (`generation_names.py`), and with a secret only signed ones, none of them
-earlier than one that this process has seen. What else stands there is replaced, which is a clear: only if it still
-stands, so that of several processes one does it. A name that another secret has signed is replaced by who writes (ours
-may be the newer secret), but less and less often: two processes with other secrets would clear the namespace in turn.
+Only names of our own form are accepted (`generation_names.py`), and with a secret only signed ones,
+none of them earlier than a name that this process has seen. Any other name is replaced, which is a
+clear: only if it is still there, so that of several processes one replaces it. A writer replaces a
+name that another secret has signed (ours may be the newer secret), but less and less often: two
+processes with different secrets would clear the namespace in turn.
 
-On one server there is one, for all keys: group 0; in a cluster one a group of slots (`cluster_generations.py`).
+On one server there is one generation for all keys, group 0; in a cluster one for each group of slots
+(`cluster_generations.py`).
 """
 
 import logging
@@ -37,18 +41,18 @@ from twotier.remote.commands.generations import UnderGeneration, WithGeneration
 from twotier.remote.commands.name_copies import ReadName, RestoreName, copies_of
 
 ATTEMPTS: Final = 8
-"""How often a write is done again when one clear after the other overtakes it."""
+"""Attempts at a write that one clear after the other overtakes."""
 LONGEST_TRUCE: Final = 60 * SECOND
-"""Longest that a generation of another secret stands before it is replaced again (ns): 1 s at first, then doubled."""
+"""Longest time until a generation of another secret is replaced again (ns): 1 s at first, then doubled."""
 
 R = TypeVar("R")
 MakeMany = Callable[[list[str], list[bytes]], Command[R] | Conditional[R]]
 MakeWrites = Callable[[list[str], list[bytes]], Command[R]]
-"""Makes a command of keys and of their names on the server."""
+"""Returns a command for keys and their names on the server."""
 
 
 class Generations:
-    """What this process knows of its namespace's generation."""
+    """The namespace's generation, as this process knows it."""
 
     __slots__ = (
         "_announcement", "_clock", "_known", "_lasts", "_log", "_names", "_newest", "_store", "_truce", "_truce_ends",
@@ -67,20 +71,20 @@ class Generations:
     ) -> None:
         self.namespace = namespace
         self.stem = namespace.encode() + b":"
-        """What every key of the namespace begins with."""
+        """The beginning of every key of the namespace."""
         self.keys: tuple[bytes, ...] = self._generation_keys()
         """The server key that holds the generation, of each group."""
         self._store = store
         self._clock = clock
         self._lasts = lasts
-        """How long an answer of the server holds (ns); NEVER where the link would tell of a change."""
+        """How long the server's reply is valid (ns); NEVER if the link reports changes."""
         self._known: list[tuple[int, bytes, int] | None] = [None] * len(self.keys)
-        """Of each group: epoch, prefix of its keys, instant until which it holds."""
+        """Of each group: epoch, prefix of its keys, instant until which the prefix is valid."""
         self._names = GenerationNames((), namespace) if names is None else names
         self._announcement = announcement
-        """Makes the message of a clear."""
+        """Returns the invalidation of a clear."""
         self._newest = [FIRST] * len(self.keys)
-        """Of each group: the rank of the latest name that was accepted or made here; none before it is accepted."""
+        """Of each group: the rank of the latest name accepted or made here; earlier names aren't accepted."""
         self._log = RateLimitedLog(clock)
         self._truce = 0
         self._truce_ends = 0
@@ -96,13 +100,13 @@ class Generations:
         return 0
 
     def split(self, keys: Iterable[str]) -> dict[int, list[str]]:
-        """Return `keys` by group, in their order."""
+        """Return `keys` by group, in the order given."""
         return {0: list(keys)}
 
     # Names
 
     def places_under(self, prefix: bytes, keys: Iterable[str]) -> list[bytes]:
-        """Return the names on the server of keys of one group, whose generation has `prefix`."""
+        """Return the names on the server of one group's keys, whose generation has `prefix`."""
         return [prefix + as_bytes(key) for key in keys]
 
     def prefix_of(self, name: bytes) -> bytes:
@@ -110,11 +114,11 @@ class Generations:
         return self.stem + name + b":"
 
     def leases(self, places: Iterable[bytes]) -> list[bytes]:
-        """Return the names of the leases on the keys at `places`; no key's own name is like that."""
+        """Return the names of the load locks of the keys at `places`; no key's own name has this form."""
         return [name_beside(place, b"!") for place in places]
 
     def warrants(self, places: Iterable[bytes]) -> list[bytes]:
-        """Return the names of the warrants of counters at `places`; no generation's own name is like that."""
+        """Return the names of the warrants of counters at `places`; no generation's own name has this form."""
         return [name_beside(place, b"#") for place in places]
 
     def is_under(self, place: bytes, name: bytes | None) -> bool:
@@ -126,23 +130,23 @@ class Generations:
         return 0
 
     def is_ours(self, name: bytes) -> bool:
-        """Return True if `name` is one of a generation of this namespace, now or before."""
+        """Return True if `name` is of a present or earlier generation of this namespace."""
         return self._names.rank(name) is not None
 
     def key_in(self, place: bytes) -> str | None:
-        """Return the key whose name on the server is `place`, in whatever generation; None for leases and the like."""
+        """Return the key whose name on the server is `place`, in any generation; None for locks and the like."""
         generation, colon, key = place[len(self.stem) :].partition(b":")
         if not colon or b"!" in generation or b"#" in generation:
             return None
         try:
             return key.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            return None  # nobody's who uses this namespace through twotier
+            return None  # not written by twotier
 
     # What is known
 
     def prefix(self, group: int = 0, *, reads: bool = False) -> Flow[bytes]:
-        """Return the prefix of a group's keys, asking the server when it isn't known for certain."""
+        """Return the prefix of a group's keys; ask the server if the prefix isn't known for certain."""
         standing = self._standing(group)
         if standing is not None:
             return standing
@@ -161,12 +165,12 @@ class Generations:
     # Asking for names, and restoring what was evicted
 
     def _look(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError | None]]:
-        """Return the name of each group (None: it has changed meanwhile); restore or make what is gone."""
+        """Return the name of each group (None: it has changed meanwhile); restore or make missing names."""
         names = dict(zip(groups, (yield from run_batch([ReadName(self.keys[at]) for at in groups])), strict=True))
         return names | (yield from self._restore([group for group, name in names.items() if name is None]))
 
     def _restore(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError | None]]:
-        """Write what is missing of names and copies; return the name of each group (None: it has changed meanwhile)."""
+        """Write missing names and copies; return the name of each group (None: it has changed meanwhile)."""
         new = self._new_name(groups)
         answers = yield from run_batch(
             [RestoreName(self.keys[group], new, partial(self.is_acceptable, group)) for group in groups]
@@ -174,14 +178,14 @@ class Generations:
         return dict(zip(groups, answers, strict=True))
 
     def keep_copies(self) -> Flow[None]:
-        """Write the copies again that were evicted, or the name."""
+        """Restore the name, or copies of it, if they were evicted."""
         yield from self._restore((0,))
 
     def _set_name(self, group: int, name: bytes, publication: Publication | None) -> SetGeneration:
         return SetGeneration(self.keys[group], name, publication, copies_of(self.keys[group]))
 
     def name_after(self, group: int, found: bytes | None) -> Flow[bytes | None]:
-        """Return the name that a write has `found` after it; if it was evicted (None), restore it first."""
+        """Return the name that a write `found` after its change; restore the name first if it was evicted (None)."""
         if found is not None:
             return found
         name = (yield from self._named((group,)))[group]
@@ -195,12 +199,12 @@ class Generations:
         return self._names.make(after=max([self._newest[group] for group in groups], default=FIRST))
 
     def is_acceptable(self, group: int, name: bytes) -> bool:
-        """Return True if `name` is one of ours, and no earlier one than this process has seen of the group."""
+        """Return True if `name` is ours, and not earlier than the names that this process has seen of the group."""
         rank = self._names.rank(name)
         return rank is not None and rank >= self._newest[group]
 
     def _accepts(self, group: int, name: bytes) -> bool:
-        """Return True if `name` is acceptable; then it has been seen."""
+        """Return True if `name` is acceptable; it counts as seen then."""
         rank = self._names.rank(name)
         if rank is None or rank < self._newest[group]:
             return False
@@ -208,9 +212,10 @@ class Generations:
         return True
 
     def _replace(self, refused: Mapping[int, bytes], *, reads: bool = False) -> Flow[None]:
-        """Put a new name in place of each one refused, by group, unless another stands there by now.
+        """Replace each refused name, by group, with a new one, unless the server has another by now.
 
-        Who `reads` alone leaves a name of another secret: one process with a wrong secret isn't to clear the namespace.
+        A caller that only `reads` doesn't replace a name of another secret: a process with a wrong secret
+        must not clear the namespace by reading.
         """
         foreign = any(self._names.is_of_another_secret(name) for name in refused.values())
         if foreign:
@@ -225,13 +230,13 @@ class Generations:
             for group, stands in refused.items()
         ]
         outcomes = yield from run_batch(writes)
-        self._store.bump_epoch()  # what is held here may be of a generation that is over
+        self._store.bump_epoch()  # local entries may be of an old generation
         for outcome in outcomes:
             if isinstance(outcome, RemoteError):
                 raise outcome
 
     def _break_truce(self, *, reads: bool) -> None:
-        """Go on to replace a name of another secret; raise RemoteError to who `reads`, and if it was done lately."""
+        """Allow replacing a name of another secret; raise RemoteError if `reads`, or if one was replaced lately."""
         now = self._clock.now()
         if reads or now < self._truce_ends:
             reason = "is signed with another secret: all processes of a namespace need the same secret"
@@ -242,11 +247,11 @@ class Generations:
         self._truce_ends = now + self._truce
 
     def _learn(self, group: int, epoch: int, now: int, name: bytes) -> bytes:
-        """Take the answer to a question asked at an epoch and instant; return the prefix that it makes."""
+        """Store the reply to a read begun at an epoch and instant; return the reply's prefix."""
         prefix = self.prefix_of(name)
-        known = self._known[group]  # what another caller was told meanwhile
+        known = self._known[group]  # another caller's reply
         if known is not None and known[0] == epoch and known[1] != prefix:
-            # One of two answers is out of date, and nobody knows which; what was filled under it is in doubt.
+            # One of two replies is out of date, and it is unknown which; entries filled under it are in doubt.
             self._store.bump_epoch()
             self._known[group] = None
         elif known is None or known[0] <= epoch:
@@ -254,7 +259,7 @@ class Generations:
         return prefix
 
     def _standing(self, group: int) -> bytes | None:
-        """Return the prefix of a group, if it is known for certain."""
+        """Return the prefix of a group if it is known for certain, else None."""
         known, store = self._known[group], self._store
         if known is not None and known[0] == store.epoch and store.live:
             until = known[2]
@@ -263,9 +268,9 @@ class Generations:
         return None
 
     def contradicts(self, name: bytes | None, group: int = 0) -> bool:
-        """Return True if the generation that a lease exchange found (None: the key is gone) is another than is known.
+        """Return True if the generation that a lease exchange found (None: the key is gone) differs from the known one.
 
-        It isn't taken over: it was read before the reply was handled, and a clear may have come in between.
+        The found one isn't stored: it was read before the reply was handled, and a clear may have come in between.
         """
         known = self._known[group]
         if known is None or known[0] != self._store.epoch:
@@ -275,7 +280,7 @@ class Generations:
     # What flows ask for
 
     def known_place(self, key: str) -> bytes | None:
-        """Return what `place` gives, if that takes no trip."""
+        """Return the same as `place` if that takes no round trip, else None."""
         prefix = self._standing(0)
         return None if prefix is None else prefix + as_bytes(key)
 
@@ -285,16 +290,16 @@ class Generations:
         return prefix + as_bytes(key)
 
     def write(self, key: str, make: Callable[[bytes], Write[R]]) -> Flow[R]:
-        """Do the write of `key` that `make` makes for its name; again, if that was a dead generation's.
+        """Run the write that `make` returns for the name of `key`; repeat it if the generation has ended.
 
-        Otherwise a write that begins after a clear elsewhere, and before its message, would be lost, while what was
-        written under the new generation before it stays.
+        Without the repetition, a write that begins after a clear elsewhere, but before the clear's invalidation
+        arrives, would be lost, while an earlier write under the new generation would stay.
         """
         name = as_bytes(key)
         return self._fenced(lambda prefix: make(prefix + name))
 
     def prefixes(self, groups: Iterable[int]) -> Flow[dict[int, bytes | RemoteError]]:
-        """Return the prefix of each of `groups`, or why it isn't known."""
+        """Return the prefix of each of `groups`, or the error of reading it."""
         found: dict[int, bytes | RemoteError] = {}
         for group in groups:
             try:
@@ -304,7 +309,7 @@ class Generations:
         return found
 
     def each(self, keys: list[str], make: MakeMany[R], *, reads: bool = False) -> Flow[list[Part[R]]]:
-        """Do what `make` makes for keys, which reads alone if `reads`; return what came of each part of them."""
+        """Run the command that `make` returns for keys, a pure read if `reads`; return the result of each part."""
         try:
             prefix = yield from self.prefix(reads=reads)
             outcome = yield make(keys, self.places_under(prefix, keys))
@@ -313,7 +318,7 @@ class Generations:
         return [Part(keys, outcome)]
 
     def write_if(self, key: str, make: Callable[[bytes, bytes], Conditional[UnderGeneration[R]]]) -> Flow[R]:
-        """Do the conditional write of `key` that `make` makes for its name and its generation's; again as `write`."""
+        """Run the conditional write that `make` returns for a key's and its generation's name; repeat as `write` does."""
         group = self.group_of(key)
         for _ in range(ATTEMPTS):
             prefix = (yield from self.prefixes((group,)))[group]
@@ -328,7 +333,7 @@ class Generations:
         raise overtaken()
 
     def write_each(self, keys: list[str], make: MakeWrites[R]) -> Flow[list[Part[R]]]:
-        """Write as `write` does, what `make` makes for keys; return what came of each part of them."""
+        """Run the write that `make` returns for keys as `write` does; return the result of each part."""
         try:
             outcome = yield from self._fenced(lambda prefix: make(keys, self.places_under(prefix, keys)))
         except RemoteError as error:
@@ -346,7 +351,7 @@ class Generations:
         raise overtaken()
 
     def ask(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError]]:
-        """Ask for the prefixes of groups, whatever is known; what is known and differs puts everything in doubt."""
+        """Read the prefixes of groups from the server; a difference from a known one puts everything in doubt."""
         prefixes: dict[int, bytes | RemoteError] = {}
         for group, name in (yield from self._named(groups)).items():
             if not isinstance(name, RemoteError) and self.contradicts(name, group):
@@ -355,7 +360,7 @@ class Generations:
         return prefixes
 
     def _named(self, groups: Sequence[int], *, reads: bool = False) -> Flow[dict[int, bytes | RemoteError]]:
-        """Ask for the names of groups, or why they aren't known; what isn't accepted is replaced, and asked again."""
+        """Read the names of groups, or the errors; replace names that aren't accepted, and read them again."""
         found: dict[int, bytes | RemoteError] = {}
         left = groups
         for _ in range(ATTEMPTS):
@@ -379,7 +384,7 @@ class Generations:
         return found | dict.fromkeys(left, overtaken())
 
     def clear(self, groups: Iterable[int], publication: Publication | None) -> Flow[Mapping[int, RemoteError]]:
-        """Give groups a new generation; return those that may not have it, and why."""
+        """Give groups a new generation; return the groups that may not have it, with their errors."""
         asked = list(groups)
         name = self._new_name(asked)
         rank = self._names.rank(name) or FIRST
@@ -396,5 +401,5 @@ class Generations:
 
 
 def overtaken() -> RemoteError:
-    """Return the error of a write that every clear has overtaken."""
+    """Return the error of a write whose attempts were all overtaken by clears."""
     return RemoteError(f"the namespace was cleared {ATTEMPTS} times during one write")

@@ -1,4 +1,4 @@
-"""One namespace in one process: the parts that flows work with, wired, with one life cycle and one answer to fork."""
+"""One namespace in one process: builds and connects its parts, and closes and forks them together."""
 
 import contextlib
 import logging
@@ -51,11 +51,11 @@ from twotier.stats import Health, Stats
 from twotier.worker import start_pending
 
 _AT_ONCE: Final = 1000
-"""Entries that are expired in one call of the store, which other threads wait for."""
+"""Entries expired in one call of the store, during which other threads wait."""
 
 
 class Namespace:
-    """A namespace without a remote tier: the local tier, what may be stored, and the counters. Times are ns."""
+    """A namespace without a remote tier: the local tier, the encoding of values, and the counters. Times are ns."""
 
     executor: AnyExecutor | None = None
     async_executor: AnyAsyncExecutor | None = None
@@ -87,7 +87,7 @@ class Namespace:
         reset_on_fork(self)
 
     def check_open(self) -> None:
-        """Raise TwoTierError once the namespace is closed; see to it that expired entries leave the local tier."""
+        """Raise TwoTierError once the namespace is closed; start the sweep of expired local entries."""
         if self.closed:
             raise TwoTierError("the cache is closed; make a new one")
         start_pending()
@@ -99,15 +99,15 @@ class Namespace:
     def _stores(self) -> tuple[Store, ...]:
         return (self.store,)
 
-    def end_tags(self, tags: Sequence[str], op: int) -> None:  # noqa: ARG002 - for those who know versions
-        """Expire the local entries that carry any of `tags`, which write `op` has ended, and what is on its way in."""
+    def end_tags(self, tags: Sequence[str], op: int) -> None:  # noqa: ARG002 - for subclasses with tag versions
+        """Expire local entries with any of `tags`, which write `op` has ended, and void their fills under way."""
         keys = self.tags.keys_of((ANY_TAG, *tags))
         for start in range(0, len(keys), _AT_ONCE):
             self.store.demote(keys[start : start + _AT_ONCE], NO_OP)
         self.absences.end_tags(tags)
 
     def after_fork(self) -> None:
-        """In a forked child: nobody else is loading anything here, and nothing is swept yet."""
+        """Reset the parts of one process in a forked child, where no load is under way and nothing is swept yet."""
         self._swept = False
         self.tags.after_fork()
         self._make_loading_parts()
@@ -123,11 +123,11 @@ class Namespace:
         self.durations = LoadDurations(self.store, capped=self.options.local_ttl is not None)
 
     def surround_background(self, around: Surroundings) -> None:
-        """Have `around()` entered around whatever runs on threads in the background, in forked children too."""
+        """Enter `around()` around all work on background threads, in forked children too."""
         self._around = self.background.around = around
 
     def close(self) -> None:
-        """Give everything back; later calls do nothing."""
+        """Release all resources; later calls do nothing."""
         self.closed = True
         self.background.close()
         self.tasks.close()
@@ -149,13 +149,13 @@ class Namespace:
         return 0
 
     def health(self) -> Health:
-        """Return the state now."""
+        """Return the present state."""
         return Health(
             link="local", staleness=0.0, breaker="closed", journal=0, compiled=COMPILED, epoch=self.store.epoch
         )
 
     def stats(self) -> Stats:
-        """Return the counters now."""
+        """Return the present counters."""
         local, ours = self.store.counters(), self.counters
         remote_hits, stale = ours.remote_hits, ours.stale_served
         return Stats(
@@ -196,7 +196,7 @@ class Namespace:
 
 
 class TwoTierNamespace(Namespace):
-    """A namespace whose remote tier is reached through `topology`, and which hears of writes through the link."""
+    """A namespace with the remote tier at `topology`, and a link that brings the invalidations of other writers."""
 
     executor: AnyExecutor
     async_executor: AnyAsyncExecutor
@@ -232,27 +232,27 @@ class TwoTierNamespace(Namespace):
         self._audit: Audit | None = None
         falls_back = options.replica_fallback and options.on_outage == "serve"
         self.fallback = ReplicaReads(self) if falls_back else None
-        """Asks replicas while the primary is away."""
+        """Reads replicas while the primary is away."""
         self._make_process_parts()
         topology.on_change(self._primary_changed)
 
     def end_tags(self, tags: Sequence[str], op: int) -> None:
         """Forget the versions of `tags`, which write `op` has ended, and expire the local entries that carry them."""
-        self.versions.forget((ANY_TAG, *tags), op)  # first: what is noted under a tag from now on sees that it ended
+        self.versions.forget((ANY_TAG, *tags), op)  # first: keys noted under a tag from now on see its end
         super().end_tags(tags, op)
 
     def lose(self) -> None:
-        """End the lease, and put everything in doubt."""
+        """End the staleness lease, and put everything in doubt."""
         self.versions.store.lose()
         self.store.lose()
 
     def bump_epoch(self) -> None:
-        """Put everything in doubt: the versions of tags first, so that nothing is let in for an outdated one."""
+        """Put everything in doubt: tag versions first, so that no entry is installed under an outdated version."""
         self.versions.store.bump_epoch()
         self.store.bump_epoch()
 
     def renew(self, lease_until: int) -> None:
-        """Be live until then."""
+        """Extend the staleness lease until `lease_until`."""
         self.store.renew(lease_until)
         self.versions.store.renew(lease_until)
 
@@ -260,29 +260,29 @@ class TwoTierNamespace(Namespace):
         return (self.store, self.versions.store)
 
     def _make_process_parts(self) -> None:
-        """Make what belongs to one process and is made anew in a forked child."""
+        """Create the objects of one process, which a forked child creates anew."""
         self.op_ids = OpIds()
         self.fetches = SingleFlight(self.store, self.clock, round(self.options.timeout * SECOND))
         """Revalidations of suspects under way."""
         self.claims = Claims(self.clock, round(self.options.load_lease * SECOND), self._give_back_leases)
-        """Leases that loads may have left on the server."""
+        """Locks that loads and write-throughs may have left on the server."""
         self.journal = Journal(self.options.max_journal, len(self.generations.keys), self.generations.group_of)
         self.late = LateWrites(self.clock, self.options.max_journal if self._linked else 0, heard=self._publishes)
         self.breaker = Breaker(self.clock, label=f"namespace {self.options.namespace} on {self.label}")
         self.executor, self.async_executor = executors(self.topology, self.options, self.breaker)
         self.fleet = Profiles(self)
-        """Who else shares the namespace."""
+        """The settings of the other processes that share the namespace."""
         self._announced = False
         self.recovery = Recovery(self)
         self.breaker.on_open = self.recovery.wake
         self.sweep = Sweep(self)
 
     def _give_back_leases(self) -> None:
-        """Have leases given back that a load has abandoned."""
+        """Wake recovery to release abandoned locks."""
         self.recovery.wake()
 
     def reach(self) -> None:
-        """Close the namespace and raise RemoteUnavailable unless the remote tier answers, and permits what we need."""
+        """Close the namespace and raise RemoteUnavailable unless the remote tier answers, and permits our commands."""
         try:
             check_access(self.topology, self.executor, self.options)
         except RemoteError as error:
@@ -290,7 +290,7 @@ class TwoTierNamespace(Namespace):
             raise RemoteUnavailable(f"the remote tier isn't usable: {error}") from error
 
     def ensure_listening(self) -> None:
-        """Start listening for invalidations, if this process doesn't yet and is to; cheap when it does."""
+        """Start listening for invalidations if the options say so and it hasn't begun; cheap otherwise."""
         if not self._announced:
             self._announced = True
             self.fleet.watch()
@@ -314,12 +314,12 @@ class TwoTierNamespace(Namespace):
         listener.ensure_started()
 
     def hurry_link(self) -> None:
-        """Have the link connect now if it isn't up: the server was seen to be usable."""
+        """Let the link connect at once if it is down: the server was seen to be usable."""
         if self._listener is not None:
             self._listener.hurry()
 
     def _primary_changed(self) -> None:
-        """Put everything in doubt before anything is read from the new primary, and have it used at once."""
+        """Put everything in doubt before the first read from the new primary, and use the primary at once."""
         if self._linked:
             self.lose()
         else:
@@ -333,7 +333,7 @@ class TwoTierNamespace(Namespace):
         return listener(self.topology, self.clock, self.options)
 
     def after_fork(self) -> None:
-        """In a forked child: a new identity, no link, connections of our own, an empty journal (DESIGN step 10)."""
+        """Give a forked child a new identity, no link, its own connections, and an empty journal (DESIGN step 10)."""
         super().after_fork()
         if self._linked:
             self.lose()
@@ -360,14 +360,14 @@ class TwoTierNamespace(Namespace):
         self.topology.close()
 
     def local_expiry(self, now: int, ttl: int) -> int:
-        """Return when an entry that lives `ttl` from `now` on leaves the local tier: capped, and early by chance."""
+        """Return the local expiry of an entry that lives `ttl` from `now` on: capped, and early by a random jitter."""
         life = min(ttl, self.local_ttl)
         if life >= NEVER - now:
             return NEVER
         return now + life - int(life * self.options.jitter * random.random())  # noqa: S311 - spreads load, guards nothing
 
     def publication(self, kind: Kind, op_id: bytes, keys: Iterable[str] = ()) -> Publication | None:
-        """Return the invalidation that goes with write `op_id` of `keys`; None unless writers tell."""
+        """Return the invalidation of write `op_id` of `keys`; None unless writers publish."""
         if not self._publishes:
             return None
         message = Message(kind, op_id, tuple(keys), wall_clock())
@@ -375,7 +375,7 @@ class TwoTierNamespace(Namespace):
         return Publication(self.channel, self.messages.encode(message))
 
     def voids(self, places: Sequence[bytes]) -> list[bytes]:
-        """Return what a write of the keys at `places` ends: the leases on them, and the warrants of counters there."""
+        """Return the names that a write of the keys at `places` removes: their locks, and counters' warrants."""
         leases = self.generations.leases(places)
         if not self.values.signs:
             return leases
@@ -389,7 +389,7 @@ class TwoTierNamespace(Namespace):
             self.counters.stale_age.add(round(age * 1_000_000))
 
     def doubt(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> None:
-        """Journal writes that may not have reached the remote tier, and have them replayed."""
+        """Journal writes that may not have reached the remote tier, and wake recovery to replay them."""
         if self.journal.add(doubts):
             self.counters.journal_overflows += 1
             message = (
@@ -400,7 +400,7 @@ class TwoTierNamespace(Namespace):
         self.recovery.wake()
 
     def undo(self, key: str, late: Sequence[Abandoned]) -> None:
-        """Journal that the values of late writes are to be removed where they stand, and count that."""
+        """Journal the removal of late writes' values from `key`, and count it."""
         self.counters.late_writes += 1
         self.doubt({key: Doubt(self.op_ids.next(), late=tuple(late))})
 
@@ -410,7 +410,7 @@ class TwoTierNamespace(Namespace):
             self.recovery.wake()
 
     def _link_state(self) -> Literal["live", "sync", "down", "none"]:
-        """Return how the local tier fares: it is told of the link's gains and losses a moment after them."""
+        """Return the link's state as the local tier sees it: changes reach the local tier a moment later."""
         if not self._linked:
             return "none"
         if self.store.live:
@@ -422,7 +422,7 @@ class TwoTierNamespace(Namespace):
         return outages(self.topology, self.breaker)
 
     def doubt_clear(self, groups: Iterable[int]) -> None:
-        """Journal groups of keys: they are to be cleared once the remote tier, or their node, is back."""
+        """Journal groups of keys to clear once the remote tier, or their node, is back."""
         self.journal.add_clear(groups)
         self.recovery.wake()
 

@@ -1,14 +1,16 @@
-"""Settings that must agree in a fleet: each process leaves its own on the server, and looks for others that differ.
+"""Settings that must agree in a fleet: each process stores its own on the server, and checks the others'.
 
-Processes that share a namespace hear of each other's writes only if they use one mode of coherence, and can verify each
-other's messages and values. So the settings that decide this, its *profile*, are left in one of `SLOTS` keys, and all
-processes of a profile share a key, which one of them renews when half of its life is over. Whoever finds a profile that
-contradicts its own logs it and names it in `health()`; as both sides look, both see it.
+Processes that share a namespace receive each other's invalidations only if they use one mode of
+coherence and can verify each other's messages and values. Each process therefore stores the settings
+that decide this, its *profile*, in one of `SLOTS` keys. All processes of a profile share a key, which
+one of them renews when half of the key's life is over. A process that finds a profile contradicting
+its own logs the contradiction and names it in `health()`; as both sides check, both see it.
 
-A secret is shown by an id alone: 8 bytes of a BLAKE2b keyed with a key that is derived from the secret, over the
-namespace. Costs: a look at `SLOTS` short keys every `max_staleness`, on a thread that all caches of a process share,
-and a write each `LIFE` / 2 for a profile. Profiles aren't signed, as the other side's signature could not be verified:
-who writes to the server can plant some, at the price that `contradicts_hearing` states.
+A secret is shown by an id alone: 8 bytes of a BLAKE2b keyed with a key that is derived from the secret,
+over the namespace. Costs: a read of `SLOTS` short keys every `max_staleness`, on a thread that all
+caches of a process share, and a write each `LIFE` / 2 for a profile. Profiles aren't signed, as the
+other side's signature could not be verified: an attacker that can write to the server can plant
+some, at the cost that `contradicts_hearing` states.
 """
 
 import logging
@@ -29,15 +31,15 @@ if TYPE_CHECKING:
     from twotier.core.namespace.namespace import TwoTierNamespace
 
 SLOTS: Final = 8
-"""Profiles that a namespace has room for; of more, some aren't seen at times."""
+"""Profiles that a namespace has room for; with more, some are at times unseen."""
 LIFE: Final = 60_000
 """Milliseconds after which the profile of processes that have ended is forgotten."""
 FIRST_LOOK: Final = SECOND
-"""How long after its first call a process leaves its profile (ns)."""
+"""Delay after a process's first call until it stores its profile (ns)."""
 MOST_SECRETS: Final = 16
-"""Secrets of a list that a profile names; a process that has more is taken to accept any."""
+"""Most secrets that a profile lists; a process with more is taken to accept any."""
 LONGEST: Final = 512
-"""Bytes of a profile; what is longer isn't one."""
+"""Most bytes of a profile; longer data isn't one."""
 
 _ANY: Final = b"*"
 _NONE: Final = b"-"
@@ -51,20 +53,20 @@ class Profile(NamedTuple):
 
     mode: str
     signs: bytes
-    """The id of the secret that it signs with; `-` if it has none."""
+    """The id of the secret that the process signs with; `-` if it has none."""
     accepts: frozenset[bytes]
-    """The ids of all its secrets; `*` if it accepts any."""
+    """The ids of all secrets of the process; `*` if it accepts any."""
 
     def verifies(self, other: "Profile") -> bool:
-        """Return True if what `other` signs is accepted."""
+        """Return True if this process accepts the signatures of `other`."""
         return _ANY in self.accepts or other.signs in self.accepts
 
     def contradicts_hearing(self, other: "Profile") -> bool:
-        """Return True if this process, which listens to pub/sub, hears nothing of what `other` writes."""
+        """Return True if this process listens to pub/sub and thus doesn't hear of the writes of `other`."""
         return self.mode == "pubsub" and other.mode != "pubsub"
 
     def conflicts(self, other: "Profile") -> list[str]:
-        """Return what contradicts each other in the two, in sentences for people."""
+        """Return the contradictions between the two profiles, as sentences for people."""
         found = []
         if self.mode != other.mode and "pubsub" in (self.mode, other.mode):
             found.append(f"coherence={self.mode!r} here, and {other.mode!r} in another process of this namespace")
@@ -77,7 +79,7 @@ class Profile(NamedTuple):
 
 
 def profile(options: Options) -> bytes:
-    """Return the profile of a process with `options`, as it is left on the server.
+    """Return the profile of a process with `options`, as stored on the server.
 
     >>> profile(Options())
     b'1 pubsub - *'
@@ -89,7 +91,7 @@ def profile(options: Options) -> bytes:
 
 
 def read_profile(data: bytes) -> Profile | None:
-    """Return the profile in `data`; None if there is none in it.
+    """Return the profile in `data`; None if `data` has none.
 
     >>> read_profile(b"1 tracking - *").mode
     'tracking'
@@ -114,32 +116,32 @@ def profile_keys(stem: bytes) -> list[bytes]:
 
 
 class Profiles:
-    """What one process knows of the settings of the others that share its namespace."""
+    """The check of one process against the settings of the others that share its namespace."""
 
     def __init__(self, namespace: "TwoTierNamespace") -> None:
         self._namespace = namespace
         self._data = profile(namespace.options)
         ours = read_profile(self._data)
-        assert ours is not None  # noqa: S101 - we have just made it
+        assert ours is not None  # noqa: S101 - made one line above
         self._ours: Final = ours
         self._keys = profile_keys(namespace.generations.stem)
         self._due: int | None = None
         self.conflicts: tuple[str, ...] = ()
-        """What contradicts this process's settings, as of the last look."""
+        """Contradictions to this process's settings, as of the last check."""
         self.unheard = False
-        """Whether somebody may write of whom the link doesn't hear."""
+        """Whether a process may write whose writes the link doesn't report."""
 
     def watch(self) -> None:
-        """Look from now on."""
+        """Check from now on."""
         self._due = self._namespace.clock.now() + FIRST_LOOK
         fleets.watch(self)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         fleets.forget(self)
 
     def visit(self) -> bool:
-        """Look, and keep the copies of the generation's name, if it is time and the server answers; False: closed."""
+        """Check, and restore the copies of the generation's name, if it is time; return False once closed."""
         namespace = self._namespace
         if namespace.closed:
             return False
@@ -150,14 +152,14 @@ class Profiles:
                 self.look()
                 drive(namespace.generations.keep_copies(), namespace.executor, namespace.background)
             except RemoteError:
-                pass  # the breaker has heard of it
+                pass  # the breaker has counted it
             except Exception:
                 if not namespace.closed:
                     raise
         return True
 
     def look(self) -> None:
-        """See what others have left, and leave our own; raise RemoteError if the server can't be asked."""
+        """Read the other profiles, and store our own; raise RemoteError if the server can't be asked."""
         executor = self._namespace.executor
         slots = executor.run(FetchMany(self._keys))
         self._take(slots)
@@ -169,7 +171,7 @@ class Profiles:
         executor.run(Put(self._keys[chosen], self._data, LIFE, absent=False, publication=None))
 
     def _take(self, slots: list[Fetched]) -> None:
-        """Take what the slots hold, and log a contradiction that wasn't there before."""
+        """Compare the profiles in the slots, and log a contradiction that wasn't there before."""
         others = [read_profile(slot.data) for slot in slots if slot.data is not None]
         found = {each: None for other in others if other is not None for each in self._ours.conflicts(other)}
         self.unheard = any(other is not None and self._ours.contradicts_hearing(other) for other in others)
@@ -182,4 +184,4 @@ class Profiles:
 
 
 fleets: Final = Periodic(Profiles.visit, 0.5, "twotier-fleet")
-"""Looks for all caches of this process."""
+"""Checks the profiles for all caches of this process."""

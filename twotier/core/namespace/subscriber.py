@@ -1,4 +1,4 @@
-"""A namespace's ear on the link: turns what the listener hears into changes of the local tier (DESIGN steps 4 to 7)."""
+"""A namespace's subscriber to the link: applies invalidations to the local tier (DESIGN steps 4 to 7)."""
 
 import logging
 import math
@@ -35,7 +35,7 @@ class NamespaceSubscriber:
         self.unverified = UnverifiedMessages(namespace.bump_epoch, namespace.clock, interval)
 
     def received(self, payloads: list[bytes]) -> None:
-        """Drop what other writes have superseded."""
+        """Drop the entries that other writes have superseded."""
         namespace = self._namespace
         for payload in payloads:
             message = namespace.messages.decode(payload)
@@ -62,7 +62,7 @@ class NamespaceSubscriber:
                 namespace.counters.invalidations_received += len(message.keys)
 
     def _unverified(self) -> None:
-        """Put everything in doubt: the message may have named any key."""
+        """Put everything in doubt: the unverified message may have named any key."""
         namespace = self._namespace
         namespace.counters.unverified += 1
         namespace.log.log(
@@ -72,11 +72,11 @@ class NamespaceSubscriber:
         self.unverified.heard()
 
     def _clear(self, message: Message) -> None:
-        """Empty the local tier, unless the message is known or late; without a secret anybody can make a new one."""
+        """Empty the local tier unless the clear is known or late; without a secret, anybody can make a new clear."""
         namespace = self._namespace
         verdict = self._clears.judge(message.op_id, message.sent_at) if namespace.values.signs else Verdict.NEW
         if verdict is Verdict.NEW:
-            # Gone, not only in doubt: an outage must not bring back what was cleared.
+            # Removed, not only in doubt: an outage must not revive cleared entries.
             namespace.store.clear()
         elif verdict is Verdict.LATE:
             namespace.bump_epoch()
@@ -85,7 +85,7 @@ class NamespaceSubscriber:
     def _superseded(self, message: Message) -> Iterable[str]:
         """Return the keys whose entries a write has superseded.
 
-        What is kept of a write of ours that failed is later than any that we began before.
+        The suspect of a failed write of this process is later than any write that the process began before.
         """
         journal = self._namespace.journal
         if not journal:
@@ -93,7 +93,7 @@ class NamespaceSubscriber:
         return [key for key in message.keys if not journal.knows_better(key, message.op_id)]
 
     def _late(self, message: Message) -> None:
-        """Put right what a late write of ours has done."""
+        """Undo late writes of this process that have taken place."""
         namespace = self._namespace
         for key, late in namespace.late.take_place(message.op_id, message.keys).items():
             outcome = namespace.journal.took_place(key, late.op_id)
@@ -107,18 +107,18 @@ class NamespaceSubscriber:
                 namespace.counters.late_writes += 1
 
     def confirmed(self) -> None:
-        """Put everything in doubt: what was published before this moment may have been missed."""
+        """Put everything in doubt: invalidations published before this moment may have been missed."""
         self._namespace.bump_epoch()
         self._namespace.sweep.wake(anew=True)
         self._came_live = True
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
-        """Extend the lease; a generation other than the one in use means that the namespace was cleared unheard."""
+        """Extend the staleness lease; another generation than the one in use means an unheard clear."""
         namespace = self._namespace
         if generation is not NOT_ASKED and namespace.generations.contradicts(generation, group):
             namespace.bump_epoch()
         if namespace.fleet.unheard:
-            namespace.bump_epoch()  # somebody may write of whom nothing is heard
+            namespace.bump_epoch()  # a process may write whose writes aren't heard
         self.unverified.settle()
         self.proven_at = lease_until - round(namespace.options.max_staleness * SECOND)
         namespace.renew(lease_until)
@@ -138,9 +138,9 @@ class NamespaceSubscriber:
 
 
 class TrackingSubscriber(NamespaceSubscriber):
-    """Hears from the server itself which keys of the namespace were changed, by whomever; no op id comes with that.
+    """Receives from the server itself the changed keys of the namespace, without op ids.
 
-    So a process's own writes leave its local tier too, when their echo arrives.
+    A process's own writes thus leave its local tier too, when their echo arrives.
     """
 
     def __init__(self, namespace: "TwoTierNamespace") -> None:
@@ -148,10 +148,10 @@ class TrackingSubscriber(NamespaceSubscriber):
         self.channel = namespace.generations.stem
         self._generations = frozenset(self.generation_keys)
         self._emptied = False
-        """The server holds no generation: the next one isn't a clear, but somebody's first use. Of one server only."""
+        """Whether one server has no generation: the next one is a first use, not a clear. False in a cluster."""
 
     def received(self, payloads: list[bytes]) -> None:
-        """Drop what was changed."""
+        """Drop the entries of changed keys."""
         namespace = self._namespace
         keys: list[str] = []
         tags: list[str] = []
@@ -180,7 +180,7 @@ class TrackingSubscriber(NamespaceSubscriber):
             namespace.recovery.wake()
 
     def renewed(self, lease_until: int, generation: bytes | NotAsked | None, group: int = 0) -> None:
-        """Extend the lease, and note whether the server is empty."""
+        """Extend the staleness lease, and note whether the server is empty."""
         self._note_emptied(generation is None)
         super().renewed(lease_until, generation, group)
 

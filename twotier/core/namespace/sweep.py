@@ -1,21 +1,24 @@
-"""The sweep: removes what ended generations leave on the server, so that entries without an expiry don't stay for good.
+"""The sweep: removes keys of ended generations from the server, so that entries without an expiry don't stay for ever.
 
-`clear` only gives the namespace another generation. Keys of the old one that have an expiry leave by it; the others
-would stay. So each generation's name is recorded on the server (`remote/commands/sweep.py`): by the clear that makes it
-and the one that ends it, and by each process that finds one in force that isn't recorded. Some time after a name has
-ended one process looks through the server's keys, removes those of recorded names that aren't in force, and then drops
-these names from the record.
+`clear` only gives the namespace another generation. Keys of the old one that have an expiry leave by
+it; the others would stay. Each generation's name is therefore recorded on the server
+(`remote/commands/sweep.py`): by the clear that makes it and the one that ends it, and by each process
+that finds one in force that isn't recorded. Some time after a name has ended, one process scans the
+server's keys, removes those of recorded names that aren't in force, and then drops these names from
+the record.
 
-Invariants. A key is removed only if its name has the form of our keys, its generation is in the record, and another
-generation was in force right before, read on the same connection (in a cluster: in the same step). Names never come
-into force twice, and without a name in force nothing is removed. Nobody reads or waits for any key of an ended
-generation: values, warrants, leases, absences, marks. What outlives generations (tags, streams, profiles) has other
-names. A look through the keys begins `GRACE` after a name was seen to have ended: until then a process that has not
-heard of the clear may still write under it, and do it again.
+Invariants. A key is removed only if its name has the form of our keys, its generation is in the
+record, and another generation was in force right before, read on the same connection (in a cluster:
+in the same step). Names never come into force twice, and without a name in force nothing is removed.
+No process reads or waits for any key of an ended generation: values, warrants, locks, absences, write
+markers. Keys that outlive generations (tags, streams, profiles) have other names. A scan begins
+`GRACE` after a name was seen to have ended: until then a process that has not heard of the clear may
+still write under it, and repeat the write.
 
-Costs: at most `PER_STEP` keys looked at each `PAUSE` seconds, and as many removed, by the one process that has a lease;
-where the sweep fails it begins anew. It changes nothing that anybody reads, so if two processes sweep at once, only the
-rate doubles. Every process asks for the record when its link comes up, and after each clear.
+Costs: at most `PER_STEP` keys scanned each `PAUSE` seconds, and as many removed, by the one process
+that has the sweep's lock; after a failure the sweep begins anew. It changes nothing that anybody
+reads, so if two processes sweep at once, only the rate doubles. Every process reads the record when
+its link comes up, and after each clear.
 """
 
 import logging
@@ -56,29 +59,29 @@ from twotier.remote.execute.executor import AnyExecutor
 from twotier.worker import Worker
 
 PER_STEP: Final = 1000
-"""Keys of the server that are looked at in one step."""
+"""Keys of the server that are scanned in one step."""
 PAUSE: Final = 0.1
 """Seconds between two steps."""
 BATCH: Final = 256
-"""Keys that are removed in one trip."""
+"""Keys that are removed in one round trip."""
 LEASE: Final = 30.0
-"""Seconds after which another process goes on in place of one that was killed."""
+"""Life of the sweep's lock (s), after which another process takes over from one that was killed."""
 GRACE: Final = 2.0
 """How long a name must have ended before its keys are removed, as a multiple of `max_staleness`."""
 LOOK: Final = 1.0
-"""Most seconds between two looks at whether names have ended for long enough, and until the first one."""
+"""Most seconds between two checks for names that have ended for long enough, and until the first check."""
 AWAY: Final = 1.0
-"""Seconds until a server that is away is asked again."""
+"""Seconds until the next attempt after the server was unavailable."""
 REFUSED: Final = 10.0
-"""Seconds until one that refuses is."""
+"""Seconds until the next attempt after the server refused a command."""
 _RENEWED: Final = 3
-"""A lease is renewed when one part in so many of its life is over."""
+"""The sweep's lock is renewed when one part in so many of its life is over."""
 
 _log = logging.getLogger("twotier")
 
 
 class Namespace(Protocol):
-    """What the sweep needs of its namespace."""
+    """The parts of its namespace that the sweep needs."""
 
     @property
     def options(self) -> Options:
@@ -86,23 +89,23 @@ class Namespace(Protocol):
 
     @property
     def generations(self) -> Generations:
-        """What is known of its generations."""
+        """Its generations, as this process knows them."""
 
     @property
     def topology(self) -> Topology:
-        """Where its keys are."""
+        """The servers that have its keys."""
 
     @property
     def executor(self) -> AnyExecutor:
-        """What runs commands on all of it."""
+        """Runs commands on all of its servers."""
 
     @property
     def background(self) -> Background:
-        """What runs flows in the background."""
+        """Runs flows in the background."""
 
     @property
     def counters(self) -> Counters:
-        """Where the keys that are removed are counted."""
+        """Counts the removed keys."""
 
     @property
     def clock(self) -> Clock:
@@ -110,7 +113,7 @@ class Namespace(Protocol):
 
     @property
     def label(self) -> str:
-        """What logs call the server."""
+        """The server's name in logs."""
 
     @property
     def closed(self) -> bool:
@@ -131,25 +134,25 @@ class Sweep:
         self._grace = round(GRACE * namespace.options.max_staleness * SECOND)
         self._lease = namespace.generations.stem + b"sweep!lease"
         self._renew_at = 0.0
-        """When the lease is to be renewed (`time.monotonic`); 0: we don't have it."""
+        """When to renew the sweep's lock (`time.monotonic`); 0: this process doesn't have it."""
         self._under_way = False
         self._anew = False
         self._permitted: bool | None = None
-        """Whether our user may sweep; None: it isn't known."""
+        """Whether the server permits our user to sweep; None: unknown."""
         self._ended_at: dict[tuple[int, bytes], int] = {}
-        """When names of groups were first seen to have ended (ns)."""
+        """When each name of a group was first seen to have ended (ns)."""
         self._swept: dict[int, frozenset[bytes]] = {}
         """Names that were swept, and are still in the record."""
         self._look_through: _LookThrough | None = None
 
     def wake(self, *, anew: bool = False) -> None:
-        """See to it that ended generations are swept; begin `anew` on a server that may be another. Raises nothing."""
+        """Start sweeping ended generations; begin `anew` if the server may be another. Raises nothing."""
         if self._permitted is not False:
             self._anew = self._anew or anew
             self._worker.start()
 
     def restart(self) -> None:
-        """Have a sweep that is under way begin anew: the server may be another."""
+        """Let a sweep that is under way begin anew: the server may be another."""
         self._anew = True
 
     def close(self) -> None:
@@ -182,7 +185,7 @@ class Sweep:
     # Beginning
 
     def _begin(self) -> float | None:
-        """Look for names that have ended, and begin to look through the keys once we may."""
+        """Find names that have ended, and begin to scan the keys once they have ended for long enough."""
         servers = self._servers()
         if not servers:
             return AWAY
@@ -212,7 +215,7 @@ class Sweep:
         return 0.0
 
     def _may_sweep(self, server: AnyExecutor) -> bool:
-        """Find out whether our user may sweep, and log once what it may not."""
+        """Return True if the server permits our user to sweep; log once if it doesn't."""
         namespace = self._namespace
         name = namespace.options.namespace
         denied: str = server.run(FindDenied(name, needed(name)))
@@ -223,7 +226,7 @@ class Sweep:
         return self._permitted
 
     def _find_ended(self) -> Names:
-        """Return the names in the records that aren't in force; record those in force that aren't there."""
+        """Return recorded names that aren't in force; record names in force that are missing."""
         generations = self._namespace.generations
         reads = [ReadRecord(record_of(key), key) for key in generations.keys]
         faulty: list[KeepNames] = []
@@ -258,7 +261,7 @@ class Sweep:
     # Going on
 
     def _go_on(self, look: "_LookThrough") -> float:
-        """Take one step of the look through the keys."""
+        """Take one step of the scan of the keys."""
         if not self._hold():
             self._look_through = None
             return LEASE / 2
@@ -278,7 +281,7 @@ class Sweep:
         return PAUSE
 
     def _batches(self, look: "_LookThrough", keys: list[bytes]) -> Iterator[list[tuple[int, bytes]]]:
-        """Yield those of `keys` that are to be removed, with their groups."""
+        """Yield batches of the `keys` that are to be removed, with their groups."""
         generations = self._namespace.generations
         batch: list[tuple[int, bytes]] = []
         for key in keys:
@@ -295,7 +298,7 @@ class Sweep:
             yield batch
 
     def _remove(self, look: "_LookThrough", batch: list[tuple[int, bytes]]) -> int | None:
-        """Remove keys; return how many were there, or None, and remove nothing, where a generation may be in force."""
+        """Remove keys; return how many existed, or None, removing nothing, if their generation may be in force."""
         namespace, server = self._namespace, look.servers[0]
         keys = [key for _, key in batch]
         if not namespace.topology.slotted:
@@ -312,7 +315,7 @@ class Sweep:
         return count
 
     def _finish(self, look: "_LookThrough") -> None:
-        """Have the names dropped, unless keys may have moved to another server meanwhile."""
+        """Mark the names as swept, unless keys may have moved to another server meanwhile."""
         self._look_through = None
         if len(look.servers_at_first) == len(now := self._servers()) and all(
             one is other for one, other in zip(look.servers_at_first, now, strict=True)
@@ -323,14 +326,14 @@ class Sweep:
     # The server
 
     def _servers(self) -> list[AnyExecutor]:
-        """Return what runs commands on each server that has keys."""
+        """Return the executor of each server that has keys."""
         topology = self._namespace.topology
         if isinstance(topology, ClusterTopology):
             return [topology.members.member(node).executor for node in topology.members.primaries()]
         return [self._namespace.executor]
 
     def _run(self, commands: Sequence[Any]) -> list[Any]:
-        """Run commands in one go; raise the first RemoteError that one of them comes to."""
+        """Run commands in one batch; raise the first RemoteError of a command."""
         namespace = self._namespace
         outcomes = drive(run_batch(commands), namespace.executor, namespace.background)
         for outcome in outcomes:
@@ -339,7 +342,7 @@ class Sweep:
         return outcomes
 
     def _hold(self) -> bool:
-        """See to it that we have the lease; return False if another process has it."""
+        """Take or renew the sweep's lock; return False if another process has it."""
         asked = time.monotonic()
         if asked < self._renew_at:
             return True
@@ -352,14 +355,14 @@ class Sweep:
         return held
 
     def _release(self) -> None:
-        """Give the lease back, if we have it."""
+        """Release the sweep's lock if this process has it."""
         if self._renew_at:
             self._renew_at = 0.0
             self._namespace.executor.run(IfEqual(self._lease, self._token, Removal((self._lease,))))
 
 
 class _LookThrough:
-    """One look through all keys: for which names, on which servers, and how far it has come."""
+    """One scan of all keys: its names, its servers, and its progress."""
 
     __slots__ = ("all_names", "cursor", "names", "servers", "servers_at_first")
 
@@ -368,7 +371,7 @@ class _LookThrough:
         self.all_names: frozenset[bytes] = frozenset().union(*names.values())
         self.servers_at_first = list(servers)
         self.servers = servers
-        """Those that are left; the first is being looked through."""
+        """The servers that are left; the first is being scanned."""
         self.cursor = b"0"
 
 

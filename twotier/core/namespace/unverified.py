@@ -1,9 +1,10 @@
 """Messages that can't be verified: they put everything in doubt, at a bounded rate.
 
-A message that no secret of ours has signed, or that can't be read, may name any key. So nothing is fresh after it. Who
-can publish could send such messages without end, and each would cost every key a trip to the server. So the first one
-counts at once, and those that follow within a lease interval count together, at the next lease: at most two doubts an
-interval, and never one too late, as no lease is extended past a message that still has to count.
+A message that no secret of ours has signed, or that can't be read, may name any key. So nothing is
+fresh after it. Anybody that can publish could send such messages without end, and each would cost
+every key a round trip. The first message therefore counts at once, and the messages that follow
+within a lease interval count together, at the next lease: at most two doubts an interval, and never
+one too late, as no lease is extended past a message that still has to count.
 
 Only the listener's thread counts messages; any thread may ask for `recent`.
 """
@@ -14,7 +15,7 @@ from typing import Final
 from twotier.clock import SECOND, Clock
 
 REMEMBERED: Final = 60 * SECOND
-"""How long health tells that there was such a message (ns)."""
+"""How long health reports such a message (ns)."""
 
 
 class UnverifiedMessages:
@@ -39,9 +40,9 @@ class UnverifiedMessages:
         self._clock = clock
         self._interval = round(interval * SECOND)
         self._pending = False
-        """A message has come that still has to count."""
+        """Whether a message has arrived that still has to count."""
         self._quiet_until: int | None = None
-        """Until when messages wait for the next lease (ns)."""
+        """Until when messages are deferred to the next lease (ns)."""
         self._heard_at: int | None = None
 
     @property
@@ -60,7 +61,7 @@ class UnverifiedMessages:
         self._doubt()
 
     def settle(self) -> None:
-        """Count those that have waited. Call it before a lease is extended."""
+        """Count the deferred messages. Call it before a lease is extended."""
         if self._pending:
             self._pending = False
             self._doubt()

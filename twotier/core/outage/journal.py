@@ -1,10 +1,11 @@
-"""The journal: keys (and tags) whose last write may not have reached the remote tier, to be made good there later.
+"""The journal: keys (and tags) whose last write may not have reached the remote tier, to be replayed there later.
 
-One entry a key, bounded twice. Past `limit` keys a further one is kept by name only: it is removed when the remote tier
-is back, 256 keys a trip, and not put again. Once all that takes over `MOST_BYTES` as well, the journal forgets the keys
-and asks for their groups (of slots, in a cluster; else there is but one) to be cleared instead: forgetting a key
-silently would leave its old value standing. While a key is in the journal, the remote tier's value of it proves
-nothing, and reads of it are answered by the local tier.
+The journal has one entry a key, and two bounds. Beyond `limit` keys a further key is kept by name
+only: once the remote tier is back, the key is removed, 256 keys a round trip, and its value isn't put
+again. Once all entries together also take more than `MOST_BYTES`, the journal forgets the keys and
+requests a clear of their groups (of slots, in a cluster; else there is one group) instead:
+forgetting a key silently would leave its old value on the server. While a key is in the journal, the
+remote tier's value of the key proves nothing, and reads of the key are answered by the local tier.
 """
 
 import sys
@@ -20,40 +21,40 @@ from twotier.opid import NO_OP, is_earlier
 MOST_BYTES: Final = 32 << 20
 """Memory that a journal of more keys than its limit may take; enough for 98,000 keys of 40 letters."""
 ENTRY_BYTES: Final = 250
-"""Most memory of an entry beside its key: the doubt, its op id, and its place in a table that is just growing."""
+"""Most memory of an entry without its key: the doubt, its op id, and its place in a table that is just growing."""
 
 
 class Doubt(NamedTuple):
-    """One write that may not have arrived."""
+    """One write that may not have reached the remote tier."""
 
     op_id: bytes
     seen: int = NO_OP
-    """Tag of the write that the remote tier's value was by, as far as was known before the outage."""
+    """Op tag of the write that made the remote tier's value, as far as was known before the outage."""
     expires: int = 0
     """Instant (ns) at which the written value expires; 0 for a removal."""
     kept: bool = False
-    """Stale copies are to be kept: the key was expired, and nothing else was done to it in the outage."""
+    """Whether to keep stale copies: the key was only expired during the outage."""
     late: tuple[Abandoned, ...] = ()
-    """Late writes that are to be undone; nothing else is in doubt then."""
+    """Late writes to undo; nothing else about the key is in doubt then."""
 
     def after(self, earlier: "Doubt") -> "Doubt":
-        """Return the doubt about a key that was in doubt before: what was seen first stays what was seen."""
+        """Return the doubt about a key that was in doubt before; the first `seen` stays."""
         late = self.late + earlier.late if self.late and earlier.late else ()
         return self._replace(seen=earlier.seen, kept=self.kept and earlier.kept, late=late)
 
     def of_the_name(self) -> "Doubt":
-        """Return the doubt without what the value could be put again by: the key is to be removed."""
+        """Return the doubt without the data for putting the value again: the key is to be removed."""
         return self._replace(seen=NO_OP, expires=0)
 
 
 Outcome = Literal["settled", "doubted", "unknown"]
-"""What became of the doubt about a key: it is settled, another write is in doubt, or none is."""
+"""The state of the doubt about a key: settled, another write is in doubt, or no write is."""
 
 
 class Journal:
-    """Doubts by key, and groups of keys that are to be cleared, to be made good once the remote tier is back.
+    """Doubts by key, and groups of keys to clear, for the replay once the remote tier is back.
 
-    `groups` is how many there are, `group_of` tells that of a key.
+    `groups` is the number of groups, `group_of` returns the group of a key.
     """
 
     __slots__ = ("_bytes", "_clears", "_doubts", "_group_of", "_groups", "_limit", "_lock", "_tags_forgotten")
@@ -65,11 +66,11 @@ class Journal:
         self._lock = threading.RLock()  # an abandoned coroutine may be closed, and its write noted, anywhere
         self._doubts: dict[str | Tag, Doubt] = {}
         self._bytes = 0
-        """About how much memory the doubts take."""
+        """Approximate memory of the doubts (bytes)."""
         self._clears: dict[int, int] = {}
-        """How often a clear of each group was asked for since one took place."""
+        """How often a clear of each group was requested since the last one took place."""
         self._tags_forgotten = False
-        """Tags were in doubt when their entries were to be cleared, and some of those haven't been yet."""
+        """Whether doubts about tags were dropped for clears, some of which haven't taken place yet."""
 
     def __len__(self) -> int:
         return len(self._doubts)
@@ -85,15 +86,15 @@ class Journal:
         return self._tags_forgotten if isinstance(key, Tag) else self._group_of(key) in self._clears
 
     def knows_better(self, key: str, op_id: bytes) -> bool:
-        """Return True if a write of ours by `op_id` was begun before the one of `key` that is in doubt.
+        """Return True if this process began write `op_id` before the write of `key` that is in doubt.
 
-        Ids of one process are in the order in which its writes began.
+        The op ids of one process are in the order in which its writes began.
         """
         doubt = self._doubts.get(key)
         return doubt is not None and is_earlier(op_id, than=doubt.op_id)
 
     def add(self, doubts: Mapping[str, Doubt] | Mapping[Tag, Doubt]) -> bool:
-        """Remember writes; return True if they are too many, so that groups of keys are to be cleared instead."""
+        """Remember writes; return True if they are too many, so that groups of keys are cleared instead."""
         with self._lock:
             for key, doubt in doubts.items():
                 self._add(key, doubt)
@@ -117,7 +118,7 @@ class Journal:
         self._bytes -= _size(key)
 
     def add_clear(self, groups: Iterable[int]) -> None:
-        """Ask for groups of keys to be cleared; what was in doubt of them goes with that."""
+        """Request a clear of groups of keys; this drops the doubts about their keys."""
         with self._lock:
             for group in groups:
                 self._clears[group] = self._clears.get(group, 0) + 1
@@ -130,14 +131,14 @@ class Journal:
                     self._remove(key)
 
     def undoes(self, key: str) -> bool:
-        """Return True if nothing is in doubt of a key but late writes that are to be undone: no outage, so a miss."""
+        """Return True if only late writes of a key are to be undone: there was no outage, so a read is a miss."""
         doubt = self._doubts.get(key)
         return doubt is not None and bool(doubt.late)
 
     def took_place(self, key: str, op_id: bytes) -> Outcome:
-        """Settle the doubt about a write that has taken place, if it is this one that is in doubt.
+        """Settle the doubt about a key if it is about write `op_id`, which has taken place.
 
-        The doubt about another begins anew: its replay may have been earlier than the write that is late.
+        A doubt about another write begins anew: its replay may have come before the late write.
         """
         with self._lock:
             doubt = self._doubts.get(key)
@@ -150,19 +151,19 @@ class Journal:
             return "doubted"
 
     def clears(self) -> dict[int, int]:
-        """Return the groups that are to be cleared, each with how often that was asked for."""
+        """Return the groups to clear, each with the number of requests."""
         with self._lock:
             return dict(self._clears)
 
     def batches(self, count: int) -> Iterator[dict[str | Tag, Doubt]]:
-        """Yield what is in doubt now, the oldest first, `count` at a time."""
+        """Yield the present doubts, the oldest first, `count` at a time."""
         with self._lock:
             doubts = iter(list(self._doubts.items()))
         while batch := dict(islice(doubts, count)):
             yield batch
 
     def settle(self, good: Mapping[str | Tag, Doubt]) -> None:
-        """Forget what was made good, unless a key has been written again since."""
+        """Forget the doubts that were replayed, unless a newer doubt has replaced them."""
         if not good:
             return
         with self._lock:
@@ -171,7 +172,7 @@ class Journal:
                     self._remove(key)
 
     def settle_clears(self, done: Mapping[int, int]) -> None:
-        """Forget the groups that were cleared, if that was asked for no more often when it began."""
+        """Forget the groups that were cleared, unless more clears were requested since."""
         with self._lock:
             for group, asked in done.items():
                 if self._clears.get(group) == asked:
@@ -179,9 +180,9 @@ class Journal:
             self._tags_forgotten &= bool(self._clears)
 
     def noted(self, keys: Iterable[str | Tag]) -> dict[str | Tag, Doubt]:
-        """Return the doubts about `keys`, for a write that will `settle` them if it reaches the remote tier.
+        """Return the present doubts about `keys`, for a write that will `settle` them if it reaches the remote tier.
 
-        Only those: a doubt that comes up while the write is under way may be of a later one.
+        A doubt that is added while the write is under way isn't included: it may be of a later write.
         """
         if not self._doubts:
             return {}
@@ -190,5 +191,5 @@ class Journal:
 
 
 def _size(key: str | Tag) -> int:
-    """Return about how much memory (bytes) an entry takes; the same for one key every time."""
+    """Return the approximate memory (bytes) of an entry; the same for one key every time."""
     return sys.getsizeof(key.name if isinstance(key, Tag) else key) + ENTRY_BYTES

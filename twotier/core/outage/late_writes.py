@@ -36,7 +36,7 @@ from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.remote.io.breaker import BreakerOpenError
 
 LIFE: Final = 900 * SECOND
-"""How long a write may be late (ns): as long as TCP tries to deliver something."""
+"""How long a write may be late (ns): as long as TCP tries to deliver data."""
 
 
 class Abandoned(NamedTuple):
@@ -44,15 +44,15 @@ class Abandoned(NamedTuple):
 
     op_id: bytes
     payload: bytes | None
-    """The encoded value; None of an increment."""
+    """The encoded value; None for an increment."""
     until: int
-    """Until when it may be late (ns)."""
+    """Until when the write may be late (ns)."""
     life: int | None = None
-    """The ttl that it gives (ms), None for no expiry."""
+    """The ttl of the write (ms), None for no expiry."""
 
 
 def may_be_late(error: BaseException) -> bool:
-    """Return True if a write that ended with `error` may still be on its way: neither answered nor never begun."""
+    """Return True if a write that ended with `error` may still be on its way: it was begun, and not answered."""
     if isinstance(error, RemoteTimeout | RemoteUnavailable):
         return not isinstance(error, BreakerOpenError)
     return not isinstance(error, RemoteError | TypeError | OverflowError)
@@ -61,7 +61,7 @@ def may_be_late(error: BaseException) -> bool:
 class LateWrites:
     """The writes of one process that may be late, by op id and by key. Threads may share it.
 
-    `heard` says that messages tell of writes; otherwise only the values on the server do.
+    `heard`: invalidations carry the op ids of writes; otherwise only the values on the server have them.
 
     >>> from twotier.clock import ManualClock
     >>> late = LateWrites(ManualClock(), limit=10)
@@ -84,7 +84,7 @@ class LateWrites:
         self._overtaken: set[tuple[bytes, str]] = set()
         """Increments, and writes put again, after which their key was set or deleted."""
         self._suspects: dict[str, int | None] = {}
-        """Keys whose value on the server is to be checked: since when (ns); None after a gap of the link."""
+        """Keys to check on the server, with the instant of suspicion (ns); None after a gap of the link."""
 
     def __bool__(self) -> bool:
         """Return True if any write may be late."""
@@ -97,9 +97,9 @@ class LateWrites:
         *errors: BaseException,
         ttl: int = NEVER,
     ) -> None:
-        """Note that the writes of some keys by `op_id` may be late, unless the errors exclude it.
+        """Note that the writes of some keys by `op_id` may be late, unless the errors exclude that.
 
-        `ttl` (ns) is what they give; a payload of None stands for an increment.
+        `ttl` is the ttl of the writes (ns); a payload of None means an increment.
         """
         if not self._limit or (errors and not any(map(may_be_late, errors))):
             return
@@ -119,7 +119,7 @@ class LateWrites:
                     break
                 for key in list(self._by_op[oldest]):
                     self.forget(oldest, key)
-            while len(self._by_key) > self._limit:  # heard of, and overwritten before they were undone
+            while len(self._by_key) > self._limit:  # their messages came, and other writes before the undoing
                 key = next(iter(self._by_key))
                 for each_op in list(self._by_key[key]):
                     self.forget(each_op, key)
@@ -127,8 +127,8 @@ class LateWrites:
     def overtake(self, keys: Iterable[str], *, counters: bool = True) -> bool:
         """Note that keys were set or deleted; return True if any of them becomes a suspect.
 
-        A value that was put again counts no longer, nor does (with `counters`) a late increment. The value may have
-        been written late between the write that overtook it and this call: so its key is to be checked.
+        A value that was put again counts no longer, nor does (with `counters`) a late increment. The value
+        may have been written late between the overtaking write and this call: its key must be checked.
         """
         checks = False
         with self._lock:
@@ -179,13 +179,13 @@ class LateWrites:
             return found
 
     def by(self, key: str, op_id: bytes | None) -> Abandoned | None:
-        """Return the write of a key by `op_id`, if that write may be late and its value must not stand."""
+        """Return the write of a key by `op_id` if that write may be late and its value must be removed."""
         if op_id is None or self._counts(op_id, key):
             return None
         return self._by_key.get(key, {}).get(op_id)
 
     def undone(self, op_id: bytes, key: str) -> None:
-        """Note that the value of a late write doesn't stand any more; it may still be heard of."""
+        """Note that the value of a late write is gone from the server; its message may still arrive."""
         with self._lock:
             if (ops := self._by_key.get(key)) is not None and (op_id, key) not in self._put_again:
                 ops.pop(op_id, None)
@@ -213,7 +213,7 @@ class LateWrites:
         return bool(self._suspects)
 
     def suspect(self, keys: Iterable[str]) -> bool:
-        """Have those of `keys` checked that have a late write: they have just been changed. Return True if any has."""
+        """Suspect those of `keys`, which have just been changed, that have a late write; return True if any has."""
         with self._lock:
             found = [key for key in keys if key in self._by_key]
             for key in found:
@@ -222,14 +222,14 @@ class LateWrites:
         return bool(found)
 
     def suspect_all(self) -> bool:
-        """Have every key checked that has a late write, after a gap of the link; return True if there is any."""
+        """Suspect every key that has a late write, after a gap of the link; return True if there is any."""
         with self._lock:
             for key in self._by_key:
                 self._suspects.setdefault(key, None)
             return bool(self._suspects)
 
     def take_suspects(self) -> dict[str, int | None]:
-        """Return the suspects, each with since when, which are none any more."""
+        """Remove and return the suspects, each with its instant of suspicion."""
         with self._lock:
             taken, self._suspects = self._suspects, {}
             return taken
@@ -242,9 +242,9 @@ class LateWrites:
                     self._suspects[key] = since
 
     def standing(self, key: str, data: bytes, pttl: int, earliest: int | None) -> tuple[Abandoned, ...]:
-        """Return the late writes whose value `data` is, as read with `pttl` ms left; at most one, unless it is raw.
+        """Return the late writes that wrote `data`, read with `pttl` ms left; at most one, unless `data` is raw.
 
-        `earliest` is when the server has executed them at the earliest (ns); None if that isn't known.
+        `earliest` is the earliest instant at which the server can have executed them (ns); None if unknown.
         """
         op_id = op_id_of(data)
         if op_id is not None:

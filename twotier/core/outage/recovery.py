@@ -1,12 +1,13 @@
 """Recovery: brings the remote tier back into use after an outage, and replays the journal (DESIGN steps 8 and 9).
 
-A worker, whose thread lives only while there is something to do: the circuit breaker isn't closed, keys are waiting in
-the journal, late writes are to be looked for, or leases that loads have left on the server are to be given back. It
-probes, so that no caller has to; replays, since what the journal names may be stale on the server; and only then closes
-the breaker. A replayed key is unlinked and its invalidation published, which does no harm when repeated.
+Recovery is a worker, whose thread lives only while there is work: the circuit breaker isn't closed,
+keys wait in the journal, late writes must be checked, or abandoned locks must be released. It
+probes, so that no caller has to; replays, since journaled keys may be stale on the server; and only
+then closes the breaker. A replayed key is unlinked and its invalidation published, which is harmless
+when repeated.
 
-The link and recovery find out on their own that the server is back, and each tells the other, so that neither sits out
-a pause when the other has had an answer.
+The link and recovery notice separately that the server is back, and each tells the other, so that
+neither sits out a pause when the other has had a reply.
 """
 
 import logging
@@ -30,7 +31,7 @@ FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 0.5
 """Seconds between probes; doubled from the first to the longest, each cut by up to half at random."""
 REFUSED_PAUSE: Final = 1.0
-"""Least seconds until a server that refuses (no permission, no memory) is asked again."""
+"""Least seconds until the next attempt after the server refused a command (no permission, no memory)."""
 
 _log = logging.getLogger("twotier")
 
@@ -45,7 +46,7 @@ class Recovery:
         self._pause = FIRST_PAUSE
 
     def wake(self) -> None:
-        """See to it that recovery is under way. Raises nothing."""
+        """Start recovery if it isn't under way. Raises nothing."""
         self._worker.start()
 
     def hurry(self) -> None:
@@ -58,7 +59,7 @@ class Recovery:
         self._worker.close(2 * self._namespace.options.timeout + LONGEST_PAUSE)
 
     def _step(self, woken: bool) -> float | None:
-        """Attempt it, but for the first time after a pause; return the seconds until the next attempt."""
+        """Attempt recovery, the first time after a pause; return the seconds until the next attempt."""
         first, self._under_way = not self._under_way, True
         if first or woken:
             self._pause = FIRST_PAUSE
@@ -74,7 +75,7 @@ class Recovery:
             self._pause = FIRST_PAUSE
             return REFUSED_PAUSE * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing
         except Exception:  # noqa: BLE001 - logged whole, on a thread that must go on
-            # Whatever it was, giving up would leave the cache without its remote tier for good.
+            # After any error, giving up would leave the cache without its remote tier for ever.
             _log.exception("recovery failed; it will be tried again")
             self._namespace.breaker.probe_failed()
             self._pause = LONGEST_PAUSE
@@ -91,13 +92,15 @@ class Recovery:
         return self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def _attempt(self) -> None:
-        """Probe, replay, and close the breaker; raises RemoteError where the remote tier fails again."""
+        """Probe, replay, and close the breaker; raises RemoteError if the remote tier fails again."""
         namespace = self._namespace
         probing = namespace.breaker.begin_probe()
         due = namespace.journal or namespace.late.suspects or namespace.claims.due()
         if not probing and (namespace.breaker.state != "closed" or not due):
             return
-        if not namespace.topology.slotted:  # in a cluster nodes are probed each by itself, and a lost one holds up none
+        if (
+            not namespace.topology.slotted
+        ):  # in a cluster each node is probed separately, and a lost one delays no other
             namespace.executor.run(Ping(), probing=probing)
         if probing:
             namespace.hurry_link()
@@ -106,17 +109,17 @@ class Recovery:
         if probing:
             namespace.breaker.close()
         else:
-            namespace.hurry_link()  # what was refused was taken: a replica has become a primary, say
+            namespace.hurry_link()  # a refused command was accepted now: e.g. a replica has become a primary
 
     def _replay(self, probing: bool) -> None:
-        """Make good what can be; what can't stays in the journal, and what stood in the way is raised."""
+        """Replay as much as possible; the rest stays in the journal, and its error is raised."""
         failure = self._check_late_writes(probing) if self._namespace.late.suspects else None
         Replay(self._namespace, probing).run()
         if failure is not None:
             raise failure
 
     def _check_late_writes(self, probing: bool) -> RemoteError | None:
-        """Look for the values of late writes; those that stand enter the journal. Return what went wrong with some."""
+        """Check for values of late writes, and journal those that are there; return an error of a failed check."""
         namespace = self._namespace
         executor = ProbingExecutor(namespace.executor, probing)
 
@@ -128,7 +131,7 @@ class Recovery:
         return LateCheck(namespace.late, namespace.journal, namespace.undo, slowest).run(read)
 
     def _give_back_leases(self, probing: bool) -> None:
-        """Give back what loads have left on the server, as far as it is there."""
+        """Release the abandoned locks that are on the server."""
         claims = self._namespace.claims
         for claim in claims.due():
             leases = list(claim.leases)

@@ -1,7 +1,7 @@
-"""The replay of a journal (DESIGN step 9): group by group, so that a lost node holds up what is in doubt on no other.
+"""The replay of a journal (DESIGN step 9): group by group, so that a lost node delays only its own groups.
 
-Groups that are to be cleared come first, then keys and tags, a batch at a time. What fails is left for the next time,
-and all that is of the same group with it. In the end the first failure is raised, if there was one.
+Groups to clear come first, then keys and tags, a batch at a time. A failure leaves its key, and all
+other keys of its group, for the next replay. The first failure, if any, is raised in the end.
 """
 
 from collections.abc import Sequence
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from twotier.core.namespace.namespace import TwoTierNamespace
 
 BATCH: Final = 256
-"""Keys replayed in one go."""
+"""Keys replayed in one batch."""
 
 R = TypeVar("R")
 
 
 class Replay:
-    """One attempt at making good what a namespace's journal holds."""
+    """One attempt at replaying a namespace's journal."""
 
     def __init__(self, namespace: "TwoTierNamespace", probing: bool) -> None:
         self._namespace = namespace
         self._executor = ProbingExecutor(namespace.executor, probing)
         self._failed: dict[int, RemoteError] = {}
-        """Groups with which something went wrong."""
+        """Groups that failed, with their errors."""
         self._failure: RemoteError | None = None
-        """What went wrong with tags."""
+        """The error of ending tags."""
 
     def run(self) -> None:
-        """Make good what can be; raise what went wrong with the rest."""
+        """Replay as much as possible; raise the error of the rest."""
         self._clear()
         for batch in self._namespace.journal.batches(BATCH):
             if len(self._failed) == len(self._namespace.generations.keys):
@@ -60,7 +60,7 @@ class Replay:
         return drive(flow, self._executor, self._namespace.background)
 
     def _clear(self) -> None:
-        """Clear the groups that are to be."""
+        """Clear the groups whose clear was requested."""
         namespace = self._namespace
         if not (asked := namespace.journal.clears()):
             return
@@ -68,12 +68,12 @@ class Replay:
         self._failed.update(self._run(namespace.generations.clear(asked, clear)))
         done = {group: count for group, count in asked.items() if group not in self._failed}
         if done:
-            namespace.store.bump_epoch()  # here the old generation is over now, not when the message comes
+            namespace.store.bump_epoch()  # the old generation ends here now, not when the message arrives
             namespace.journal.settle_clears(done)
             namespace.sweep.wake()
 
     def _make_good(self, doubts: dict[str, Doubt]) -> None:
-        """Remove keys, or put them again, as far as their groups are there."""
+        """Remove keys, or put their values again, except in groups that failed."""
         namespace = self._namespace
         groups = {
             group: keys for group, keys in namespace.generations.split(doubts).items() if group not in self._failed
@@ -108,7 +108,7 @@ class Replay:
         namespace.journal.settle({key: doubts[key] for key in good})
 
     def _remove(self, kind: Kind, prefixes: dict[int, bytes], parts: Sequence[tuple[int, list[str]]]) -> None:
-        """Remove keys, group by group, and the leases on them."""
+        """Remove keys, group by group, and their locks."""
         generations = self._namespace.generations
         removals = []
         for group, keys in parts:
@@ -119,7 +119,7 @@ class Replay:
                 self._failed[group] = outcome
 
     def _end_tags(self, doubts: dict[str, Doubt]) -> None:
-        """End tags: each is over when the version of any tag is, and its own."""
+        """End tags: a tag has ended once its own version and the one of ANY_TAG are removed."""
         if not doubts:
             return
         namespace = self._namespace
@@ -139,17 +139,17 @@ class Replay:
                 self._failure = outcome
         good = [tag for tag, outcome in zip(tags, outcomes, strict=True) if not isinstance(outcome, RemoteError)]
         if good:
-            namespace.end_tags(good, NO_OP)  # what was let in meanwhile carries the versions that ended only now
+            namespace.end_tags(good, NO_OP)  # entries installed meanwhile carry the versions that ended only now
             namespace.journal.settle({Tag(tag): doubts[tag] for tag in good})
 
     def _removal(
         self, kind: Kind, names: Sequence[str], places: Sequence[bytes], leases: Sequence[bytes] = ()
     ) -> Remove:
-        """Return the removal of what is at places; it says of what kind it is, and which keys or tags it concerns."""
+        """Return the removal of `places`, with the invalidation of its kind for the keys or tags `names`."""
         return Remove(places, self._namespace.publication(kind, self._namespace.op_ids.next(), names), leases)
 
     def _unlink(self, removals: list[Remove]) -> list[Any]:
-        """Remove; return what came of each."""
+        """Run removals; return the outcome of each."""
         outcomes: list[Any] = self._run(run_batch(removals))
         full = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, NoMemoryError)]
         withdrawals = [
@@ -160,7 +160,7 @@ class Replay:
         return outcomes
 
     def _undo(self, prefix: bytes, key: str, late: Sequence[Abandoned]) -> None:
-        """Remove the value of a late write, if it still stands."""
+        """Remove the value of a late write if the server still has it."""
         namespace = self._namespace
         (place,) = namespace.generations.places_under(prefix, (key,))
         removal = self._removal("delete", (key,), (place,), namespace.voids((place,)))
@@ -170,9 +170,9 @@ class Replay:
             namespace.late.undone(each.op_id, key)
 
     def _put_again(self, prefix: bytes, key: str, doubt: Doubt) -> bool:
-        """Put the value written in the outage, if so set and nothing else was written there; return True if it was put.
+        """Put the value written during the outage if `replay="set"` and the key is unchanged; return True if it was put.
 
-        The value is the local tier's suspect, as long as it is held here; its op id says whether it is that write's.
+        The value is the local tier's suspect, if that is still there and has the op id of the write.
         """
         namespace = self._namespace
         if namespace.options.replay != "set" or namespace.store.op(key) != op_tag(doubt.op_id):

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class ReplicaReads:
-    """The fallback of one namespace."""
+    """The replica reads of one namespace."""
 
     def __init__(self, namespace: "TwoTierNamespace") -> None:
         self._namespace = namespace
 
     def read(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
-        """Return what replicas have of `keys`, which were counted as misses."""
+        """Return the values that replicas have of `keys`, which were counted as misses."""
         counters, values = self._namespace.counters, self._namespace.values
         found: dict[str, Any] = {}
         fetches = yield from self._fetched(keys)
@@ -57,7 +57,7 @@ class ReplicaReads:
         }
 
     def _fetched(self, keys: Iterable[str]) -> Flow[list[tuple[str, bytes, Fetched]]]:
-        """Return what stands under keys, and their names there, as far as replicas tell; each group for itself."""
+        """Return keys with their names on the server and the replies of replicas; each group fails separately."""
         generations, journal = self._namespace.generations, self._namespace.journal
         groups = generations.split(key for key in keys if key not in journal)
         reads = [ReadGeneration(generations.keys[group]) for group in groups]

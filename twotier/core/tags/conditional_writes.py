@@ -1,10 +1,11 @@
-"""Writes that depend on whether something stands under a key, where what stands may not count.
+"""Conditional writes: writes that depend on whether a key has a valid value.
 
-It doesn't if it can't be used (foreign, cut short, signed with another secret, of a class that is gone, or no string at
-all), or if it has ended with one of its tags.
+A value is invalid if it can't be used (foreign, cut short, signed with another secret, of a class
+that is gone, or no string at all), or if one of its tags has ended.
 
-Reads see that, as they have the value. These writes read what stands in the trip that writes, and where it doesn't
-count, they replace it, unless it has changed since: then somebody else has written, and they begin anew.
+Reads notice that, as they have the value. A conditional write reads the value in the round trip that
+writes, and replaces an invalid value, unless it has changed since: then another writer has
+written, and the write begins anew.
 """
 
 from collections.abc import Callable
@@ -19,26 +20,26 @@ from twotier.remote.commands.conditional import Replace
 from twotier.remote.commands.conditional_writes import Add, ExpireIfLive, WithPrevious
 
 ATTEMPTS: Final = 8
-"""How often such a write is begun, while others write the key in between."""
+"""Attempts at such a write while others write the key in between."""
 
 PutAt = Callable[[bytes], Put]
-"""Makes the write of a value under a name."""
+"""Returns the write of a value under a name."""
 WriteAt = Callable[[bytes], Write[Any]]
-"""Makes a write under a name."""
+"""Returns a write under a name."""
 
 
 class CurrentValue(NamedTuple):
-    """What stands under a key (None: nothing, or what is no string), and what of it counts."""
+    """The data under a key (None: nothing, or no string), and its value if that is valid."""
 
     data: bytes | None
     valid: Loaded | None
 
 
 class ConditionalWrites(Reads):
-    """The reading flows, and the writing ones that see whether what stands counts."""
+    """The reading flows, and the writes that depend on whether a key has a valid value."""
 
     def _add(self, key: str, put_at: PutAt) -> Flow[bool]:
-        """Put where there is nothing that counts; return True if it was put."""
+        """Put a value unless `key` has a valid one; return True if it was put."""
         place = b""
 
         def make(at: bytes) -> Add:
@@ -58,7 +59,7 @@ class ConditionalWrites(Reads):
         raise contended(key)
 
     def _touch(self, key: str, ttl: int, make: Callable[[bytes], ExpireIfLive]) -> Flow[bool]:
-        """Give what stands under `key` a new life; return True if it counts. Its tags live as long."""
+        """Set a new ttl for the value of `key`, and let its tags live as long; return True if the value is valid."""
         place = b""
 
         def made(at: bytes) -> ExpireIfLive:
@@ -75,7 +76,7 @@ class ConditionalWrites(Reads):
         return True
 
     def _standing(self, key: str) -> Flow[CurrentValue]:
-        """Return what stands under `key`."""
+        """Return the current value of `key`."""
         place = yield from self._namespace.generations.place(key)
         fetched: Fetched = yield Fetch(place)
         if fetched.data is None:
@@ -83,9 +84,9 @@ class ConditionalWrites(Reads):
         return CurrentValue(fetched.data, (yield from self._valid(place, fetched.data)))
 
     def _replace(self, key: str, seen: bytes | None, put_at: WriteAt) -> Flow[bool]:
-        """Put in place of what was `seen`; return True if it was put: not if something else stands there by now.
+        """Replace the data `seen`; return True if it was replaced, False if the key has other data by now.
 
-        Nor if the namespace was cleared meanwhile, so that nobody will find it.
+        Returns False, too, if the namespace was cleared meanwhile, so that no reader will find the new value.
         """
         generations, place = self._namespace.generations, b""
 
@@ -106,5 +107,5 @@ class ConditionalWrites(Reads):
 
 
 def contended(key: str) -> RemoteError:
-    """Return the error of a write that writes of others have overtaken."""
+    """Return the error of a write that other writes have overtaken."""
     return RemoteError(f"{key!r} was written by others {ATTEMPTS} times during one write")

@@ -25,19 +25,19 @@ MOST_TAGS: Final = 64
 MAX_TAG_BYTES: Final = 255
 """Longest tag, in UTF-8."""
 ANY_TAG: Final = ""
-"""Ends with every tag, and is none: what is being loaded is held under it while its tags aren't known yet."""
+"""A pseudo-tag that ends with every tag: keys are held under it during a load while their tags are unknown."""
 _LOOKED_AT: Final = 2
-"""Keys looked at for each one that is noted."""
+"""Keys checked for each key that is noted."""
 
 
 class Tag(NamedTuple):
-    """A tag where keys are otherwise, as in the journal: it equals no key."""
+    """A tag in the place of a key, as in the journal; it equals no key."""
 
     name: str
 
 
 def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct tags in the order given; TypeError or ValueError names what can't be a tag.
+    """Return the distinct tags in the order given; TypeError or ValueError names a bad tag.
 
     >>> checked_tags(["user:7", "page", "user:7"])
     ('user:7', 'page')
@@ -55,7 +55,7 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def distinct_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct tags in the order given, however many; raises as `checked_tags`."""
+    """Return the distinct tags in the order given, without a limit; raises as `checked_tags`."""
     return tuple(dict.fromkeys([_checked(tag) for tag in tags]))
 
 
@@ -71,7 +71,7 @@ def _checked(tag: str) -> str:
 
 
 class _Pin:
-    """Who holds a key, and whether it was ever held by two at once since it was held by none."""
+    """The holders of a key, and whether two have held it at once since it was last free."""
 
     __slots__ = ("holds", "shared")
 
@@ -81,34 +81,34 @@ class _Pin:
 
 
 class TagIndex:
-    """Which keys of a local tier carry which tags."""
+    """The keys of a local tier by tag, and their tags."""
 
     __slots__ = ("_keys", "_lock", "_pinned", "_pins", "_store", "_tags", "_turns")
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tags: dict[str, tuple[str, ...]] = {}
-        """Tags by key; a key stays for a while when it has none any more."""
+        """Tags by key; a key that has lost all its tags stays for a while."""
         self._keys: dict[str, set[str]] = {}
         """Keys by tag."""
         self._turns: deque[str] = deque()
-        """The noted keys, each once, in the order in which they are looked at."""
+        """The noted keys, each once, in the order in which they are checked."""
         self._pinned = 0
-        """How often a key was pinned."""
+        """Number of pins so far."""
         self.after_fork()
 
     def after_fork(self) -> None:
-        """In a forked child: nobody else holds anything here."""
+        """Drop all pins in a forked child, where no flow holds a key."""
         # Re-entrant: the garbage collector may end a flow, and its hold, inside any section.
         self._lock = threading.RLock()
         self._pins: dict[str, _Pin] = {}
 
     def __len__(self) -> int:
-        """Return how many keys are noted."""
+        """Return the number of noted keys."""
         return len(self._tags)
 
     def tags_of(self, key: str) -> tuple[str, ...]:
-        """Return the tags that the entry under `key`, if there is one, carries, and perhaps some that it did."""
+        """Return the tags of the entry under `key`, if there is one, and perhaps earlier tags of the key."""
         return self._tags.get(key, ())
 
     def keys_of(self, tags: Iterable[str]) -> list[str]:
@@ -117,17 +117,17 @@ class TagIndex:
             return list(set[str]().union(*(self._keys.get(tag, ()) for tag in tags)))
 
     def holding(self, keys: Sequence[str], tags: tuple[str, ...]) -> "Hold | Unheld":
-        """Hold `keys` inside of a `with`, for entries that will carry `tags`."""
+        """Return a context manager that holds `keys` for entries that will carry `tags`."""
         if not tags and (not self._tags or self._tags.keys().isdisjoint(keys)):
             return UNHELD
         return Hold(self, [(key, tags) for key in keys])
 
     def holding_each(self, pairs: list[tuple[str, tuple[str, ...]]]) -> "Hold":
-        """Hold keys inside of a `with`, each with the tags of its own entry."""
+        """Return a context manager that holds keys, each with the tags of its own entry."""
         return Hold(self, pairs)
 
     def note(self, key: str, tags: tuple[str, ...]) -> bool:
-        """Note a key that is held under `tags` as well; return True if it wasn't noted at all."""
+        """Note a held key under `tags` as well; return True if the key wasn't noted before."""
         with self._lock:
             before = self._tags.get(key)
             if before is None:
@@ -140,7 +140,7 @@ class TagIndex:
             return before is None
 
     def pin(self, key: str, tags: tuple[str, ...], hold: object) -> None:
-        """Have `hold` hold a key under `tags`; `release` it later, however far this has come."""
+        """Let `hold` hold a key under `tags`; call `release` later, even if `pin` was interrupted."""
         with self._lock:
             pin = self._pins.setdefault(key, _Pin())
             pin.shared |= not pin.holds <= {hold}
@@ -151,9 +151,9 @@ class TagIndex:
             self._look()
 
     def release(self, key: str, tags: tuple[str, ...] | None, hold: object) -> None:
-        """End what `hold` holds of a key. `tags`: those of the entry that is there now; None if it may be another.
+        """End the hold of `hold` on a key. `tags`: those of the entry that is there now; None if it may be another.
 
-        Once more does nothing, or what an exception has left undone the first time.
+        Another call does nothing, or completes a call that an exception has interrupted.
         """
         with self._lock:
             pin = self._pins.get(key)
@@ -171,9 +171,9 @@ class TagIndex:
             self._pins.pop(key, None)
 
     def _look(self) -> None:
-        """Look at the key whose turn it is: forget it if there is no entry, nor one on its way.
+        """Check the key whose turn it is: forget the key if it has no entry, nor one on its way.
 
-        Its next turn is the last one, from now on: an exception that comes between two lines loses no key.
+        The key first goes to the end of the turns: an exception that comes between two lines loses no key.
         """
         with self._lock:
             if not self._turns:
@@ -182,7 +182,7 @@ class TagIndex:
             self._turns.rotate(-1)
             tags, pinned = self._tags.get(key, ()), self._pinned
             gone = key not in self._pins
-        # The store may be calling back into us from inside of its own lock.
+        # The store may call this index from inside of the store's own lock.
         gone = gone and (not tags or self._store.op(key) is None)
         with self._lock:
             if gone and pinned == self._pinned and self._turns[-1] == key:
@@ -200,7 +200,7 @@ class TagIndex:
 
 
 class Hold:
-    """Keys that are held, each with the tags of the entry on its way, from `with` to its end."""
+    """Keys that are held while the context lasts, each with the tags of the entry on its way."""
 
     __slots__ = ("_index", "_pairs", "_released", "_written")
 
@@ -210,11 +210,11 @@ class Hold:
         self._released = self._written = False
 
     def written(self) -> None:
-        """Say that the entries are written: what they replaced is gone, and so are its tags."""
+        """Note that the entries are written: the entries that they replaced are gone, and so are their tags."""
         self._written = True
 
     def add(self, tags: tuple[str, ...]) -> None:
-        """Note the keys under more tags, which weren't known before."""
+        """Note the keys under further tags, which weren't known before."""
         self._pairs = [(key, tuple(dict.fromkeys((*held, *tags)))) for key, held in self._pairs]
         for key, _ in self._pairs:
             self._index.note(key, tags)
@@ -243,7 +243,7 @@ class Hold:
 
 
 class Unheld:
-    """In place of a `Hold`, where nothing is tagged."""
+    """Takes the place of a `Hold` where no entry has tags."""
 
     __slots__ = ()
 

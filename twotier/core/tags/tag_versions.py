@@ -1,18 +1,20 @@
-"""The versions of tags, as far as this process knows them: what tagged entries are stamped with, and checked against.
+"""The versions of tags that this process knows: tagged entries are stamped with them, and checked against them.
 
-A tag's version is a random name under `{namespace}:#{tag}` on the server; ending the tag removes that key. A tagged
-entry carries the versions that its tags had *before* its value was made, and is valid while they stand. So a write or a
-load that was overtaken by the end of a tag makes an entry that nobody takes, and what the server loses (eviction,
-FLUSHALL) invalidates too much, never too little.
+A tag's version is a random name under `{namespace}:#{tag}` on the server; ending the tag removes that
+key. A tagged entry carries the versions that its tags had *before* its value was made, and is valid
+while these versions are current. So a write or a load that the end of a tag has overtaken makes an
+entry that no reader accepts, and a key that the server loses (eviction, FLUSHALL) invalidates too
+much, never too little.
 
-Known versions are kept as entries are: in a local tier of their own, under fill tokens, epochs and the lease, and an
-invalidation of the tag removes them. So they are as fresh as a local hit. They are asked for again after `LIFE`: a tag
-whose key the server has evicted, which nobody tells, would make entries of no use to others until then.
+Known versions are kept like entries: in a local tier of their own, under fill tokens, epochs and the
+staleness lease, and an invalidation of the tag removes them. They are thus as fresh as a local hit.
+They are read again after `LIFE`: no message reports that the server has evicted a tag's key, and
+entries made until then would be of no use to others.
 
-A tag's key outlives what is stamped with it by an hour or more, so that it has to be prolonged only now and then, on
-the trip that asks for its version. It leaves by itself when nothing new is stamped; a key lost early is a miss.
-Clearing the namespace leaves it. Costs: a trip for the tags that aren't known (all of a call in one), about 200 bytes
-a known tag.
+A tag's key outlives the entries stamped with it by an hour or more, so that it has to be extended only
+now and then, in the round trip that reads its version. It expires by itself when nothing new is
+stamped; a key lost early is a miss. Clearing the namespace leaves it. Costs: a round trip for the
+tags that aren't known (one for all tags of a call), about 200 bytes a known tag.
 """
 
 import secrets
@@ -30,9 +32,9 @@ from twotier.options import Options
 from twotier.remote.commands.tags import ExtendVersions, MakeVersions, ReadVersions, Version
 
 LIFE: Final = 30 * SECOND
-"""Longest that a version is taken to stand without asking again (ns)."""
+"""Longest that a known version is used without reading it again (ns)."""
 SPARE_LIFE: Final = 3600 * SECOND
-"""Least by which a tag's key is made to outlive what is stamped with it (ns)."""
+"""Least time by which a tag's key outlives the entries stamped with it (ns)."""
 _CHUNK: Final = 500
 
 
@@ -43,11 +45,11 @@ class TagVersions:
 
     def __init__(self, stem: bytes, options: Options, clock: Clock, lasts: int) -> None:
         self._stem = stem + b"#"
-        """What the keys of tags begin with; generations don't begin like that, so no entry's key does."""
+        """The beginning of tags' keys; no generation, and so no entry's key, begins like that."""
         self._clock = clock
         self._life = min(LIFE, lasts)
         self.store = Store(options.maxsize, policy="lru", clock=options.clock)
-        """Tag to (version, the instant until which its key lives at least)."""
+        """Maps a tag to its version and the instant until which its key lives at least."""
 
     def place(self, tag: str) -> bytes:
         """Return the name of the tag's key on the server."""
@@ -60,12 +62,12 @@ class TagVersions:
         try:
             return place[len(self._stem) :].decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            return None  # nobody's who uses this namespace through twotier
+            return None  # not written by twotier
 
     def current(self, stamps: Iterable[tuple[str, bytes]]) -> Flow[Stamps]:
-        """Return the versions that the tags of `stamps` have, of those that have one; for reading.
+        """Return the current versions of the tags of `stamps`, without tags that have none; for reading.
 
-        A stamp that differs from what is known here may be of a newer version: then the server is asked.
+        A stamp that differs from the known version may be of a newer one: the server is asked then.
         """
         found: Stamps = {}
         asked = []
@@ -87,9 +89,9 @@ class TagVersions:
         return found
 
     def stamps(self, tags: Iterable[str], ttl: int) -> Flow[Stamps]:
-        """Return the versions to stamp an entry with that is to live for `ttl` (ns), made where there are none.
+        """Return the versions for stamping an entry that is to live for `ttl` (ns); make missing ones.
 
-        To be asked for before the value is made. The keys of the tags live as long as the entry from here on.
+        Call it before the value is made. From here on the tags' keys live at least as long as the entry.
         """
         until = after(self._clock.now(), ttl)
         found: Stamps = {}
@@ -103,26 +105,26 @@ class TagVersions:
         return found | (yield from self._made(asked, ttl)) if asked else found
 
     def late_stamps(self, early: Mapping[str, bytes], tags: Iterable[str], ttl: int) -> Flow[Stamps]:
-        """Return stamps for an entry whose tags were known only when its value was made: those of `early` before it.
+        """Return stamps for an entry whose tags were known only after its value was made.
 
-        `early` are stamps for some of the tags and for ANY_TAG. If any tag has ended since, those of the other tags are
-        stamps that nobody takes: it may have been one of them.
+        `early` are stamps, from before the value was made, for some of the tags and for ANY_TAG. If any tag
+        has ended since, the other tags get stamps that no reader accepts: one of them may have ended.
         """
         wanted = list(tags)
         if all(tag in early for tag in wanted):
             return {tag: early[tag] for tag in wanted}
-        # Asked together, and of the server: what is known here may be older than a version that was made meanwhile.
+        # Read together, and from the server: a known version may be older than one that was made meanwhile.
         found = yield from self._made([ANY_TAG, *wanted], ttl)
         if found[ANY_TAG] != early.get(ANY_TAG):
             found = {tag: _new_version() for tag in wanted}
         return {tag: early.get(tag, found[tag]) for tag in wanted}
 
     def forget(self, tags: Iterable[str], op: int) -> None:
-        """Forget the versions of tags that write `op` has ended, and what is on its way here of them."""
+        """Forget the versions of tags that write `op` has ended, and void reads of them that are under way."""
         self.store.apply(tags, op)
 
     def _made(self, tags: list[str], ttl: int) -> Flow[Stamps]:
-        """Ask for the versions of tags, for an entry that lives for `ttl`; make those that there aren't."""
+        """Read the versions of tags, for an entry that lives for `ttl`; make missing ones."""
         lasting = after(ttl, max(ttl, SPARE_LIFE))
         places = [self.place(tag) for tag in tags]
         candidates = [_new_version() for _ in tags]
@@ -134,7 +136,7 @@ class TagVersions:
         found: Stamps = {}
         for tag, version, candidate, token in zip(tags, replies, candidates, tokens, strict=True):
             if version.name is None or len(version.name) != VERSION_BYTES:
-                found[tag] = candidate  # ended again in that moment: nobody will take what is stamped with it
+                found[tag] = candidate  # ended again at that moment: no reader accepts this stamp
             else:
                 found[tag] = version.name
                 left = _left(version)
@@ -147,7 +149,7 @@ class TagVersions:
 
 
 def _left(version: Version) -> int:
-    """Return how long a version's key lives on (ns)."""
+    """Return the remaining life of a version's key (ns)."""
     return NEVER if version.pttl == -1 else version.pttl * MILLISECOND
 
 

@@ -67,7 +67,7 @@ def encoded_many(
 ) -> Generator[Any, Any, tuple[list[str], list[Any], list[bytes]]]:
     """Return the checked keys, the values, and the values' payloads, in the order of `values`.
 
-    Three lists and no tuple for each entry: 50,000 of them make the garbage collector look at the whole process.
+    Three lists, not a tuple for each entry: 50,000 tuples make the garbage collector scan the whole process.
     """
     given, kept = [], []
     for key, value in values.items():  # at once, as the caller may change it while others run

@@ -58,7 +58,7 @@ class LocalOnly:
 
     @_flow
     def get(self, key: str, *, keep: bool = False) -> Any:  # noqa: ARG002 - nothing is dropped here
-        """Return MISSING: what the local tier missed isn't anywhere."""
+        """Return MISSING: there is no other tier to read."""
         self._namespace.check_open()
         if self._namespace.absences.holds(key):
             self._namespace.found_absent()
@@ -161,13 +161,13 @@ class LocalOnly:
 
     @_flow
     def fetch_many(self, missed: list[str], found: dict[str, Any], *, keep: bool = False) -> None:  # noqa: ARG002 - nowhere to look
-        """Add nothing to `found`: what the local tier missed isn't anywhere."""
+        """Add nothing to `found`: there is no other tier to read."""
         self._namespace.check_open()
         self._namespace.counters.misses += len(missed)
 
     @_flow
     def look(self, key: str) -> Any:  # noqa: ARG002 - nowhere to look
-        """Return MISSING: what the local tier missed isn't anywhere."""
+        """Return MISSING: there is no other tier to read."""
         return MISSING
 
     def load(

@@ -173,7 +173,7 @@ class TwoTierThrough(TwoTier):
             claim.drop(namespace.generations.leases([names[key] for key in unasked if key in names]))
             taken.update((key, names[key]) for members in there for key in members)
             namespace.counters.remote_errors += len(parts) - len(there)
-            if not there:  # nobody answers
+            if not there:  # no node answers
                 break
         return taken
 

@@ -1,1 +1,1 @@
-"""Flows: generators that yield what they wait for, and the two drivers that run them."""
+"""Flows: generators that yield the commands whose results they need, and the two drivers that run them."""

@@ -23,7 +23,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Wait(Local):
-    """Wait for `future` and return its result; TimeoutError after `seconds` (None: no limit), which ends the wait alone.
+    """Wait for `future` and return its result; TimeoutError after `seconds` (None: no limit), ending the wait alone.
 
     The waiter calls `pointless`, if given, every 2 to 50 ms; once it returns True, the wait ends in the same way.
     """

@@ -1,9 +1,10 @@
 """Following a flight that another caller leads: the length of the wait, and the checks meanwhile.
 
-Nobody follows a load for longer than `load_lease`: its loader may hang or need a lock that the follower holds, or its
-event loop may be blocked. The follower that gives up first leads a new flight, which the others follow once. Followers
-check both tiers now and then (one follower of a flight asks the server each second). A follower notices at once when
-the leader's event loop is closed or stopped, and when an executor has work for the thread on which it waits.
+No caller follows a load for longer than `load_lease`: its loader may hang or need a lock that the
+follower holds, or its event loop may be blocked. The follower that gives up first leads a new flight,
+which the others follow once. Followers check both tiers now and then (one follower of a flight asks the
+server each second). A follower notices at once when the leader's event loop is closed or stopped, and
+when an executor has work for the thread on which the follower waits.
 """
 
 from collections.abc import Callable, Mapping

@@ -50,7 +50,7 @@ class SingleLoads(FlightLeader):
             return value
 
     def _lapsed(self, key: str, source: LoaderCall, window: int) -> Flow[Any]:
-        """Return a value that expired by time alone, and load it in the background; the new one if the caller loads it."""
+        """Return a value that expired by time alone, and reload it in the background; or the caller's new value."""
         value = self._tiers.lapsed(key, window)
         if value is MISSING:
             return MISSING

@@ -82,7 +82,7 @@ class Flight:
 
 
 class SingleFlight:
-    """The loads under way in this process, at most one a key while nobody writes it, but for circles.
+    """The loads under way in this process, at most one a key between two writes of it, except for circles.
 
     `store` gives tokens. Flights that are older than `lasts` (ns of `clock`) aren't joined.
 

@@ -51,7 +51,7 @@ class Audit:
         self._closing.set()
         self._worker.close(2 * self._namespace.options.timeout)
 
-    def _step(self, woken: bool) -> float:  # noqa: ARG002 - nobody wakes it but `close`
+    def _step(self, woken: bool) -> float:  # noqa: ARG002 - only `close` wakes it
         if self._begun:
             try:
                 self._round()

@@ -162,7 +162,7 @@ class Generations:
             yield from self._replace({group: name}, reads=reads)
         raise overtaken()
 
-    # Asking for names, and restoring what was evicted
+    # Reading names, and restoring evicted ones
 
     def _look(self, groups: Sequence[int]) -> Flow[dict[int, bytes | RemoteError | None]]:
         """Return the name of each group (None: it has changed meanwhile); restore or make missing names."""
@@ -318,7 +318,7 @@ class Generations:
         return [Part(keys, outcome)]
 
     def write_if(self, key: str, make: Callable[[bytes, bytes], Conditional[UnderGeneration[R]]]) -> Flow[R]:
-        """Run the conditional write that `make` returns for a key's and its generation's name; repeat as `write` does."""
+        """Run the conditional write that `make` returns for the key's and generation's names; repeat like `write`."""
         group = self.group_of(key)
         for _ in range(ATTEMPTS):
             prefix = (yield from self.prefixes((group,)))[group]

@@ -159,7 +159,7 @@ class Sweep:
         """Stop, and wait for the thread to end."""
         self._worker.close(2 * self._namespace.options.timeout)
 
-    def _step(self, woken: bool) -> float | None:  # noqa: ARG002 - nobody wakes it but `close`
+    def _step(self, woken: bool) -> float | None:  # noqa: ARG002 - only `close` wakes it
         namespace = self._namespace
         if namespace.closed or self._permitted is False:
             return None

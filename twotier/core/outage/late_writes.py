@@ -1,28 +1,31 @@
 """Late writes: writes that the server executes after their call has given up (DESIGN section 5, Late writes).
 
-A request whose deadline has passed may still be on its way: in a buffer, or at a paused server. If the server executes
-it after a later write of its key, it replaces that write. So a process remembers each write that a call has given up
-on, until it learns that the write took place:
+A request whose deadline has passed may still be on its way: in a buffer, or at a paused server. If the
+server executes the request after a later write of its key, it replaces that write. A process
+therefore remembers each write that a call has given up on, until the process learns that the write took
+place:
 
-- With pub/sub, from its message, which carries its op id.
-- With tracking, from the value. The server only names the key, so the key becomes a *suspect*, and a background check
-  reads the op id in its envelope (`late_check.py`).
+- With pub/sub, from the write's message, which carries its op id.
+- With tracking, from the value. The server only names the key, so the key becomes a *suspect*, and a
+  background check reads the op id in the value's envelope (`late_check.py`).
 - After a gap of the link, in which either may have been lost, all keys become suspects.
 
-If the write is still the process's last write of the key, it counts and needs no replay. After a later write or a
-replay, its value is removed if the server still has it. A value that a replay has put again (`replay="set"`) keeps its
-op id: it counts until the process writes the key again, and may take place twice.
+If the write is still the process's last write of the key, it counts and needs no replay. After a later
+write or a replay, the late value is removed if the server still has it. A value that a replay has put
+again (`replay="set"`) keeps its op id: it counts until the process writes the key again, and may take
+place twice.
 
-A reader that finds the value of a late write before then recognises it by the op id in its envelope. Raw integers have
-no op id. With pub/sub, they are removed once their message arrives. With tracking, an equal integer is removed if its
-ttl is the one that the late write gives: the server executed it at most `max_staleness` before the push arrived.
+A reader that finds a late write's value earlier recognises it by the op id in its envelope. Raw
+integers have no op id. With pub/sub, they are removed once their message arrives. With tracking, an
+equal integer is removed if its ttl fits the late write: the server executed the write at most
+`max_staleness` before the push arrived.
 
-Late deletes, expiries and ttls aren't undone: they cost a miss. Neither are late additions to a counter, as sums have
-no order, unless a `set` or `delete` of the counter came after them; with tracking they can't be recognised.
-Without a link, a process remembers no late writes (`limit` 0).
+Late deletes, expiries and ttls aren't undone: they cost a miss. Neither are late additions to a counter,
+as sums have no order, unless a `set` or `delete` of the counter came after them; with tracking they
+can't be recognised. Without a link, a process remembers no late writes (`limit` 0).
 
-Bounds: as many keys as the journal may have, for `LIFE`; the oldest are forgotten. With tracking, each push of such a
-key costs a read of its value, 16 keys a trip, at most every 25 ms.
+Bounds: as many keys as the journal may have, for `LIFE`; the oldest are forgotten. With tracking, each
+push of such a key costs a read of its value, 16 keys a round trip, at most every 25 ms.
 """
 
 import threading
@@ -158,7 +161,7 @@ class LateWrites:
         """Return the writes of `keys` by `op_id`, which have taken place now, that must be undone; each of them once.
 
         A message may name some keys of a bulk write alone: a replay puts each key again under the op id of its write.
-        The writes returned are remembered until they are undone, for readers who find their values. Those that were
+        The writes returned are remembered until they are undone, for readers that find their values. Those that were
         put again are remembered for longer, as they may take place twice.
         """
         with self._lock:

@@ -170,7 +170,7 @@ class Replay:
             namespace.late.undone(each.op_id, key)
 
     def _put_again(self, prefix: bytes, key: str, doubt: Doubt) -> bool:
-        """Put the value written during the outage if `replay="set"` and the key is unchanged; return True if it was put.
+        """Put the value written during the outage if so set, and the key is unchanged; return True if it was put.
 
         The value is the local tier's suspect, if that is still there and has the op id of the write.
         """

@@ -1,9 +1,11 @@
-"""Reads from a replica while the primary is away: what the local tier doesn't have, given out as stale.
+"""Replica reads while the primary is away: values that the local tier doesn't have, returned as stale.
 
-Nothing of it enters the local tier: a replica may lag, and no invalidation tells by how much. It is asked only for keys
-of which the primary has told nothing, and which aren't in the journal, since what was written here meanwhile counts;
-and under the generation that it knows itself, if that is acceptable. What it gives is what a failover to it would give.
-Who would load a key is given that, too, before the loader is asked.
+Such a value doesn't enter the local tier: a replica may lag, and no invalidation shows by how much. A
+replica is read only for keys about which the primary gave no answer, and which aren't in the journal,
+since writes made here meanwhile count; and under the replica's own generation, if that is acceptable.
+The values are those that a failover to the replica would bring.
+
+A caller that would load a key gets the replica's value, too, before the loader is called.
 """
 
 from collections.abc import Iterable

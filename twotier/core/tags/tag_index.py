@@ -1,15 +1,17 @@
-"""Tags: names that entries carry, and by which they are expired together.
+"""Tags: names that entries carry, and by which entries are expired together.
 
-`TagIndex` knows which local keys carry which tags, so that the end of a tag is felt in the local tier without a look at
-tags on a hit. A key is held while something tagged is on its way into the local tier: first the key is noted under its
-tags, then the tags' versions are looked at (`tag_versions.py`), then the entry is installed under a fill token that was
-taken before that look. Whoever ends a tag first forgets its version, then demotes the keys noted under it, which voids
-their tokens. So whichever came first, nothing is installed that the end of a tag has overtaken, and a caller who comes
-after it joins no load that began before.
+`TagIndex` maps local keys to their tags and back, so that the end of a tag reaches the local tier
+without a check of tags on a hit. A key is held while a tagged entry is on its way into the local tier:
+first the key is noted under its tags, then the tags' versions are checked (`tag_versions.py`), then the
+entry is installed under a fill token that was taken before that check. The end of a tag first forgets
+the tag's version, then demotes the keys noted under the tag, which voids their tokens. So whichever
+came first, no entry is installed that the end of a tag has overtaken, and a later caller joins no load
+that began before.
 
-Entries leave the local tier without telling. Each key that is noted has two others looked at in turn, and those that
-are gone and not held are forgotten: so there are at most twice as many keys as tagged entries. A tagged entry takes
-about 130 bytes here, a tag 220, and untagged entries nothing. Threads may share an index.
+Entries leave the local tier without notice. For each key that is noted, two others are checked in
+turn, and keys that are gone and not held are forgotten: there are thus at most twice as many keys as
+tagged entries. A tagged entry takes about 130 bytes here, a tag 220, and untagged entries nothing.
+Threads may share an index.
 """
 
 import threading

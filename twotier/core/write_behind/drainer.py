@@ -234,7 +234,7 @@ class Drainer:
 
         `again`: the entry was delivered before, and not acknowledged.
         """
-        if entry.fields is None:  # somebody has removed it
+        if entry.fields is None:  # removed by another client
             return True
         found = self._entries.open(entry)
         if found is None:
@@ -268,7 +268,7 @@ class Drainer:
         yield from self._righting.bury(settle)
 
     def _write(self) -> Flow[bool]:
-        """Settle what is due, then hand the next group to the writer; return True if there was a group."""
+        """Settle the changes that are due, then hand the next group to the writer; return True if there was a group."""
         group = self._waiting.unsettled(self._namespace.clock.now())
         if group:
             yield from self._settle(group)

@@ -127,7 +127,7 @@ class Entries:
         kind = sealed.payload[:1]
         if kind in _BEFORE:
             if self._values.signs:
-                return None  # who has seen it once could have it written again
+                return None  # whoever has seen the entry once could replay it
             return fields, sealed, kind.lower(), None
         origin = Origin.unpack(sealed.payload[1 : 1 + ORIGIN_BYTES])
         return None if origin is None else (fields, sealed, kind, origin)

@@ -1,17 +1,21 @@
 """The record of entries that have reached the source: per writer the highest number, and the open numbers below it.
 
-Each process numbers what it appends to a stream, from 1 on without gaps, and each entry bears its `Origin` where the
-signature covers it. An entry whose number has reached the source is refused, so that replaying a recorded entry
-changes nothing. The drainer keeps the record beside the stream, signed as the entries are, and writes it
-in the transaction that acknowledges them (in a cluster, right before that).
+Each process numbers the entries that it appends to a stream, from 1 on without gaps, and each entry
+carries its `Origin` under the entry's signature. An entry whose number has reached the source is
+refused, so that replaying a recorded entry changes nothing. The drainer keeps the record beside the
+stream, signed as the entries are, and writes it in the transaction that acknowledges them (in a
+cluster, right before that).
 
-- *Open* numbers are those below the highest that haven't reached the source: they wait, came out of order, or never
-  arrived (the call that appended them failed). *Dead* numbers became dead letters, and may be tried again.
-- The server's record and the one that this process remembers are merged: an entry has reached the source if either
-  record says so. So a server that was set back, by a failover or an attacker, doesn't set back a draining process.
-- Bounds: `MOST_WRITERS`, of which the least recent leave first; what a forgotten writer appended before is refused from
-  then on (`floor`). `MOST_GAPS` spans per writer of numbers that never arrived; the oldest are refused from then on.
-  Waiting and dead numbers are never forgotten: `max_backlog` bounds them.
+- *Open* numbers are those below the highest that haven't reached the source: they wait, came out of
+  order, or never arrived (the call that appended them failed). *Dead* numbers became dead letters, and
+  may be tried again.
+- The server's record and the one in this process's memory are merged: an entry has reached the source
+  if either record says so. So a server that was set back, by a failover or an attacker, doesn't set back
+  a draining process.
+- Bounds: `MOST_WRITERS`, of which the least recent leave first; earlier entries of a forgotten writer
+  are refused from then on (`floor`). `MOST_GAPS` spans per writer of numbers that never arrived; the
+  oldest are refused from then on. Waiting and dead numbers are never forgotten: `max_backlog` bounds
+  them.
 
 Costs: 44 bytes a writer, and 16 a span.
 """
@@ -91,7 +95,7 @@ class _Writer:
             self.dead.remove(first, last)
 
     def merge(self, other: "_Writer") -> None:
-        """Take over what another record says that the source has had."""
+        """Merge another record: add its entries that have reached the source."""
         dead = Spans([*self.dead, *other.dead])
         left = self._left().intersection(other._left())  # noqa: SLF001 - of the same class
         self.floor, self.last = max(self.floor, other.floor), max(self.last, other.last)
@@ -157,7 +161,7 @@ class HighWater:
         writer.taken.add(origin.number)
 
     def begin(self) -> None:
-        """Forget what waits in this process."""
+        """Forget the entries that wait in this process."""
         for writer in self._writers.values():
             writer.taken.clear()
 
@@ -198,7 +202,7 @@ class HighWater:
         return asked.intersection(Spans([*writer.open, (writer.top + 1, _END)])).total
 
     def merge(self, other: "HighWater") -> None:
-        """Take over what another record says that the source has had."""
+        """Merge another record: add its entries that have reached the source."""
         self.floor = max(self.floor, other.floor)
         for name, theirs in other._writers.items():  # noqa: SLF001 - of the same class
             writer = self._writers.get(name)

@@ -57,7 +57,7 @@ class WriteBehindOptions:
     """Whether this process drains when no other does; False: this process only appends."""
 
     trust_server: bool = False
-    """True: accept a cache without a `secret`; then anyone who can write to its server can write to the source."""
+    """True: accept a cache without a `secret`; then anybody that can write to its server can write to the source."""
 
     def __post_init__(self) -> None:
         """Check every field."""

@@ -1,23 +1,19 @@
 """The namespace's generation: a random name in every key on the server, so that `clear` is one write.
 
-A new generation makes every older key unreachable at once; older keys leave the server by their
-expiry. A process caches the generation for one epoch: any event that could have changed it unseen
-(link loss, reconnect, a clear) bumps the epoch. While the link isn't live, the generation is read
-before every command. Without a link (`coherence="none"`) it is cached for as long as the bound on
-staleness. The generation has a key of its own without expiry. When a server evicts that key, the
-next process that needs it restores the name from its copies (`remote/commands/name_copies.py`).
-Without copies (FLUSHALL, an empty restart) the process makes a new name, and live processes notice
-the difference at their next lease exchange. A write that finds the name gone counts if its own name
-is restored: it is never repeated in the same generation.
+A new generation makes every older key unreachable at once; older keys leave the server by their expiry. A process
+caches the generation for one epoch: any event that could have changed it unseen (link loss, reconnect, a clear) bumps
+the epoch. While the link isn't live, the generation is read before every command. Without a link (`coherence="none"`)
+it is cached for as long as the bound on staleness. The generation has a key of its own without expiry. When a server
+evicts that key, the next process that needs it restores the name from its copies (`remote/commands/name_copies.py`).
+Without copies (FLUSHALL, an empty restart) it makes a new name, and live processes notice the difference at their next
+lease exchange. A write that finds the name gone counts, without a repetition, if its own name is restored.
 
-Only names of our own form are accepted (`generation_names.py`), and with a secret only signed ones,
-none of them earlier than a name that this process has seen. Any other name is replaced, which is a
-clear: only if it is still there, so that of several processes one replaces it. A writer replaces a
-name that another secret has signed (ours may be the newer secret), but less and less often: two
-processes with different secrets would clear the namespace in turn.
+Only names of our own form are accepted (`generation_names.py`), and with a secret only signed ones, none of them
+earlier than a name that this process has seen. Any other name is replaced, which is a clear: only if it is still there,
+so that of several processes one replaces it. A writer replaces a name that another secret has signed (ours may be the
+newer secret), but less and less often: two processes with different secrets would clear the namespace in turn.
 
-On one server there is one generation for all keys, group 0; in a cluster one for each group of slots
-(`cluster_generations.py`).
+On one server there is one generation, group 0; in a cluster one for each group of slots (`cluster_generations.py`).
 """
 
 import logging
@@ -214,8 +210,7 @@ class Generations:
     def _replace(self, refused: Mapping[int, bytes], *, reads: bool = False) -> Flow[None]:
         """Replace each refused name, by group, with a new one, unless the server has another by now.
 
-        A caller that only `reads` doesn't replace a name of another secret: a process with a wrong secret
-        must not clear the namespace by reading.
+        A caller that only `reads` leaves a name of another secret: a wrong secret must not clear the namespace.
         """
         foreign = any(self._names.is_of_another_secret(name) for name in refused.values())
         if foreign:

@@ -1,1 +1,1 @@
-"""Values as bytes and back: the format of plain data, pickle behind a secret, and what older releases wrote."""
+"""Values as bytes and back: the plain format, pickle behind a secret, and the reader of older payloads."""

@@ -30,7 +30,7 @@ _INTS: Final = {type_tags.INT1: 1, type_tags.INT2: 2, type_tags.INT4: 4, type_ta
 
 
 def decoded(payload: bytes, allowed: AllowedTypes) -> Any:
-    """Return the value of `payload`; SerializationError, or what a constructor raises, if it isn't one."""
+    """Return the value of `payload`; raise SerializationError or a constructor's own error if it is invalid."""
     decoding = _Decoding(payload, allowed)
     value = decoding.value()
     decoding.finish()
@@ -52,7 +52,7 @@ class _Decoding:
         self._shared: list[Any] = []
 
     def finish(self) -> None:
-        """Check that the payload ends here, but for the zeros that its weight asks for."""
+        """Check that only the zeros that pad the payload to its weight follow."""
         rest = self._payload[self._at :]
         if rest.count(0) != len(rest) or len(self._payload) != weights.padded(self._at, self._budget - self._left):
             raise SerializationError("the payload has data after its end")
@@ -84,7 +84,7 @@ class _Decoding:
         return value
 
     def _container(self, tag: int) -> tuple[Callable[..., Any], int | None]:
-        """Return what reads a container, and its count where that is asked for."""
+        """Return the method that reads a container, and the container's count if the method takes one."""
         if tag >= type_tags.SMALL_TUPLE:
             return _Decoding._tuple, tag - type_tags.SMALL_TUPLE
         if tag >= type_tags.SMALL_LIST:
@@ -322,7 +322,7 @@ class _Decoding:
         return builder.make(*arguments)
 
     def _leaf(self) -> Any:
-        """Read None, an int or a str, where nothing else may be: what holds values must count as a level."""
+        """Read None, an int or a str. Nothing else is valid here: a value that holds others must count as a level."""
         if self._payload[self._at : self._at + 1] not in _LEAVES:
             raise SerializationError("the payload builds a value from unsuitable arguments")
         return self.value()
@@ -333,7 +333,7 @@ class _Decoding:
             raise SerializationError("the payload holds a reference to a missing value")
         return self._shared[number]
 
-    # Containers; each is told whether it is shared
+    # Containers; a flag says whether each is shared
 
     def _slice(self, marked: bool) -> slice:
         self._unmarked(marked)
@@ -476,7 +476,7 @@ class _Decoding:
             items.append(self.value())
         return items
 
-    # What was allowed
+    # Allowed types
 
     def _name(self) -> str:
         """Read a key that must be a str."""

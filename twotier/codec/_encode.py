@@ -60,9 +60,9 @@ class _Encoding:
         self._allowed = allowed
         self._longest = longest
         self.places = places
-        """By id: what is known of a mutable value, or its number as a shared one."""
+        """Maps the id of a mutable value to its state in this pass, or to its number as a shared value."""
         self.reduced = reduced
-        """By id: instances, and what they were taken apart into."""
+        """Maps the id of an instance to the instance and its parts."""
         self._second = bool(places)
         self._out = bytearray()
         self._weight = 0
@@ -71,10 +71,10 @@ class _Encoding:
         self._numbers = 0
         self._keys: dict[str, int] = {}
         self._zones: dict[str, int] = {}
-        self._kept: list[Any] = []  # what `places` knows by id must not die meanwhile
+        self._kept: list[Any] = []  # keeps the values whose ids are in `places` alive
 
     def padded(self) -> bytes:
-        """Return the bytes, padded to what their weight asks for."""
+        """Return the bytes, padded to the length that their weight requires."""
         size = weights.padded(len(self._out), self._weight)
         if size > self._longest:
             raise SerializationError(f"the value takes {size} bytes encoded, and max_value_bytes is {self._longest}")

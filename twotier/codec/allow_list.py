@@ -1,7 +1,7 @@
 """User types that the plain format accepts through `allow=`: enums by value, others by their own `__reduce_ex__`.
 
-A payload names a type, and the codec looks the name up in its own list. What a type's own `__reduce__`, `__new__` and
-`__setstate__` do is the responsibility of its author.
+A payload names a type, and the codec looks up the name in its own list. The author of a type is responsible for the
+effects of its `__reduce__`, `__new__` and `__setstate__`.
 """
 
 import copyreg
@@ -38,7 +38,7 @@ class Reduced(NamedTuple):
     keywords: dict[str, Any] | None = None
     state: Any = None
     items: Iterable[Any] | None = None
-    """What is appended to it."""
+    """Items to append to it."""
     pairs: Iterable[tuple[Any, Any]] | None = None
     """Keys and values that are put into it."""
 

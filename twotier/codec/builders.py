@@ -24,7 +24,7 @@ _SEPARATORS: Final = "/\\"
 FACTORIES: Final[tuple[Callable[[], Any] | None, ...]] = (
     *(None, list, dict, set, int, float, str, bool, tuple, bytes),
 )  # fmt: skip
-"""What a defaultdict may make its values with; a payload has the place in this list."""
+"""Default factories that a defaultdict may have; a payload holds the index in this list."""
 
 
 class Builder:

@@ -25,7 +25,7 @@ class Codec(Protocol):
     """Identifies the codec of the payload in the envelope; 1 to 31."""
 
     def encode(self, value: Any) -> bytes:
-        """Return the bytes of `value`; SerializationError if it can't be taken."""
+        """Return the bytes of `value`; SerializationError if the codec can't encode it."""
         ...
 
     def decode(self, payload: bytes) -> Any:
@@ -54,12 +54,12 @@ class PlainCodec:
         return self._format.encode(value)
 
     def decode(self, payload: bytes) -> Any:
-        """Return the value of `payload`; SerializationError if it is damaged, or holds what isn't allowed."""
+        """Return the value of `payload`; SerializationError if it is damaged, or holds a forbidden type."""
         return self._format.decode(payload)
 
 
 class Pickle:
-    """Any picklable object. Decoding can run any code: only for bytes whose signature was checked."""
+    """Encodes any picklable object. Decoding can run any code, so decode only bytes whose signature was checked."""
 
     flag: ClassVar[int] = 2
 

@@ -1,13 +1,13 @@
-"""The envelope of a remote value: says that it is ours, which write made it, and that it belongs under its key.
+"""The envelope of a remote value identifies our format, the write that made the value, and the key it belongs to.
 
 Bytes: `magic 3, format 1, flags 1, op id 16, key check 8, [mac 16], payload`. The key check is BLAKE2b-8 of the whole
-remote key, so a reply that answers another command is never taken for the value asked for. The mac (with a secret) is
-BLAKE2b-16, keyed, over length-prefixed fields: namespace, kind, generation, key; then header and payload. So a value
-can't be altered, nor moved to another key, generation or namespace, nor be taken for something of another kind.
+remote key, so the reply to another command is never mistaken for the requested value. The mac (with a secret) is
+BLAKE2b-16, keyed, over length-prefixed fields: namespace, kind, generation, key; then header and payload. A signed
+value can therefore not be altered, moved to another key, generation or namespace, or mistaken for another kind.
 
-Format 2 is written. Format 1, whose mac is over the whole remote key in place of its fields, is read for one release:
-that is as good where a generation's name has no colon, and no other is accepted (`core/namespace/generations.py`).
-The magic begins with no digit and no sign, so raw integers, which have no envelope, are told apart by their first byte.
+Writers use format 2. Format 1, whose mac covers the whole remote key instead of its fields, is read for one release.
+Format 1 is as safe where a generation's name has no colon; `core/namespace/generations.py` accepts no other name.
+The magic begins with neither digit nor sign, so the first byte distinguishes it from raw integers without envelope.
 """
 
 import hashlib
@@ -36,12 +36,12 @@ ENVELOPE_BYTES: Final = _HEADER.size + _MAC_BYTES
 
 
 class Kind(NamedTuple):
-    """What an envelope is for."""
+    """Purpose of an envelope."""
 
     code: int
     """Its number in the MAC."""
     sign: bytes
-    """What stands between generation and key in the name of its place, the first of that after the namespace."""
+    """Separator between generation and key in the name of its place; the first occurrence after the namespace."""
 
 
 VALUE: Final = Kind(1, b":")
@@ -49,14 +49,14 @@ ABSENCE: Final = Kind(2, b"!")
 ENTRY: Final = Kind(3, b"\0")
 """An entry of a write-behind's stream; the stream is in the generation's place."""
 WARRANT: Final = Kind(4, b"#")
-"""The warrant of a counter, whose number stands raw beside it."""
+"""The warrant of a counter; the counter's number is stored raw, in a key of its own."""
 
 _FIELDS: Final = struct.Struct(">BHI")
 """Before generation and key in a MAC: kind, and the length of each. In a cluster, hash tags belong to generations."""
 
 
 class Sealed(NamedTuple):
-    """What an envelope held."""
+    """Contents of an opened envelope."""
 
     op_id: bytes
     flags: int
@@ -91,7 +91,7 @@ class Envelope:
         return b"".join((header, _mac(self._hashes[0], self._bound(place, kind), header, payload), payload))
 
     def open(self, place: bytes, data: bytes, kind: Kind = VALUE) -> Sealed | None:  # noqa: PLR0911 - one return a flaw
-        """Return what `data` holds; None if it isn't ours, is cut short, or belongs elsewhere, or its mac is wrong."""
+        """Return the contents of `data`; None if it is foreign, truncated, of another place, or has a wrong mac."""
         magic = data[:4]
         if magic not in _MAGICS or len(data) < _HEADER.size:
             return None
@@ -115,7 +115,7 @@ class Envelope:
         return None
 
     def _bound(self, place: bytes, kind: Kind) -> bytes:
-        """Return what is signed of a place and the kind of what stands there."""
+        """Return the signed fields of `place` and `kind`."""
         generation, _, key = place[self._stem :].partition(kind.sign)
         return _FIELDS.pack(kind.code, len(generation), len(key)) + generation + key
 

@@ -132,4 +132,4 @@ OLD_BUILDERS: Final[dict[str, tuple[Callable[..., Any], int]]] = {
     "address": (_of_type, 6000),
     "path": (_of_type, 1200),
 }
-"""By name: what makes the value, and what it weighs."""
+"""Maps a name to the function that makes the value, and to its weight."""

@@ -1,12 +1,13 @@
-"""Read what the codec before the plain format wrote (flag 1): a pickle of protocol 5 that names our builders alone.
+"""Read payloads of the codec before the plain format (flag 1): pickles of protocol 5 that name only our builders.
 
-For one release. It runs only the opcodes that our encoder wrote, in Python and without `pickle`, whose unpickler does
-whatever the bytes say. Budgets apply as in the plain format: weight by the payload's length, depth, and work, so that
-a part to which a payload refers many times (a tuple, a large integer, the text of a Decimal) costs its size each time.
-A genuine payload that shares more than these budgets allow is refused, and counts as missing.
+This module stays for one release. It runs only the opcodes that our encoder wrote, in Python and without `pickle`,
+whose unpickler runs any code that the bytes name. Budgets apply as in the plain format: weight by the payload's
+length, depth, and work, so that a part to which a payload refers many times (a tuple, a large integer, the text of a
+Decimal) costs its size each time. A genuine payload that shares more than these budgets allow is refused, and counts
+as missing.
 
-A builder is no value: only a call takes it off the stack. What fills a container waits until the container is complete,
-so that all of its keys are looked at before the first is put into a table.
+A builder is not a value: only a call takes it off the stack. The items of a container wait until the container is
+complete, so that the reader checks all of its keys before it puts the first into a table.
 """
 
 import struct
@@ -39,7 +40,7 @@ class OldPickleReader:
         self._allowed = AllowedTypes(allow)
 
     def decode(self, payload: bytes) -> Any:
-        """Return the value of `payload`; SerializationError if it is damaged, costly, or holds what isn't allowed."""
+        """Return the value of `payload`; SerializationError if it is damaged, too costly, or names a forbidden type."""
         try:
             return _Reading(payload, self._allowed).run()
         except SerializationError:
@@ -49,7 +50,7 @@ class OldPickleReader:
 
 
 class _Name:
-    """A builder that was named."""
+    """A builder that the payload has named."""
 
     __slots__ = ("name",)
 
@@ -58,7 +59,7 @@ class _Name:
 
 
 class _Node:
-    """A container, or what a builder made, on the stack and in the memo."""
+    """A container or a builder's result, on the stack and in the memo."""
 
     __slots__ = ("cost", "depth", "early", "is_open", "items", "keys", "value")
 
@@ -66,7 +67,7 @@ class _Node:
         self.value = value
         self.depth = depth
         self.cost = cost
-        """What hashing it takes, in elements: all that it holds, as often as it holds it."""
+        """Cost of hashing it, in elements: each element counts once per occurrence."""
         self.is_open = True
         """Still on the stack, where it can be filled."""
         self.early = 0
@@ -76,7 +77,7 @@ class _Node:
 
 
 class _Reference:
-    """A node that the memo gave."""
+    """A node read from the memo."""
 
     __slots__ = ("node",)
 
@@ -133,7 +134,7 @@ class _Reading:
     # The stack
 
     def _taken(self, item: Any) -> tuple[Any, int, int]:
-        """Return the value of what was on the stack and goes into something, its depth, and what hashing it costs."""
+        """Return the value of an item that moves from the stack into a container, its depth, and its hashing cost."""
         kind = type(item)
         if kind in _PLAIN:
             cost = 1 + item.bit_length() // 256 if kind is int else 1
@@ -153,7 +154,7 @@ class _Reading:
         raise SerializationError("the payload holds a builder where a value belongs")
 
     def _all_taken(self, items: list[Any]) -> tuple[list[Any], int, int]:
-        """Return the values of many, their largest depth, and their costs together."""
+        """Return the values of `items`, their greatest depth, and the sum of their costs."""
         depth, cost, values = 0, 0, []
         for item in items:
             value, its_depth, its_cost = self._taken(item)
@@ -171,7 +172,7 @@ class _Reading:
         self._check_depth(node.depth)
 
     def _flush(self, node: _Node) -> None:
-        """Put into a container what it was given."""
+        """Put the waiting keys and items into their container."""
         value, keys, items = node.value, node.keys, node.items
         if not keys and not items:
             return
@@ -371,7 +372,7 @@ class _Reading:
             self._state(made, state, depth)
 
     def _state(self, made: Any, state: Any, depth: int) -> None:
-        # Its node is what was pushed last, of which the arguments had a reference.
+        # Its node is the last one pushed, to which the arguments had a reference.
         node = self._target()
         if node.value is not made:
             raise SerializationError("the payload sets the state of what it didn't make just now")

@@ -1,8 +1,9 @@
-"""Paths of payloads, made so that what is read leaves nothing behind.
+"""Construct `pathlib` paths from payloads without interning their parts.
 
-`pathlib` interns each part of a path, and Python 3.12 keeps what is interned until the process ends. A path parses
-itself when it is hashed, as a key is, or turned into text: whoever plants payloads could fill the memory for good. So
-on 3.12 a path gets its parts here, as its own parser finds them but not interned; text and hash need no parsing then.
+`pathlib` interns each part of a path, and Python 3.12 keeps interned strings until the process ends.
+A path parses itself when it is hashed or converted to text, so planted payloads could fill the memory
+permanently. On Python 3.12 this module therefore sets the parts itself: the same parts that the path's
+own parser finds, but not interned. Text and hash then need no parsing.
 """
 
 import pathlib
@@ -23,7 +24,7 @@ def make_path(kind: type[pathlib.PurePath], text: str) -> pathlib.PurePath:
 
 def _set_parts(path: Any, text: str) -> None:
     drive, root, parts = _parsed(path._flavour, text)  # noqa: SLF001 - nothing public says it
-    path._drv, path._root, path._tail_cached = drive, root, parts  # noqa: SLF001 - what its parser sets
+    path._drv, path._root, path._tail_cached = drive, root, parts  # noqa: SLF001 - the attributes that its parser sets
     path._str = path._format_parsed_parts(drive, root, parts) or "."  # noqa: SLF001 - as it does itself
 
 

@@ -35,7 +35,7 @@ def pack_stamps(stamps: Mapping[str, bytes]) -> bytes:
 
 
 def unpack_stamps(data: bytes) -> tuple[Stamps, bytes] | None:
-    """Return the stamps that `data` begins with, and what follows them; None if it doesn't begin with stamps."""
+    """Split `data` into its leading stamps and the rest; return None if it doesn't begin with stamps."""
     stamps: Stamps = {}
     at = 1
     for _ in range(data[0] if data else 0):

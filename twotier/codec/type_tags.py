@@ -51,7 +51,7 @@ COMPLEX: Final = 0x29  # two floats
 SLICE: Final = 0x2A  # three values
 EXTENSION: Final = 0x2B  # number of the type, its arguments
 MEMBER: Final = 0x2C  # name of the enum as a key, value
-INSTANCE: Final = 0x3A  # form, name of the type as a key, tuple of arguments, and what the form says
+INSTANCE: Final = 0x3A  # form, name of the type as a key, tuple of arguments, and the parts that the form requires
 
 SMALL_KEY_AGAIN: Final = 0x40  # + number below 32
 SMALL_TEXT: Final = 0x60  # + length below 32

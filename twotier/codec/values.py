@@ -1,9 +1,10 @@
 """Values as bytes and back: the codec, the envelope, and integers raw, so that INCRBY works on them.
 
-With a secret, values are signed and any picklable type is taken; without one, the plain codec guards the door. What its
-predecessor wrote is read for one release, and its payload converted at once: nobody behind this module sees an old one.
-A raw integer is exactly what `str` gives of an int of 64 bits; it carries no op id and no mac, as the server makes it.
-With a secret integers are signed too, and a raw one counts only beside the warrant of a counter (`counters.py`).
+With a secret, values are signed and may have any picklable type; without one, the plain codec limits the types.
+Payloads of the former codec are read for one release and converted at once, so no other module sees an old payload.
+A raw integer is the decimal text of a 64-bit int, as `str` writes it; it carries neither op id nor mac, as the server
+makes it. With a secret, integers are signed as well, and a raw integer counts only beside the warrant of a counter
+(`counters.py`).
 """
 
 import logging
@@ -58,7 +59,7 @@ class Values:
     def __init__(self, options: Options) -> None:
         secrets = options.secrets
         self.signs: Final = bool(secrets)
-        """Whether what is stored is signed."""
+        """Whether stored values are signed."""
         self._codec: Codec = Pickle() if secrets else PlainCodec(options.allow, options.max_value_bytes)
         self._old = None if secrets else OldPickleReader(options.allow)
         self._envelope = Envelope(secrets, options.namespace)
@@ -91,7 +92,7 @@ class Values:
         return self._codec.decode(payload)
 
     def seal(self, key: bytes, op_id: bytes, payload: bytes, stamps: bytes = b"") -> bytes:
-        """Return what to store under `key` for a payload of `encode`, as made by write `op_id`.
+        """Return the bytes to store under `key` for a payload of `encode`, made by write `op_id`.
 
         `stamps`: those of a tagged entry, packed. A tagged integer has an envelope, and can't be counted up.
         """
@@ -110,25 +111,25 @@ class Values:
         return self.signs and self.is_number(data)
 
     def signed_number(self, key: bytes, data: bytes) -> int | None:
-        """Return the integer in what `set` has stored under `key` as `data`; None if it holds none, or has tags."""
+        """Return the integer that `set` has stored under `key` as `data`; None if `data` holds none, or has tags."""
         sealed = self._envelope.open(key, data) if self.signs else None
         return None if sealed is None or sealed.flags != self._codec.flag else _raw(sealed.payload)
 
     def warrant(self, key: bytes, op_id: bytes) -> bytes:
-        """Return the warrant of a counter, which stands at `key`, beside its number."""
+        """Return the warrant of a counter, to be stored at `key` beside the counter's number."""
         return self._envelope.seal(key, op_id, b"", _WARRANT, WARRANT)
 
     def is_warrant(self, key: bytes, data: bytes | None) -> bool:
-        """Return True if `data`, which stands at `key`, is the warrant of a counter."""
+        """Return True if `data`, read from `key`, is the warrant of a counter."""
         sealed = None if data is None else self._envelope.open(key, data, WARRANT)
         return sealed is not None and sealed.flags == _WARRANT
 
     def absence(self, key: bytes, op_id: bytes, stamps: bytes = b"") -> bytes:
-        """Return what says, under `key`, that write `op_id` found nothing to store; `stamps` as for `seal`."""
+        """Return the envelope that records under `key` that write `op_id` found no value; `stamps` as for `seal`."""
         return self._envelope.seal(key, op_id, stamps, _ABSENT, ABSENCE)
 
     def absent(self, key: bytes, data: bytes) -> Mapping[str, bytes] | None:
-        """Return the stamps of `data`, which says that there is nothing under `key`; None if it doesn't."""
+        """Return the stamps of `data` if `data` records that `key` has no value; otherwise None."""
         sealed = self._envelope.open(key, data, ABSENCE)
         if sealed is None or sealed.flags != _ABSENT:
             return None
@@ -138,14 +139,14 @@ class Values:
         return None if unpacked is None else unpacked[0]
 
     def dump(self, key: bytes, op_id: bytes, value: Any) -> bytes:
-        """Return what to store under `key` for `value`; SerializationError if it can't be taken, or is too large."""
+        """Return the bytes to store under `key` for `value`; SerializationError if its type is refused or its size."""
         return self.seal(key, op_id, self.encode(value))
 
     def load(self, key: bytes, data: bytes, *, counted: bool = False) -> Loaded | None:
-        """Return the value that stands under `key` as `data`; None if that is foreign or damaged.
+        """Return the value stored under `key` as `data`; None if `data` is foreign or damaged.
 
-        That is logged, without the key and once a minute at most. Where values are signed, a raw integer is taken only
-        if `counted` says that its warrant was seen.
+        Such data is logged, without the key and at most once a minute. Where values are signed, a raw integer is
+        accepted only if `counted` says that its warrant was found.
         """
         if data[:1] in _FIRST:
             number = _raw(data)
@@ -165,11 +166,11 @@ class Values:
         return None
 
     def wrap(self, key: bytes, op_id: bytes, payload: bytes) -> bytes:
-        """Return any payload as an entry of a stream, in an envelope for `key`; also what is raw elsewhere."""
+        """Return a payload as an entry of a stream, in an envelope for `key`; integers get an envelope here, too."""
         return self._envelope.seal(key, op_id, payload, self._codec.flag, ENTRY)
 
     def unwrap(self, key: bytes, data: bytes) -> Sealed | None:
-        """Return what `wrap` put into `data`; None if that is foreign or damaged."""
+        """Return the envelope's contents from `data`, made by `wrap`; None if `data` is foreign or damaged."""
         sealed = self._envelope.open(key, data, ENTRY)
         return sealed if sealed is not None and self._reads(sealed.flags) else None
 
@@ -212,7 +213,7 @@ _FIRST: Final = frozenset(bytes([byte]) for byte in _DIGITS)
 
 
 def is_tagged(data: bytes) -> bool:
-    """Return True if `data` looks like the envelope of a tagged value."""
+    """Return True if `data` has the flags of a tagged value's envelope; its contents are not checked."""
     return bool(flags_of(data) & _TAGGED)
 
 

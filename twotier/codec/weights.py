@@ -57,7 +57,7 @@ def of_list(count: int) -> int:
 
 
 def of_tuple(count: int) -> int:
-    """Return the weight of a tuple, and of what holds its items until it is made."""
+    """Return the weight of a tuple, and of the list that holds its items until it is made."""
     return 64 + 16 * count if count else 0
 
 
@@ -73,12 +73,12 @@ def of_dict(count: int) -> int:
 
 
 def of_mapping(count: int) -> int:
-    """Return the weight of a dict with any keys, and of looking at their hashes."""
+    """Return the weight of a dict with any keys, and of checking their hashes."""
     return of_dict(count) + 64 * count
 
 
 def of_set(count: int) -> int:
-    """Return the weight of a set, and of looking at its items' hashes."""
+    """Return the weight of a set, and of checking its items' hashes."""
     return 240 + (176 * count if count > 4 else 48 * count)  # noqa: PLR2004 - five make it leave the place inside the object
 
 

@@ -1,8 +1,8 @@
-"""From a call to what it says: functions that take a call's arguments and return the values asked for.
+"""Binders: functions that take a call's arguments and return the values of chosen parameters.
 
-They are made once, by writing them in Python: `def load(user, page=_2, *args): return (user.id, page)`. The
-interpreter then binds arguments to parameters, at a tenth of what `inspect.Signature.bind` costs, and a call that
-doesn't fit raises what the function itself would raise.
+A binder is generated once, as Python source: `def load(user, page=_2, *args): return (user.id, page)`. The
+interpreter then binds arguments to parameters, at a tenth of the cost of `inspect.Signature.bind`, and a
+call that doesn't fit raises the error that the function itself would raise.
 """
 
 import inspect
@@ -18,7 +18,7 @@ _POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD
 
 
 def parameters_of(function: Function) -> dict[str, Parameter]:
-    """Return the parameters of `function` by name; TypeError if it doesn't tell them."""
+    """Return the parameters of `function` by name; TypeError if it has no signature."""
     try:
         return dict(inspect.signature(function).parameters)
     except ValueError as error:
@@ -26,7 +26,7 @@ def parameters_of(function: Function) -> dict[str, Parameter]:
 
 
 def name_of(function: Function) -> str:
-    """Return what a function is called in keys and messages: its module and its name there."""
+    """Return a function's name in keys and messages: its module and its qualified name."""
     name = getattr(function, "__qualname__", None)
     return f"{function.__module__}.{name}" if isinstance(name, str) else repr(function)
 
@@ -64,7 +64,7 @@ def binder(function: Function, parameters: dict[str, Parameter], expressions: Se
 
 
 def positions(parameters: dict[str, Parameter], names: set[str]) -> list[int]:
-    """Return at which positions of a call the parameters `names` are given, where they are given by position."""
+    """Return the positions of those parameters in `names` that a call can pass by position."""
     return [
         position
         for position, parameter in enumerate(parameters.values())

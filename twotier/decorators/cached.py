@@ -1,8 +1,8 @@
-"""What `cache.cached(...)` makes of functions: callables whose results are kept in the cache.
+"""The callables that `cache.cached(...)` makes: functions whose results are kept in the cache.
 
-A local hit is one call of the compiled `Memo` that they are based on: it knows the keys of calls made before, and looks
-into the local tier itself. Any other call is a `get_or_set` whose loader is the function with the call's arguments
-(`functions.py`, `coroutines.py`).
+A local hit is one call of their compiled base class `Memo`, which remembers the keys of earlier calls and reads the
+local tier itself. Any other call is a `get_or_set` whose loader runs the function with the call's arguments
+(`functions.py`, `coroutines.py`). docs/patterns.md shows their use.
 """
 
 import functools
@@ -28,12 +28,12 @@ MOST_CALLS = 65_536
 
 
 class CacheInfo(NamedTuple):
-    """What became of a function's calls in this process."""
+    """Counts of a function's calls in this process, by outcome."""
 
     hits: int
     """Calls answered from the cache, by whichever tier, or by another caller's run of the function."""
     misses: int
-    """How often the function was run."""
+    """Runs of the function."""
     local_hits: int
     """Hits of the local tier."""
 
@@ -43,13 +43,13 @@ class Keeping:
     """How a function's results are kept."""
 
     name: str
-    """What the function is called in messages."""
+    """The function's name in messages."""
     write_key: Writer
     """Writes the key of a call."""
     tags: Tags
-    """Tells the tags of a call."""
+    """Returns the tags of a call."""
     own_tag: str | None
-    """The tag that all results carry, and by which they are cleared; None: they can't be."""
+    """The tag that all results carry and `cache_clear` expires; None if the function can't be cleared."""
     ttl: Ttl
     policy: LoadPolicyDict
     direct: bool
@@ -96,12 +96,12 @@ class Cached(Memo, Generic[P, R]):
         return self._write_key(args, kwargs)
 
     def cache_info(self) -> CacheInfo:
-        """Return what became of this function's calls in this process."""
+        """Return the counts of this function's calls in this process."""
         local = self.local_hits
         return CacheInfo(local + self._hits, self._misses, local)
 
     def _loader(self, args: tuple[Any, ...], kwargs: dict[str, Any], runs: list[None]) -> Callable[[], R]:
-        """Return what runs the function for a call, and notes it in `runs`."""
+        """Return a loader that runs the function with a call's arguments and appends to `runs`."""
 
         def load() -> R:
             runs.append(None)
@@ -127,9 +127,9 @@ class Cached(Memo, Generic[P, R]):
 
 
 def _call(cached: Callable[P, R], function: Callable[P, R]) -> Callable[P, R]:
-    """Return what `cached.__call__` is for those who ask for it by name, as Celery does: a function like any other.
+    """Return a plain function for code that reads `cached.__call__` by name, as Celery does.
 
-    Calls don't come here. A compiled type's own `__call__` has neither module nor signature.
+    Ordinary calls bypass this function. A compiled type's own `__call__` has neither module nor signature.
     """
 
     @functools.wraps(function)
@@ -140,7 +140,7 @@ def _call(cached: Callable[P, R], function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Bound(Generic[P, R]):
-    """A cached method of one object (or class): `invalidate` and the rest take it as their first argument, too."""
+    """A cached method of one object (or class), which `invalidate` and the others pass as first argument, too."""
 
     __slots__ = ("__func__", "__self__")
 
@@ -154,7 +154,7 @@ class Bound(Generic[P, R]):
 
     @property
     def __wrapped__(self) -> Callable[P, R]:
-        """The method itself, bound."""
+        """The undecorated method, bound."""
         return self.__func__.__wrapped__.__get__(self.__self__)  # type: ignore[no-any-return]
 
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
@@ -162,7 +162,7 @@ class Bound(Generic[P, R]):
         return self.__func__.key_for(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     def cache_info(self) -> CacheInfo:
-        """Return what became of the calls of this method, of whichever object, in this process."""
+        """Return the counts of this method's calls in this process, for all objects together."""
         return self.__func__.cache_info()  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:

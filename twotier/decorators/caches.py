@@ -1,4 +1,4 @@
-"""The calls that cached functions make of their cache: of a `Cache`, or, awaited, of an `AsyncCache`."""
+"""The interface of a cache for its cached functions: that of a `Cache`, or, awaited, of an `AsyncCache`."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar, Unpack

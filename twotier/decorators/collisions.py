@@ -1,9 +1,10 @@
-"""Templates of which two calls may have one key: `user:{name}` of "bob:is_admin", and `user:{name}:is_admin` of "bob".
+"""Find templates that can write one key: `user:{name}` of "bob:is_admin", and `user:{name}:is_admin` of "bob".
 
-A template is a pattern: literals, and between them any text, which in a field but the last has no character that ends
-the field. Two patterns have a text in common if the product of their automata reaches its end: a search over pairs of
-positions, at most their lengths multiplied. Fields whose parameter is annotated as int or UUID hold such text alone.
-A template that begins with a field, as those of methods do, meets almost any: it is compared with its like alone.
+A template is a pattern: literals, and between them any text; in every field but the last, the text lacks the character
+that ends the field. Two patterns have a text in common if the product of their automata reaches its end. The search
+visits pairs of positions, at most the product of the patterns' lengths. A field whose parameter is annotated as int or
+UUID holds only such text. A template that begins with a field, as a method's does, meets almost any other, so it is
+compared only with templates that begin with a field.
 """
 
 import inspect
@@ -29,7 +30,7 @@ _TEXTS: Final[dict[object, frozenset[str]]] = {
 """The characters in the text of values of some types."""
 
 _declared: WeakKeyDictionary[AnyCache, dict[str, tuple[str, Pattern]]] = WeakKeyDictionary()
-"""Per cache, of each template: the first function that has it, and its pattern."""
+"""Per cache and template: the name of the first function with that template, and the template's pattern."""
 
 
 def warn_of_collision(cache: AnyCache, function: Function, text: str, stacklevel: int) -> None:
@@ -55,7 +56,7 @@ def warn_of_collision(cache: AnyCache, function: Function, text: str, stacklevel
 
 
 def pattern_of(template: Template, function: Function) -> Pattern:
-    """Return what the keys of a template look like."""
+    """Return the pattern of a template's keys."""
     pattern: Pattern = list(template.literals[0])
     last = len(template.fields) - 1
     for at, (field, literal) in enumerate(zip(template.fields, template.literals[1:], strict=True)):
@@ -84,7 +85,7 @@ def meet(one: Pattern, other: Pattern) -> bool:
 
 
 def _steps(one: Pattern, other: Pattern, here: int, there: int) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of positions that one more character, or the end of a field, leads to."""
+    """Yield the pairs of positions reachable by one more character or the end of a field."""
     ours = one[here] if here < len(one) else None
     theirs = other[there] if there < len(other) else None
     if callable(ours):
@@ -100,7 +101,7 @@ def _steps(one: Pattern, other: Pattern, here: int, there: int) -> Iterator[tupl
 
 
 def _holds(function: Function, field: str, end: str) -> Holds:
-    """Return which characters the text of a field may have; it is escaped so that `end` isn't among them."""
+    """Return a predicate for the characters in a field's text; escaping keeps `end` out of them."""
     characters = None
     if "." not in field:
         annotation: Any = inspect.signature(function).parameters[field].annotation

@@ -1,4 +1,4 @@
-"""Cached coroutine functions: called, they give something to await, which awaits nothing on a local hit."""
+"""Cached coroutine functions: a call returns an awaitable, which suspends nowhere on a local hit."""
 
 import asyncio.coroutines
 import inspect
@@ -33,12 +33,12 @@ class CachedCoroutine(Cached[P, Coroutine[Any, Any, R]]):
         return await self._cache.invalidate(self._write_key(args, kwargs))
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function now, whatever is cached, and return the result, which replaces what was."""
+        """Run the function now, whatever is cached, and return the result, which replaces the cached one."""
         load = self._loader(args, kwargs, [])
         return await self._cache.refresh(self._write_key(args, kwargs), load, **self._keeping.terms(args, kwargs))
 
     async def cache_clear(self) -> None:
-        """Expire every result of this function, in every process, in one trip; counters go on."""
+        """Expire every result of this function, in every process, in one round trip; counters go on."""
         await self._cache.invalidate_tag(self._keeping.tag_to_clear())
 
     @overload
@@ -71,24 +71,24 @@ class BoundCoroutine(Bound[P, Coroutine[Any, Any, R]]):
         return await self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the method now, whatever is cached, and return the result, which replaces what was."""
+        """Run the method now, whatever is cached, and return the result, which replaces the cached one."""
         return await self.__func__.refresh(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     async def cache_clear(self) -> None:
-        """Expire every result of this method, of whichever object, in every process."""
+        """Expire every result of this method, for all objects, in every process."""
         await self.__func__.cache_clear()
 
 
 def _mark_as_coroutine_function(function: Any) -> None:
-    """Have inspect and asyncio take it for a coroutine function."""
+    """Mark `function` so that inspect and asyncio treat it as a coroutine function."""
     if hasattr(inspect, "markcoroutinefunction"):
         inspect.markcoroutinefunction(function)
     else:
-        # Up to Python 3.11 inspect takes the word of whatever has all that a function has, its code's flags included.
+        # Up to Python 3.11 inspect accepts any object with a function's attributes, and reads its code's flags.
         function.__code__ = _coroutine.__code__
         function.__defaults__ = function.__kwdefaults__ = None
-        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - what asgiref does, too
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - as asgiref does
 
 
 async def _coroutine(*args: Any, **kwargs: Any) -> None:
-    """Lend its code."""
+    """Provide the code object of a coroutine function."""

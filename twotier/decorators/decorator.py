@@ -1,4 +1,4 @@
-"""`cached(...)` of a cache: checks everything that can be known before the first call, and makes the callable."""
+"""`cached(...)` of a cache makes the callable, after every check that is possible before the first call."""
 
 import inspect
 import warnings
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What `cached` was asked for."""
+    """The arguments of `cached`, checked."""
 
     ttl: Ttl
     key: str | None
@@ -38,7 +38,7 @@ class Asked:
     policy: LoadPolicyDict
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a function."""
+        """Check the arguments, as far as possible without the function."""
         if callable(self.ttl):
             raise TypeError(f"cached takes options, not the function itself: write @cache.cached() over {self.ttl!r}")
         if self.ttl is not DEFAULT_TTL:
@@ -49,11 +49,11 @@ class Asked:
                 raise TypeError(f"{name} must be several str, as ({given!r},), got one: {given!r}")
             if not isinstance(given, Iterable):
                 raise TypeError(f"{name} must be an iterable of str, got {type(given).__name__}: {given!r:.100}")
-            object.__setattr__(self, name, tuple(given))  # may be asked for again
+            object.__setattr__(self, name, tuple(given))  # may be iterated over again
 
 
 class Decorator:
-    """Makes functions cached: what `Cache.cached(...)` returns."""
+    """The decorator that `Cache.cached(...)` returns."""
 
     __slots__ = ("_asked", "_cache", "_direct", "_store")
 
@@ -70,7 +70,7 @@ class Decorator:
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     def __call__(self, function: Any, /) -> Any:
-        """Return `function` with its results kept in the cache; TypeError or ValueError if that can't be."""
+        """Return `function` with its results kept in the cache; TypeError or ValueError if it can't be cached."""
         if isinstance(function, staticmethod):
             return staticmethod(self(function.__func__))
         if isinstance(function, classmethod):
@@ -98,7 +98,7 @@ class Decorator:
         return Keeping(name_of(function), write_key, tags, own, asked.ttl, asked.policy, self._direct)
 
     def _warn_of_one_key(self, function: Any, write_key: Writer) -> None:
-        """Warn of arguments none of which counts, unless they are said not to."""
+        """Warn if the key uses no argument of the function, unless `ignore` names all of them."""
         counted = list(parameters_of(function))
         if counted[:1] in (["self"], ["cls"]):
             del counted[0]
@@ -113,7 +113,7 @@ class Decorator:
 
 
 class AsyncDecorator(Decorator):
-    """Makes coroutine functions cached: what `AsyncCache.cached(...)` returns."""
+    """The decorator for coroutine functions that `AsyncCache.cached(...)` returns."""
 
     __slots__ = ()
 
@@ -129,8 +129,8 @@ class AsyncDecorator(Decorator):
         return CachedCoroutine(function, keeping, cache, self._store)
 
 
-class CachedClassmethod(classmethod):  # type: ignore[type-arg]  # what it is made of, its maker knows
-    """A classmethod that binds as the cached function in it does; a classmethod doesn't from Python 3.13 on."""
+class CachedClassmethod(classmethod):  # type: ignore[type-arg]  # its maker knows the type of its function
+    """A classmethod that binds as its cached function does; a plain classmethod doesn't from Python 3.13 on."""
 
     def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
         """Bind the class."""
@@ -138,7 +138,7 @@ class CachedClassmethod(classmethod):  # type: ignore[type-arg]  # what it is ma
 
 
 def _check_kind(function: Any) -> None:
-    """Raise TypeError for what can't be cached, telling why."""
+    """Raise TypeError, with the reason, if `function` can't be cached."""
     if isinstance(function, property):
         raise TypeError("cached takes a function, got a property: write @property above @cache.cached(...)")
     if isinstance(function, type) or not callable(function):
@@ -152,14 +152,14 @@ def _check_kind(function: Any) -> None:
 
 
 _claimed: WeakKeyDictionary[AnyCache, dict[str, tuple[ref[Any], CodeType]]] = WeakKeyDictionary()
-"""Per cache: the function behind each name that several may have."""
+"""Per cache: the function behind each name that several functions may share."""
 
 
 def _claim_name(cache: AnyCache, function: Callable[..., Any]) -> None:
-    """Raise TypeError if keys made of this function's name and arguments could be another's, too.
+    """Raise TypeError if keys made of this function's name and arguments could belong to another function, too.
 
-    Functions made in functions, and lambdas, share their names; of those that close over variables, each may return
-    something else for the same arguments.
+    Functions made in functions, and lambdas, share their names; each closure may return a different result for the
+    same arguments.
     """
     inner: Any = inspect.unwrap(function)
     code = getattr(inner, "__code__", None)

@@ -1,4 +1,4 @@
-"""Cached functions that are called."""
+"""Cached functions and methods that are called without `await`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
@@ -28,12 +28,12 @@ class CachedFunction(Cached[P, R]):
         return self._cache.invalidate(self._write_key(args, kwargs))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function now, whatever is cached, and return the result, which replaces what was."""
+        """Run the function now, whatever is cached, and return the result, which replaces the cached one."""
         load = self._loader(args, kwargs, [])
         return self._cache.refresh(self._write_key(args, kwargs), load, **self._keeping.terms(args, kwargs))
 
     def cache_clear(self) -> None:
-        """Expire every result of this function, in every process, in one trip; counters go on."""
+        """Expire every result of this function, in every process, in one round trip; counters go on."""
         self._cache.invalidate_tag(self._keeping.tag_to_clear())
 
     @overload
@@ -62,9 +62,9 @@ class BoundFunction(Bound[P, R]):
         return self.__func__.invalidate(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the method now, whatever is cached, and return the result, which replaces what was."""
+        """Run the method now, whatever is cached, and return the result, which replaces the cached one."""
         return self.__func__.refresh(self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
 
     def cache_clear(self) -> None:
-        """Expire every result of this method, of whichever object, in every process."""
+        """Expire every result of this method, for all objects, in every process."""
         self.__func__.cache_clear()

@@ -9,12 +9,12 @@ from twotier.decorators.templates import parse
 from twotier.decorators.text import UnstableError, plain_text, stable_text
 
 LONGEST: Final = 250
-"""Characters from which on a key made of all arguments is hashed."""
+"""Most characters in a key made of all arguments; a longer key is hashed."""
 DIGEST_BYTES: Final = 20
 
 
 class Writer:
-    """Writes a str that a call's arguments decide on: each field's value as text, put together."""
+    """Writes a str from a call's arguments: the text of each field's value, put together."""
 
     __slots__ = ("_bind", "_fields", "_function", "_put_together", "_text", "skipped")
 
@@ -37,7 +37,7 @@ class Writer:
 
     @property
     def constant(self) -> str | None:
-        """What is written for every call, whatever its arguments; None if they count."""
+        """The str for every call, whatever its arguments; None if arguments count."""
         return None if self._fields else self._put_together([])
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -66,7 +66,7 @@ class Writer:
 
 
 def by_template(function: Function, text: str, what: str, ignore: Iterable[str] = ()) -> Writer:
-    """Return what writes the template `text` for calls of `function`; `what` names it in errors, `ignore` no field.
+    """Return a writer of the template `text` for `function`; errors call it `what`; `ignore` may name no field.
 
     >>> def load(user_id, full=False): ...
     >>> by_template(load, "user:{user_id}", "key")((7,), {})
@@ -79,7 +79,7 @@ def by_template(function: Function, text: str, what: str, ignore: Iterable[str] 
 
 
 def by_arguments(function: Function, ignore: Iterable[str]) -> Writer:
-    """Return what writes keys of all arguments of `function` but those named in `ignore`, defaults included.
+    """Return a writer of keys made of all arguments of `function`, defaults included, except those in `ignore`.
 
     >>> def load(user_id, full=False): ...
     >>> by_arguments(load, ())((7,), {}).rpartition(".")[2]

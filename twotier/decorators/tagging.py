@@ -1,4 +1,4 @@
-"""The tags of a function's results: templates, as keys have them, and one that all results carry, to be cleared by."""
+"""The tags of a function's results: those of its templates, and one that all results carry and `cache_clear` uses."""
 
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
@@ -16,7 +16,7 @@ Tags = Callable[[tuple[Any, ...], dict[str, Any]], tuple[str, ...]]
 
 
 def own_tag(what: str) -> str:
-    """Return the tag of a function's results; `what`: its name, or the template of their keys.
+    """Return the tag that all results of a function carry; `what`: its name, or the template of its keys.
 
     >>> own_tag("user:{user_id}")
     'cached:user:{user_id}'
@@ -27,7 +27,7 @@ def own_tag(what: str) -> str:
 
 
 def by_templates(function: Function, tags: Iterable[str], own: str | None) -> Tags:
-    """Return what tells the tags of calls of `function`: `own`, and those that the templates `tags` give.
+    """Return the function that computes the tags of a call of `function`: `own`, and one per template in `tags`.
 
     >>> def load(user_id): ...
     >>> by_templates(load, ["users", "user:{user_id}"], None)((7,), {})

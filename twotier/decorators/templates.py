@@ -1,8 +1,8 @@
 """Templates of keys and tags: `"user:{user_id}"`, checked once against a function's parameters.
 
-A field is the name of a parameter, or attributes of one (`{user.id}`), and stands for the plain text of the value.
-Where several fields could run into each other ("a:b" and "c" against "a" and "b:c"), the character that ends a field is
-written as in URLs inside of it: no two calls get one key unless their texts are equal, field by field.
+A field names a parameter, or attributes of one (`{user.id}`), and is replaced by the plain text of the value. Several
+fields could run into each other ("a:b" and "c" against "a" and "b:c"), so the character that ends a field is escaped
+inside the field as in URLs: two calls get one key only if their texts are equal, field by field.
 """
 
 import keyword
@@ -21,7 +21,7 @@ class Template:
 
     @property
     def names(self) -> set[str]:
-        """The parameters that it is made of."""
+        """The parameters that the template uses."""
         return {field.partition(".")[0] for field in self.fields}
 
     def filler(self) -> Callable[[list[str]], str]:
@@ -43,7 +43,7 @@ class Template:
 
 
 def parse(text: str, what: str, parameters: Container[str]) -> Template:
-    """Return the template written as `text`; TypeError or ValueError, naming it as `what`, if it isn't one.
+    """Return the template written as `text`; TypeError or ValueError, which calls it `what`, if it is invalid.
 
     >>> parse("user:{user_id}", "key", {"user_id"}).fields
     ('user_id',)

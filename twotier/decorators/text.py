@@ -1,12 +1,12 @@
-"""The stable text of an argument: the same in every process, on every run, and another for every other value.
+"""The stable text of an argument: equal in every process and run, and different for different values.
 
-Stable keys can't rest on `repr` or `hash`: those of most objects name addresses, those of sets follow the seed of the
-process, and those of str follow Python's version of Unicode. So only types are taken whose text is told here: None,
-bool, int, float, str, bytes, Decimal, UUID, date, time, datetime, timedelta, members of enums, classes, and tuples,
-lists, sets, frozensets and dicts of these. Subclasses of them aren't: they may mean something else.
+Stable keys can't use `repr` or `hash`: for most objects these contain addresses, for sets they depend on the seed of
+the process, and for str on Python's version of Unicode. This module therefore accepts only types whose text it
+defines: None, bool, int, float, str, bytes, Decimal, UUID, date, time, datetime, timedelta, members of enums, classes,
+and tuples, lists, sets, frozensets and dicts of these. It refuses their subclasses, which may mean something else.
 
-The text tells types apart (1, 1.0, True and '1' are four), and is injective: str is quoted, what holds others is in
-brackets. Lists and tuples differ; the order of sets and dicts doesn't count.
+The text distinguishes types (1, 1.0, True and '1' have four texts), and is injective: strings are quoted, and
+containers are in brackets. Lists and tuples differ; the order of sets and dicts doesn't count.
 """
 
 import enum
@@ -22,11 +22,11 @@ _MOST_BITS: Final = 2048
 
 
 class UnstableError(TypeError):
-    """A value has no stable text; the argument is what it is, for the message of whoever knows its name."""
+    """A value has no stable text. The message describes the value; a caller that knows its name adds that."""
 
 
 def stable_text(value: Any) -> str:
-    r"""Return the text of `value` that tells it from every other value; UnstableError if it has none.
+    r"""Return the text that distinguishes `value` from every other value; UnstableError if it has none.
 
     >>> stable_text((1, True, "it's", {"b": None, "a": 2.0}))
     "(1,True,'it\\'s',{'a':2.0,'b':None})"
@@ -42,9 +42,9 @@ def stable_text(value: Any) -> str:
 
 
 def plain_text(value: Any) -> str:
-    """Return the text of `value` as people write it in keys; UnstableError if it has none.
+    """Return the text of `value` as a person would write it in a key; UnstableError if it has none.
 
-    A str is itself, a member of an enum its name; the type isn't told: 7 and "7" have the same text.
+    A str is its own text, and a member of an enum has its name. Types aren't distinguished: 7 and "7" have one text.
 
     >>> plain_text("ada"), plain_text(7), plain_text(None)
     ('ada', '7', 'None')
@@ -62,7 +62,7 @@ def plain_text(value: Any) -> str:
 
 
 def _integer(value: int) -> str:
-    # Of more digits Python may refuse to tell, as the process is set.
+    # Beyond so many digits Python may refuse the conversion, depending on a setting of the process.
     return int.__repr__(value) if value.bit_length() <= _MOST_BITS else hex(value)
 
 
@@ -83,7 +83,7 @@ def _dict(values: dict[Any, Any]) -> str:
 
 
 def _decimal(value: Decimal) -> str:
-    # The thread's context says whether the exponent's E is a capital.
+    # The thread's decimal context decides whether the exponent's E is a capital.
     return str(value).upper()
 
 

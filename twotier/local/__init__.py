@@ -1,4 +1,4 @@
-"""The local tier: the compiled store, or its Python twin where there is none (or `TWOTIER_IMPL=python` asks for it)."""
+"""The local tier: the compiled store, or its Python twin where no extension was built or `TWOTIER_IMPL=python` is set."""
 
 import os
 import warnings

@@ -13,14 +13,15 @@ _MISSING: Any = object()
 
 
 class LocalCache(LocalFront, MutableMapping[Any, Any]):
-    """A bounded mapping in this process: any hashable key, any value. Threads may share it.
+    """A bounded mapping in this process, with any hashable key and any value. Threads may share it.
 
-    `maxsize`: most entries held. `policy`: what leaves when it is full: "adaptive" (the best hit ratio on most work),
-    "lru" or "lfu". `ttl`: life of an entry that is set without one (s); None for no expiry. `max_bytes`: most that
-    `weigher(key, value)` may add up to (bytes; by default the size of the pickled value); what weighs more alone is not
-    held. `on_removal(key, value, cause)` is told what left, and why: "explicit", "replaced", "size", "expired" or
-    "invalidated". `copy="auto"` hands out copies of mutable values; by default, as in a dict, callers get the very
-    object; `copy="check"` also logs values that were changed in place, for development. `clock`: for tests.
+    `maxsize`: most entries held. `policy`: which entry is evicted when the cache is full: "adaptive" (the best hit
+    ratio on most workloads), "lru" or "lfu". `ttl`: lifetime of an entry set without one (s); None for no expiry.
+    `max_bytes`: largest sum of `weigher(key, value)` (bytes; by default the size of the pickled value); a value that
+    alone weighs more is not held. `on_removal(key, value, cause)` is called for each entry that leaves; the cause is
+    "explicit", "replaced", "size", "expired" or "invalidated". `copy="auto"` returns copies of mutable values; by
+    default, as in a dict, callers get the stored object; `copy="check"` also logs values changed in place, for
+    development. `clock`: for tests.
 
     >>> cache = LocalCache(maxsize=2, policy="lru", ttl=60)
     >>> cache["a"], cache["b"], cache["c"] = 1, 2, 3
@@ -61,11 +62,11 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         return iter(self.store.keys())
 
     def __repr__(self) -> str:
-        """Tell the kind, the size and the bound."""
+        """Return the class name, the size and the bound."""
         return f"{type(self).__name__}({len(self)} of {self.maxsize} entries)"
 
     def items(self) -> ItemsView[Any, Any]:
-        """Return a view of the items; what leaves while it is iterated over is left out. Counts no reads."""
+        """Return a view of the items. Iteration skips items that leave meanwhile, and counts no reads."""
         return _Items(self)
 
     def values(self) -> ValuesView[Any]:
@@ -78,11 +79,11 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         return self.store.maxsize
 
     def resize(self, maxsize: int) -> None:
-        """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
+        """Hold at most `maxsize` entries from now on; the policy evicts the surplus."""
         self.store.resize(maxsize)
 
     def add(self, key: Hashable, value: object, ttl: Ttl = DEFAULT_TTL) -> bool:
-        """Put `value` unless there is one; return True if it was put.
+        """Put `value` unless `key` has one; return True if it was put.
 
         >>> cache = LocalCache()
         >>> cache.add("a", 1), cache.add("a", 2), cache["a"]
@@ -95,7 +96,7 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         return self.store.touch(key, expires=self.expiry(ttl))
 
     def ttl(self, key: Hashable) -> float | None:
-        """Return the seconds that the value under `key` has left: None for no expiry, 0.0 if there is none.
+        """Return the remaining lifetime of the value under `key` (s): None for no expiry, 0.0 without a value.
 
         >>> cache = LocalCache()
         >>> cache.set("a", 1, ttl=60)
@@ -108,7 +109,7 @@ class LocalCache(LocalFront, MutableMapping[Any, Any]):
         return None if expires == NEVER else max(0.0, (expires - self.store.after(0)) / 1e9)
 
     def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
-        """Return the values there are under `keys`.
+        """Return the values found under `keys`.
 
         >>> cache = LocalCache()
         >>> cache.set_many({"a": 1, "b": 2})

@@ -1,7 +1,7 @@
-"""The sweeper: gives back the memory of expired entries in stores that nobody writes to.
+"""The sweeper frees the memory of expired entries in stores without writes.
 
-Writes reclaim a few entries each, so a busy store needs no sweeping; one that has gone quiet would keep what has
-expired. One worker a process calls `Store.expire`, whose every call is short, once a second.
+Each write reclaims a few entries, so a busy store needs no sweeping; an idle store would keep its
+expired entries. One worker per process calls `Store.expire` once a second; each call is short.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ INTERVAL: Final = 1.0
 
 
 class Sweeper(Periodic[Store]):
-    """Sweeps the stores that it is told to watch, for as long as they live."""
+    """Sweeps each watched store for as long as the store lives."""
 
     def __init__(self, interval: float = INTERVAL) -> None:
         super().__init__(_sweep, interval, "twotier-sweeper")

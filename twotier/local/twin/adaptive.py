@@ -1,4 +1,4 @@
-"""The adaptive eviction policy, as the twin runs it: two lists, their ghosts, and a boundary that learns.
+"""The adaptive eviction policy of the twin: two lists, their ghosts, and a boundary that learns.
 
 *Probation* (LRU, small) takes new keys; *main* (CLOCK: a hit only bumps a 2-bit counter) keeps proven ones. Keys that
 leave either are remembered as *ghosts* (fingerprint, stamp), and a ghost that comes back moves the boundary `q`, the
@@ -97,14 +97,14 @@ class Ghosts:
         other = Ghosts(capacity)
         for i in sorted(self._cells):
             fingerprint, stamp = self._cells[i]
-            # A bucket's place stands for the high hash bits; the middle of its range is the best guess of them.
+            # A bucket's place encodes the high hash bits; the middle of its range is the best guess of them.
             high = ((2 * (i // WAYS) + 1) << 31) // self.buckets
             kind, now = (OF_PROBATION, misses) if i % WAYS in OF_PROBATION else (OF_MAIN, main_ops)
             other.put(kind, (high << 32) | (fingerprint << 16), self._stamp(stamp, now), now)
         return other
 
     def _stamp(self, stamp: int, now: int) -> int:
-        """Return what the counter was that the stamp is of, without its lowest bits."""
+        """Return the counter's value at the time of the stamp, without its lowest bits."""
         steps = now >> self._shift
         return (steps - ((steps - stamp) & M16)) << self._shift & M32
 
@@ -150,7 +150,7 @@ class Adaptive:
         return victims
 
     def insert(self, entry: Entry) -> None:
-        """Take it in, on the list where it belongs."""
+        """Put the entry on the list where it belongs."""
         if self._promote or self._n_main < self._main_target():  # a cold cache fills main first
             self._to_main(entry)
         else:

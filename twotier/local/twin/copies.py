@@ -1,13 +1,13 @@
-"""The copy rule, as the twin runs it: what a cache may hand out by reference, what it copies, what it rebuilds.
+"""The copy rule of the twin: which values a cache hands out by reference, which it copies, and which it rebuilds.
 
 - *By reference*: exact immutable built-ins, and tuples and frozensets of them.
 - *Tree*: exact list, dict and set (and tuples that hold such), copied structurally on the way in and out. Sharing and
   cycles inside one value stay as they are. A subclass of a container is no tree: it may carry more than its items.
 - *Encoded*: anything else; its bytes are kept, and every hit rebuilds it.
 
-A value is judged and copied in one walk, when it comes in. No container of a caller's is walked, which another thread
-may change meanwhile: each is copied whole, by one call that runs no Python code half-way, and the walk goes through the
-copy.
+A value is classified and copied in one walk when it comes in. Another thread may change a caller's container
+meanwhile, so the walk never visits that container: it copies each container whole, by one call that runs no Python
+code half-way, and visits the copy.
 """
 
 import datetime as dt
@@ -37,14 +37,14 @@ IMMUTABLE_TYPES: Final[frozenset[type]] = frozenset(
         pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath,
     }
 )  # fmt: skip
-"""Types whose instances can't change; members of enums are taken as well."""
+"""Types whose instances can't change; members of enums count as immutable, too."""
 
 MOST_DEPTH: Final = 300
 """Containers in containers; what is nested deeper is a RecursionError."""
 
 
 def taken(value: Any) -> tuple[int, Any]:
-    """Return how a value that comes in is kept, and what is kept of it: itself, or a copy (no matter for ENCODED).
+    """Return the kind of an incoming value, and the value or its copy to keep (meaningless for ENCODED).
 
     >>> taken((1, "a")), taken({"a": [1]}), taken(object())[0]
     ((0, (1, 'a')), (1, {'a': [1]}), 2)
@@ -64,7 +64,7 @@ def copied(tree: Any) -> Any:
 
 
 class _Walk:
-    """One walk through a value: how each part is kept, and what is kept of it."""
+    """One walk through a value, which finds for each part its kind and the object to keep."""
 
     __slots__ = ("_seen",)
 

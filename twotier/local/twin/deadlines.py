@@ -1,4 +1,4 @@
-"""Which of the twin's entries are past their stale window: a heap of deadlines, with what is outdated left in it."""
+"""A heap of deadlines that finds the twin's entries past their stale window; outdated items stay in the heap."""
 
 import heapq
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ class Deadlines:
         self._count = 0
 
     def add(self, entry: Entry, entries: int) -> None:
-        """Note an entry's deadline; `entries` is how many there are, which bounds what is outdated."""
+        """Add an entry's deadline; `entries`, the number of entries, bounds the number of outdated items."""
         if entry.deadline == NEVER:
             return
         self._count += 1
@@ -31,7 +31,7 @@ class Deadlines:
             heapq.heapify(self._heap)
 
     def due(self, now: int, most: int) -> Iterator[Entry]:
-        """Take out at most `most` entries whose deadline has passed."""
+        """Remove and yield at most `most` entries whose deadline has passed."""
         while most and self._heap and self._heap[0][0] >> TICK_BITS < now >> TICK_BITS:
             item = heapq.heappop(self._heap)
             if _stands(item):
@@ -49,7 +49,7 @@ class Deadlines:
 
 
 def deadline_of(expires: int, stale: int) -> int:
-    """Return the end of the stale window of what expires at `expires`."""
+    """Return the end of the stale window of an entry that expires at `expires`."""
     return NEVER if expires >= NEVER - stale else expires + stale
 
 

@@ -1,6 +1,6 @@
-"""The twin's eviction policies: which entry leaves when there is no room. Slow and plain; the compiled ones match them.
+"""The twin's eviction policies choose the entry that leaves a full store. The compiled policies match these.
 
-A policy orders entries and never sees values. It calls nothing back: what it decides to evict, it returns.
+A policy orders entries and never sees values. It calls nothing back: it returns the entries to evict.
 
 - `Lru` is cachetools' LRUCache over the entries themselves.
 - `Lfu` counts uses up to 63 and evicts the oldest of the least used; every ten turnovers' worth of uses it halves all
@@ -21,7 +21,7 @@ USES_PER_HALVING: Final = 10
 
 
 class Entry:
-    """One cached value with its times, its coherence marks, and the policy's own links."""
+    """One cached value with its times, its epoch and op tag, and the policy's own links."""
 
     __slots__ = (
         "alive",
@@ -68,14 +68,14 @@ class Entry:
         self.prev = self.next = self
 
     def push_front(self, entry: "Entry") -> None:
-        """Make `entry` the newest of the ring that this is the head of."""
+        """Make `entry` the newest of the ring whose head this entry is."""
         entry.prev, entry.next = self, self.next
         self.next.prev = entry
         self.next = entry
 
 
 class Order(Protocol):
-    """What the store asks of an eviction policy."""
+    """The interface of an eviction policy, as the store calls it."""
 
     def hit(self, entry: Entry) -> None:
         """Note a use of a resident entry."""
@@ -84,7 +84,7 @@ class Order(Protocol):
         """Prepare for a new entry, which doesn't fit in if `crowded`; return those that leave for it."""
 
     def insert(self, entry: Entry) -> None:
-        """Take in the entry that room was made for."""
+        """Add the entry for which `make_room` made room."""
 
     def forget(self, entry: Entry) -> None:
         """Drop an entry that was deleted or has expired."""
@@ -96,14 +96,14 @@ class Order(Protocol):
         """Hold `capacity` entries from now on; return those that leave."""
 
     def clear(self) -> None:
-        """Drop every entry and what was learned from them."""
+        """Drop every entry and everything learned from the entries."""
 
     def validate(self, entries: set[Entry]) -> None:
         """Assert that exactly `entries` are ordered, each in its place."""
 
 
 class Lru:
-    """Evicts what was used longest ago."""
+    """Evicts the least recently used entry."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity

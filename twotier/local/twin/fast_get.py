@@ -73,7 +73,7 @@ class LocalFront:
         return self._store
 
     def expiry(self, ttl: Ttl = DEFAULT_TTL) -> int:
-        """Return the instant at which what is set now for `ttl` seconds expires (ns; NEVER)."""
+        """Return the instant at which a value set now for `ttl` seconds expires (ns; NEVER)."""
         return self._store.after(self._span if ttl is DEFAULT_TTL else ttl_ns(ttl))
 
     def get(self, key: Hashable, default: Any = None) -> Any:

@@ -1,10 +1,11 @@
-"""Fill tokens, as the twin keeps them: which fills and writes in flight may still install what they bring.
+"""Fill tokens of the twin decide which fills and writes in flight may still install their values.
 
-A bucket is the keys that share ten bits of their hash: a generation, which every void of one of them advances, the
-prints (16 more bits) of the keys that were voided last, and the last op that voided, with those it did. A token is
-the epoch and the bucket's generation, taken before the read. It stands while the epoch is unchanged and no void since
-was of its key, but for one by the very write that made the value. After more than 16 voids nobody knows, and it doesn't
-stand; nor does a write's, if another write of its bucket came in after it.
+A bucket holds the keys that share ten bits of their hash. It has a generation, which every void of one of its keys
+advances; the prints (16 more bits) of the keys voided last; and the last op that voided keys, with a flag for each of
+its voids. A token is the epoch and the bucket's generation, taken before the read. A token is valid while the epoch is
+unchanged and its key has not been voided since, except once by the write that made the value. After more than 16 voids
+the bucket can't tell, and the token is invalid; so is a write's token if another write of the bucket comes in after the
+write's own void.
 """
 
 from collections import defaultdict
@@ -27,13 +28,13 @@ class _Bucket:
         self.gen = 0
         self.last_op = 0
         self.voided = [0] * VOIDED
-        """By gen % VOIDED."""
+        """Prints of voided keys, indexed by gen % VOIDED."""
         self.by_last_op = [False] * VOIDED
-        """As well: whether that void was by `last_op`."""
+        """Whether `last_op` made the void, indexed likewise."""
 
 
 class Tokens:
-    """The epoch, and the buckets of which a token was taken: before, there is nothing to void."""
+    """The epoch, and the buckets with tokens; a bucket without tokens has nothing to void."""
 
     __slots__ = ("_buckets", "_multiplier", "epoch")
 
@@ -43,7 +44,7 @@ class Tokens:
         self._buckets: defaultdict[int, _Bucket] = defaultdict(_Bucket)
 
     def spot(self, key: Hashable) -> Spot:
-        """Return where `key` is looked for."""
+        """Return the bucket's number and the print of `key`."""
         spread = (hash(key) & M64) * self._multiplier & M64
         return divmod(spread >> (64 - BUCKET_BITS - PRINT_BITS), 1 << PRINT_BITS)
 
@@ -52,7 +53,7 @@ class Tokens:
         return (self.epoch & M32) << 32 | self._buckets[spot[0]].gen
 
     def void(self, spot: Spot, op: int) -> None:
-        """Void the tokens of a key, but for that of the write `op` itself (0: for none)."""
+        """Void the tokens of a key, except the token of write `op` (0: no exception)."""
         number, mine = spot
         bucket = self._buckets.get(number)
         if bucket is None:
@@ -64,7 +65,7 @@ class Tokens:
         bucket.by_last_op[bucket.gen % VOIDED] = op != 0
 
     def stands(self, spot: Spot, token: int, op: int) -> bool:
-        """Return True if what write `op` made may be installed with `token`."""
+        """Return True if the value of write `op` may be installed with `token`."""
         if token >> 32 != self.epoch & M32:
             return False
         number, mine = spot

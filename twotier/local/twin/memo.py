@@ -1,4 +1,4 @@
-"""Memo of the Python twin: from the arguments of a call to its key, and to the value the store has under that."""
+"""Memo of the Python twin: maps a call's arguments to the call's key, and finds the key's value in the store."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -42,7 +42,7 @@ class Memo:
         self.__hits = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the fresh local value of the call; without one, what `_load` returns."""
+        """Return the fresh local value of the call, or the result of `_load` without one."""
         key = self.__key_of(args, kwargs)
         value = self.__store.get(key, _MISSING) if self.__direct else _MISSING
         if value is _MISSING:
@@ -52,7 +52,7 @@ class Memo:
 
     @property
     def local_hits(self) -> int:
-        """How many calls this process's local tier has answered."""
+        """Number of calls that this process's local tier has answered."""
         return self.__hits
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -79,7 +79,7 @@ class Memo:
 
 
 def _call_of(args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
-    """Return what tells a call from others; None if nothing does that by mere comparison."""
+    """Return a tuple that equals another call's only if both have one key; None if comparison can't show that."""
     arguments = [*args, *kwargs.values()]
     alike = False
     for argument in arguments:

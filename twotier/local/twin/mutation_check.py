@@ -1,8 +1,8 @@
-"""`copy="check"`: values go by reference, and those that were changed after they were cached are reported.
+"""`copy="check"` hands out values by reference and reports those that were changed after they were cached.
 
-For development. What mutates a cached value by reference changes it for every later reader; with this option the next
-hit says so in the log (at most once for each change, and one line a minute and store). It costs a pickle of the value
-at each hit.
+Use it in development. Code that mutates a cached value by reference changes it for every later reader;
+with this option, the next hit logs the change (at most once per change, and one line per minute and
+store). Each hit costs a pickle of the value.
 """
 
 import logging
@@ -14,7 +14,7 @@ from twotier.rate_limited_log import RateLimitedLog
 
 
 class Watched:
-    """A value, and what it looked like when it was last handed out."""
+    """A value, and its pickle when it was last handed out."""
 
     __slots__ = ("looks", "value")
 

@@ -1,4 +1,4 @@
-"""What left the twin's table in one operation; the removal listener is told when the operation is over."""
+"""Entries that left the twin's table in one operation; the removal listener is called when the operation is over."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Listener:
         self.errors = 0
 
     def tell(self, left: list[tuple[Entry, str]]) -> None:
-        """Call the listener for each; what it raises is counted, and logged once a minute."""
+        """Call the listener for each entry; its errors are counted, and logged once a minute."""
         if self._call is None:
             return
         for entry, cause in left:

@@ -1,9 +1,10 @@
-"""The Python twin of the compiled store: the same contract (`twotier/_speedups.pyi`), for where nothing was compiled.
+"""The Python twin of the compiled store: the same contract (`twotier/_speedups.pyi`), without an extension.
 
-A dict of entries under one lock. What is past its stale window leaves through a heap of deadlines, a few entries a
-write. Python code of others (`__eq__`, weighers, codecs, listeners) can run inside and call back: what leaves the
-table is collected and released last. Beside this file: `eviction.py` and `adaptive.py` (eviction), `fill_tokens.py`
-(fill tokens), `deadlines.py` (expiry), `values.py` (what is kept and handed out), `removal.py` (removal listeners).
+The store is a dict of entries under one lock. A heap of deadlines finds the entries past their stale window; each
+write removes a few of these. Foreign Python code (`__eq__`, weighers, codecs, listeners) can run inside an operation
+and call back, so entries that leave the table are collected and released last. Beside this file: `eviction.py` and
+`adaptive.py` (eviction), `fill_tokens.py` (fill tokens), `deadlines.py` (expiry), `values.py` (values kept and handed
+out), `removal.py` (removal listeners).
 `__init__.py` has all names of the compiled module: those of this file, of `fast_get.py` and of `memo.py`.
 """
 
@@ -25,12 +26,12 @@ from twotier.local.twin.table import Table
 from twotier.local.twin.values import Values
 
 _NO_EPOCH: Final = 0
-"""The epoch of an entry that is in doubt from the start; the first that is current is 1."""
+"""The epoch of an entry that is suspect from the start; the first current epoch is 1."""
 _PER_WRITE: Final = 8
 _PER_EXPIRE: Final = 1024
 _MISSING: Final = object()
 _LONG_AGO: Final = -NEVER - 1
-"""The earliest instant: the end of a lease that nobody has."""
+"""The earliest instant: the end of a staleness lease that was never granted."""
 _PROCESS_SEED: Final = int.from_bytes(os.urandom(8), "little")
 
 
@@ -115,9 +116,9 @@ class Store:
             return default if value is _MISSING else value
 
     def lapsed(self, key: Hashable, window: int, default: Any = None) -> Any:
-        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt.
+        """Return the value that expired less than `window` ns ago, if only its expiry keeps it from being fresh.
 
-        That is, a value that would be fresh but for its expiry; counts nothing.
+        The lease must hold, and the entry must be of the current epoch and not demoted. Counts nothing.
         """
         with Leaving(self._listener) as leaving, self._lock:
             entry = self._table.find(key)
@@ -161,7 +162,7 @@ class Store:
             return self._tokens.take(spot)
 
     def stands(self, key: Hashable, token: int) -> bool:
-        """Return True if `token`, taken for `key`, still stands, whether or not the store is live."""
+        """Return True if `token`, taken for `key`, is still valid, whether or not the store is live."""
         spot = self._tokens.spot(key)
         with self._lock:
             return self._tokens.stands(spot, token, 0)
@@ -186,14 +187,14 @@ class Store:
         encoded: bytes | None = None,
         keep: bool = False,
     ) -> bool:
-        """Put `value` if `token` still stands and the store is live; return True if it was put."""
+        """Put `value` if `token` is still valid and the store is live; return True if it was put."""
         spot = self._tokens.spot(key)
         with Leaving(self._listener) as leaving, self._lock:
             if not ((keep or self.live) and self._tokens.stands(spot, token, op)):
                 return False
             made = self._made(key, value, op, expires, stale, encoded)
             entry = self._table.find(key)
-            # Making and finding may have run Python code: the token must still stand.
+            # Making and finding may have run Python code: check the token again.
             live = self.live
             if not ((keep or live) and self._tokens.stands(spot, token, op)):
                 return False
@@ -273,7 +274,7 @@ class Store:
     # Coherence
 
     def apply(self, keys: Iterable[Hashable], op: int, *, keep: bool = False) -> int:
-        """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named."""
+        """Apply an invalidation of `keys` by write `op` (docs/design.md, rule 4); return the number of keys."""
         count = 0
         for key in keys:
             count += 1
@@ -290,7 +291,7 @@ class Store:
         return count
 
     def demote(self, keys: Iterable[Hashable], op: int) -> int:
-        """Apply an expiry of `keys` by write `op`; return how many keys it named."""
+        """Apply an expiry of `keys` by write `op`; return the number of keys."""
         count, now = 0, self._now()
         for key in keys:
             count += 1
@@ -310,13 +311,13 @@ class Store:
         return count
 
     def demoted(self, key: Hashable) -> bool:
-        """Return True if the entry under `key` was demoted, and all messages have been heard since."""
+        """Return True if the entry under `key` was demoted, and the epoch is unchanged since."""
         with self._lock:
             entry = self._table.find(key)
             return entry is not None and entry.demoted and entry.epoch == self._tokens.epoch
 
     def bump_epoch(self) -> int:
-        """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
+        """Make every entry suspect, in O(1), and void every outstanding token; return the new epoch."""
         with self._lock:
             self._tokens.epoch += 1
             return self._tokens.epoch
@@ -333,7 +334,7 @@ class Store:
 
     @property
     def epoch(self) -> int:
-        """How often everything was put in doubt."""
+        """Return the current epoch, which rises each time all entries become suspect."""
         return self._tokens.epoch
 
     @property
@@ -344,7 +345,7 @@ class Store:
     # Looking after
 
     def resize(self, maxsize: int) -> None:
-        """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
+        """Hold at most `maxsize` entries from now on; the policy evicts the surplus."""
         _checked_size(maxsize)
         with Leaving(self._listener) as leaving, self._lock:
             self._maxsize = maxsize
@@ -356,7 +357,7 @@ class Store:
         return self._maxsize
 
     def expire(self) -> int:
-        """Reclaim what is past its stale window; return how many entries left. Amortised: also runs inside writes."""
+        """Reclaim entries past their stale window; return how many left. Amortised: also runs inside writes."""
         with Leaving(self._listener) as leaving, self._lock:
             return self._reclaim(_PER_EXPIRE, leaving)
 
@@ -375,7 +376,7 @@ class Store:
             }
 
     def validate(self) -> None:
-        """Check the whole structure, O(n); raise AssertionError naming what is broken. For tests."""
+        """Check the whole structure, O(n); raise AssertionError that names the broken part. For tests."""
         with self._lock:
             entries = set(self._table)
             assert all(entry.alive for entry in entries), "a dead entry in the table"  # noqa: S101
@@ -414,7 +415,7 @@ class Store:
                         self._counts["hits"] += 1
                         return value
                 elif made is not None:
-                    break  # since the entry was looked for, no code of others has run
+                    break  # no foreign code has run since the lookup
                 else:
                     made = self._made(key, default, 0, expires, 0, None)
             self._counts["misses"] += 1
@@ -485,7 +486,7 @@ class Store:
         return entry.alive
 
     def _make_room(self, entry: Entry, leaving: Leaving) -> None:
-        """Evict what a new entry displaces, by count or by weight."""
+        """Evict entries until a new entry fits, by count and by weight."""
         self._reckon(entry.weight)
         self._drop(self._order.make_room(entry, self._is_crowded(entry.weight)), leaving)
         while self._is_crowded(entry.weight):
@@ -495,7 +496,7 @@ class Store:
         return len(self._table) >= self._maxsize or self._values.over(self._bytes + weight)
 
     def _reckon(self, weight: int) -> None:
-        """See whether bytes allow as many entries as the policy reckons with; it follows in steps of an eighth."""
+        """Adapt the policy's capacity, in steps of an eighth, to the number of entries that `max_bytes` allows."""
         count, fits = len(self._table), self._fits
         if self._values.over(self._bytes + weight):
             if count < fits - fits // 8:

@@ -1,4 +1,4 @@
-"""What the twin keeps of a value, what it hands out for it, and what it weighs."""
+"""How the twin keeps a value, hands it out, and weighs it."""
 
 import pickle
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Values:
         self._watch = Watch()
 
     def fill(self, entry: Entry, value: Any, encoded: bytes | None) -> None:
-        """Judge, copy, encode and weigh the value that `entry` is to hold. Runs Python code of others."""
+        """Classify, copy, encode and weigh the value that `entry` is to hold. Runs foreign Python code."""
         entry.kind, entry.value = (BY_REFERENCE, value) if self._copy == "never" else taken(value)
         if entry.kind != BY_REFERENCE and self._copy == "check":
             entry.kind = ENCODED
@@ -53,19 +53,19 @@ class Values:
             entry.weight = self._weigh(entry.key, value, encoded)
 
     def handed_out(self, entry: Entry) -> Any:
-        """Return what callers get; raises what the codec raises."""
+        """Return the value for a caller. Errors of the codec pass through."""
         if entry.kind == TREE:
             return copied(entry.value)
         return self.left(entry)
 
     def left(self, entry: Entry) -> Any:
-        """Return what a removal listener gets: nobody else sees it any more, so it need not be copied."""
+        """Return the value for a removal listener, without a copy: no other caller can reach the value any more."""
         if entry.kind == ENCODED:
             return self._watch.value(entry.value) if self._copy == "check" else self._decode(entry.value)
         return entry.value
 
     def over(self, weight: int) -> bool:
-        """Return True if so much may not be held."""
+        """Return True if `weight` exceeds `max_bytes`."""
         return self._max_bytes is not None and weight > self._max_bytes
 
     def _weigh(self, key: Any, value: Any, encoded: bytes | None) -> int:

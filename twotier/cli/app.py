@@ -77,7 +77,7 @@ def doctor(
 
 @contextlib.contextmanager
 def _requests_to_end_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does: left to themselves they would leave the server running."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C: their default action would leave the server running."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield

@@ -1,4 +1,4 @@
-"""`twotier doctor`: what a cache of this installation would run on, and whether it could use a server."""
+"""`twotier doctor` reports which local tier this installation has, and whether a cache could use a server."""
 
 import platform
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Finding(NamedTuple):
 
 
 def examine(url: str | None) -> Iterator[Finding]:
-    """Yield what there is to say of the installation, and of the server at `url`."""
+    """Yield the findings about the installation and about the server at `url`."""
     yield Finding(True, f"twotier {version('twotier')} on Python {platform.python_version()}")
     with Cache() as cache:
         compiled = cache.health().compiled

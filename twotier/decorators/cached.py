@@ -2,7 +2,7 @@
 
 A local hit is one call of their compiled base class `Memo`, which remembers the keys of earlier calls and reads the
 local tier itself. Any other call is a `get_or_set` whose loader runs the function with the call's arguments
-(`functions.py`, `coroutines.py`). docs/patterns.md shows their use.
+(`functions.py`, `coroutines.py`). Section 6 of docs/design.md describes the decorator.
 """
 
 import functools
@@ -24,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MOST_CALLS = 65_536
-"""Calls whose keys a function remembers, if its cache holds so many; at most two times as many are in memory."""
+"""Calls whose keys a function remembers, if its cache holds so many; at most twice as many are in memory."""
 
 
 class CacheInfo(NamedTuple):

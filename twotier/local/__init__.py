@@ -1,4 +1,4 @@
-"""The local tier: the compiled store, or its Python twin where no extension was built or `TWOTIER_IMPL=python` is set."""
+"""The local tier: the compiled store, or its Python twin without an extension or with `TWOTIER_IMPL=python`."""
 
 import os
 import warnings

@@ -1,7 +1,7 @@
-"""The board: how far every process has got, and what the crew is told to do, in shared memory.
+"""The board in shared memory holds the counts of every process and the current order to all of them.
 
-Each process writes its own line, and the parent reads them all while they run: what was counted stays on the board
-even if the process that counted it dies.
+Each process writes its own line, and the parent reads all lines while the processes run. Counts stay on the
+board even if their process dies.
 """
 
 import enum
@@ -14,20 +14,20 @@ from twotier.cli.demo import shared
 
 
 class Order(enum.IntEnum):
-    """What the crew is told."""
+    """Orders to the processes."""
 
     WAIT = 0
     """Be ready, and wait until all are."""
     RUN = 1
     FINISH = 2
-    """Stop writing, look at every row once more, and report."""
+    """Stop writing, read every row once more, and report."""
     ABANDON = 3
     """Stop at once, and report."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """What one process has counted. Times are ns."""
+    """The counts of one process. Times are ns."""
 
     ready: int = 0
     reads: int = 0
@@ -42,13 +42,13 @@ class Counts:
     failed: int = 0
     """Reads (or cache writes) that raised."""
     wrong: int = 0
-    """Reads that gave another row, a torn one, or none."""
+    """Reads that returned another row, a torn one, or none."""
     behind: int = 0
-    """Local and remote hits that were superseded when they were given."""
+    """Local and remote hits whose row was already superseded."""
     late: int = 0
-    """Those of them beyond the bound on staleness."""
+    """Local and remote hits superseded for longer than the bound on staleness."""
     oldest_live: int = 0
-    """How long the oldest of them had been superseded."""
+    """How long the oldest local or remote hit had been superseded."""
     oldest_away: int = 0
     """How long the oldest stale copy had been superseded in the source."""
     writes: int = 0
@@ -58,7 +58,7 @@ class Counts:
     """Since when the link is live and the breaker closed, as `time.monotonic_ns()`; 0 while they aren't."""
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Return the sums; of the oldest, the older; `live_since` the later, 0 if either isn't live."""
+        """Return the sums; the `oldest_` fields take the larger, `live_since` the later, or 0 if either isn't live."""
         both = zip(fields(self), astuple(self), astuple(other), strict=True)
         total = Counts(**{field.name: mine + theirs for field, mine, theirs in both})
         total.oldest_live = max(self.oldest_live, other.oldest_live)
@@ -86,7 +86,7 @@ class Board:
 
     @property
     def order(self) -> Order:
-        """What the crew is told to do now."""
+        """The current order to the processes."""
         return Order(self._cells[0])
 
     @order.setter

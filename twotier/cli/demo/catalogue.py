@@ -17,7 +17,7 @@ _LEAST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One module of the standard library, as its source file tells."""
+    """One module of the standard library, described from its source file."""
 
     name: str
     docstring: str

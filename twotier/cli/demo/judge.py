@@ -1,9 +1,9 @@
-"""The judge: holds every single read against the source of truth, as it happens.
+"""The judge checks every single read against the source of truth, as the read happens.
 
-A read is *wrong* if it isn't one whole row that was asked for, as some write left it. A local or remote hit, which the
-cache gives out as fresh, is *late* if the row had been superseded for longer than the bound when the read began: from
-the moment on when the superseding cache write returned (see `ledger`). A stale copy, which the cache gives out only
-while the server is away, has no bound: how long the source had been ahead of it is noted.
+A read is *wrong* if it isn't one whole version of the requested row. A local or remote hit, which the cache serves as
+fresh, is *late* if the row had been superseded for longer than the bound when the read began, counted from the return
+of the superseding cache write (see `ledger`). A stale copy, which the cache serves only while the server is away, has
+no bound; the judge records how long the source had been ahead of the copy.
 """
 
 import enum
@@ -21,7 +21,7 @@ _MOST_COMPLAINTS: Final = 5
 
 
 class Tier(enum.Enum):
-    """Who answered a read."""
+    """The tier, or the loader, that answered a read."""
 
     LOCAL = "local"
     REMOTE = "remote"
@@ -30,7 +30,7 @@ class Tier(enum.Enum):
 
 
 def answered_by(before: Stats, after: Stats) -> Tier | None:
-    """Tell who answered the read between two looks at a cache that nobody else read; None if nothing was counted."""
+    """Return the tier that answered the one read between two snapshots of the counters; None if none counted it."""
     if after.loads != before.loads:
         return Tier.LOADED
     if after.stale_served != before.stale_served:
@@ -43,12 +43,12 @@ def answered_by(before: Stats, after: Stats) -> Tier | None:
 
 
 class Judge:
-    """Judges the reads of one process, and counts."""
+    """Judges and counts the reads of one process."""
 
     def __init__(self, rows: Sequence[Row], ledger: Ledger, bound: int, counts: Counts) -> None:
         self.counts = counts
         self.complaints: list[str] = []
-        """What went wrong, in words; the first few."""
+        """Descriptions of the first few failures."""
         self._rows = {row["name"]: (position, row) for position, row in enumerate(rows)}
         self._ledger = ledger
         self._bound = bound
@@ -96,7 +96,7 @@ class Judge:
             )
 
     def _version(self, name: str, answer: object) -> int | None:
-        """Return the version of a right answer; None for a wrong one."""
+        """Return the version of a correct answer; None for a wrong one."""
         position, first = self._rows[name]
         match answer:
             case {"version": int(version)} if self._ledger.row(version) == position:

@@ -1,4 +1,4 @@
-"""Latencies of which only a sample is kept, however many there are: reservoir sampling (Vitter's algorithm R)."""
+"""A fixed-size sample of any number of latencies: reservoir sampling (Vitter's algorithm R)."""
 
 import random
 from array import array
@@ -19,7 +19,7 @@ class Sample:
         self._random = random.Random(seed).random  # noqa: S311 - a sample
 
     def add(self, latency: int) -> None:
-        """Take note of a latency; each seen so far is kept with equal chance."""
+        """Add a latency; each latency so far is in the sample with equal chance."""
         self._seen += 1
         if len(self.kept) < self._size:
             self.kept.append(latency)
@@ -28,7 +28,7 @@ class Sample:
 
 
 def percentile(latencies: Iterable[int], share: float) -> int | None:
-    """Return the smallest latency that at least `share` of them don't exceed (nearest rank); None of none.
+    """Return the smallest latency that at least `share` of `latencies` don't exceed (nearest rank); None without any.
 
     >>> percentile([10, 20, 30, 40], 0.5), percentile([10, 20, 30, 40], 0.99), percentile([], 0.5)
     (20, 40, None)

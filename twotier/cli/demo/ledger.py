@@ -1,9 +1,9 @@
-"""The ledger: what the writer did and when, for every process to check its reads by.
+"""The ledger records the writer's steps and their times, so that every process can check its reads.
 
-One entry a version, in shared memory; the entry names the version that superseded it, so a check is two look-ups.
-Times are `time.monotonic_ns()`, one clock for all processes.
+It has one entry per version, in shared memory; an entry names the version that superseded it, so a check takes two
+lookups. Times are `time.monotonic_ns()`, one clock for all processes.
 
-The order of the writer's steps is what makes the check exact:
+The order of the writer's steps makes the check exact:
 
     announce(v)   before the commit: whoever reads v, reads a version that the ledger knows
     committed(v)  after the commit: from here on the source has v
@@ -22,7 +22,7 @@ _FIELDS: Final = 4
 
 
 class Ledger:
-    """The versions of all rows. Version numbers start at 1; 0 stands for "none yet"."""
+    """The versions of all rows. Version numbers start at 1; 0 means "none yet"."""
 
     def __init__(self, path: Path) -> None:
         self._cells = shared.attach(path)
@@ -39,22 +39,22 @@ class Ledger:
 
     @property
     def capacity(self) -> int:
-        """The last version there is room for."""
+        """The last version that fits."""
         return len(self._cells) // _FIELDS - 1
 
     def announce(self, version: int, row: int) -> None:
-        """Enter that `version` of row number `row` is about to be committed."""
+        """Record that `version` of row number `row` is about to be committed."""
         self._cells[version * _FIELDS + _ROW] = row + 1
 
     def committed(self, version: int, row: int, at: int) -> None:
-        """Enter that the source has `version` since `at` (ns)."""
+        """Record that the source has `version` since `at` (ns)."""
         self._cells[version * _FIELDS + _COMMITTED] = at
         before = self._latest.get(row, row + 1)
         self._cells[before * _FIELDS + _NEXT] = version
         self._latest[row] = version
 
     def cached(self, version: int, at: int) -> None:
-        """Enter that the cache write of `version` returned at `at` (ns)."""
+        """Record that the cache write of `version` returned at `at` (ns)."""
         self._cells[version * _FIELDS + _CACHED] = at
 
     def row(self, version: int) -> int | None:
@@ -65,11 +65,11 @@ class Ledger:
         return row - 1 if row else None
 
     def behind_cache(self, version: int, at: int) -> int:
-        """Return for how long (ns) before `at` the cache had been told of a newer version than `version`; 0 if not."""
+        """Return how long (ns) before `at` the cache had received a newer version than `version`; 0 if it hadn't."""
         return self._behind(version, at, _CACHED)
 
     def behind_source(self, version: int, at: int) -> int:
-        """Return for how long (ns) before `at` the source had had a newer version than `version`; 0 if not."""
+        """Return how long (ns) before `at` the source had received a newer version than `version`; 0 if it hadn't."""
         return self._behind(version, at, _COMMITTED)
 
     def _behind(self, version: int, at: int, field: int) -> int:

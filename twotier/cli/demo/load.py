@@ -1,4 +1,4 @@
-"""The load: which row is asked for next. Few rows are asked for often and most seldom, as Zipf found of words."""
+"""The load chooses the next row to read. A few rows are read often and most seldom, by Zipf's law."""
 
 import itertools
 import random
@@ -10,7 +10,7 @@ T = TypeVar("T")
 SKEW: Final = 1.0
 """Exponent: the row of rank r is asked for in proportion to 1 / r**SKEW."""
 _POPULARITY: Final = 7
-"""Seed of the ranks, one for all processes: they agree on what is popular."""
+"""Seed of the ranks, one for all processes, which therefore agree on the popular items."""
 
 
 class Zipf(Generic[T]):

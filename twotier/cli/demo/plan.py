@@ -1,4 +1,4 @@
-"""What a run of the demo does, and when."""
+"""The plan of a run: its length, rates, outage and shared files."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from twotier.options import Options
 WRITES: Final = 200
 """Rows updated a second."""
 READS: Final = 8_000
-"""Reads a second that each worker aims at; leaves the machine some room, so that latencies mean something."""
+"""Target of reads per second and worker; leaves the machine spare capacity, so that latencies are meaningful."""
 AWAY: Final = 3.0
 """Seconds the server stays away; in runs shorter than 12 s, a quarter of the run."""
 RECOVERY: Final = 5.0
@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def outage(self) -> bool:
-        """Whether the server is killed: only our own is."""
+        """Whether the run kills the server: only the demo's own server is killed."""
         return self.url is None
 
     @property

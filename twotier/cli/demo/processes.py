@@ -1,4 +1,4 @@
-"""The crew: the demo's processes, spawned, given orders over the board, and heard at their end."""
+"""The demo's processes: spawn them, order them over the board, and collect their reports."""
 
 import contextlib
 import logging
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Job = Callable[[Place, Plan, int], Report]
 
 _PATIENCE: Final = 10.0
-"""Seconds in which a process that was told to end must do so."""
+"""Seconds in which a process must end after the order to end."""
 
 
 class Processes:
@@ -62,15 +62,15 @@ class Processes:
             process.join()
 
     def order(self, order: Order) -> None:
-        """Tell the crew what to do."""
+        """Give all processes an order."""
         self._board.order = order
 
     def counts(self) -> list[Counts]:
-        """Return how far each has got; the writer last."""
+        """Return the counts of each process, the writer's last."""
         return self._board.counts()
 
     def lost(self) -> list[str]:
-        """Return who has ended, and how: nobody should have before being told to."""
+        """Return a line for each process that has ended; none should end before the order to end."""
         return [
             f"{process.name} ended with exit code {process.exitcode}"
             for process in self._processes
@@ -78,7 +78,7 @@ class Processes:
         ]
 
     def reports(self) -> list[Report]:
-        """Wait for all to end, and return what they tell; for one who tells nothing, that."""
+        """Wait for all processes to end, and return their reports, with a crash report for a silent process."""
         deadline = time.monotonic() + _PATIENCE
         reports = []
         for process, ear in zip(self._processes, self._ears, strict=True):
@@ -95,18 +95,18 @@ class Processes:
 
 def _serve(job: Job, place: Place, plan: Plan, line: int, mouth: Connection) -> None:
     threading.Thread(target=_end_with_parent, name="twotier-demo-parent", daemon=True).start()
-    # The outage is the demo's own doing: what the cache logs about it would only disturb the display.
+    # The demo itself causes the outage: the cache's log lines about it would only disturb the display.
     logging.getLogger("twotier").addHandler(logging.NullHandler())
     try:
         report = job(place, plan, line)
-    except Exception:  # noqa: BLE001 - told to the parent, who shows it
+    except Exception:  # noqa: BLE001 - reported to the parent, which shows it
         report = Report(crash="\n".join(map(one_line, traceback.format_exc().splitlines())))
     mouth.send(report)
     mouth.close()
 
 
 def _end_with_parent() -> None:
-    """End this process once the parent is gone, however it ended: nobody would give the order to stop."""
+    """End this process after the parent has ended for any reason: no other process gives the order to stop."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -115,7 +115,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back meanwhile; processes started here never get it: the parent hears it and gives the order."""
+    """Block Ctrl-C meanwhile. Processes started here never get it: the parent handles it and gives the order."""
     resource_tracker.ensure_running()  # else the first start would, and lets interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,4 +1,4 @@
-"""How a run is going: its phase, and what the crew has counted in the last second."""
+"""A run's progress: its phase, and the processes' counts over the last second."""
 
 import enum
 import functools
@@ -9,7 +9,7 @@ from twotier.cli.demo.board import Counts
 
 
 class Phase(enum.Enum):
-    """What is happening."""
+    """The phases of a run."""
 
     WARM = "warming up"
     STEADY = "steady"
@@ -36,7 +36,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happened lately: reads a second, and the share of them that each tier answered."""
+    """Recent reads per second, and the share that each tier answered."""
 
     reads: float = 0.0
     local: float = 0.0

@@ -1,4 +1,4 @@
-"""What a run has shown, and which promises it broke."""
+"""The results of a run, and the promises that it broke."""
 
 import functools
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from twotier.cli.demo.worker import Report
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The outcome of a run. Seconds, but for the counts' and reports' own nanoseconds."""
+    """The outcome of a run. Times are seconds, except the nanoseconds in counts and reports."""
 
     plan: Plan
     modules: int
     """Rows that were read."""
     elapsed: float
     bound: float
-    """How long a hit given as fresh may have been superseded."""
+    """How long a fresh hit may have been superseded."""
     counts: list[Counts]
     """One for each worker, and the writer's."""
     reports: list[Report]
     returned: bool = False
     """Whether the server was killed and came back."""
     recovery: float | None = None
-    """From the server's return until every process was live again; None if that wasn't seen."""
+    """Time from the server's return until every process was live again; None if the run didn't get there."""
     interrupted: bool = False
 
     @property
@@ -54,13 +54,13 @@ class Results:
 
     @property
     def loads_saved(self) -> float:
-        """Share of the reads that the source was spared."""
+        """Share of the reads that the cache kept from the source."""
         total = self.total
         return 1 - total.loaded / total.reads if total.reads else 0.0
 
     @property
     def recovered(self) -> bool:
-        """Whether every process was live again in time, if that was called for."""
+        """Whether every process was live again in time, if the server was killed and came back."""
         called_for = self.returned and not (self.interrupted and self.recovery is None)
         return not called_for or (self.recovery is not None and self.recovery <= RECOVERY)
 
@@ -91,5 +91,5 @@ class Results:
         return found
 
     def complaints(self) -> list[str]:
-        """Return examples of what went wrong."""
+        """Return examples of wrong, late and failed reads."""
         return [complaint for report in self.reports for complaint in report.complaints]

@@ -1,4 +1,4 @@
-"""One run of the demo, from the catalogue to the results: who is started, what happens when, what is measured."""
+"""One run of the demo: start the processes, play the phases, kill the server, and measure the results."""
 
 import contextlib
 import tempfile
@@ -29,7 +29,7 @@ _WARM: Final = 0.125
 
 
 def run(plan: Plan, screen: Screen) -> Results:
-    """Run the demo as planned, showing on `screen` how it goes. Ctrl-C ends it early, with the results so far.
+    """Run the demo as planned, with its progress on `screen`. Ctrl-C ends it early, with the results so far.
 
     Raises ConfigurationError or RemoteError where it can't begin, TwoTierError where its processes don't start.
     """
@@ -56,7 +56,7 @@ def run(plan: Plan, screen: Screen) -> Results:
 
 
 class _LostError(TwoTierError):
-    """A process ended that nobody had told to."""
+    """A process ended without an order."""
 
 
 class _Run:
@@ -72,7 +72,7 @@ class _Run:
         self._recovery: float | None = None
 
     def play(self, modules: int, bound: float) -> Results:
-        """Play the run to its end, and return what it has shown."""
+        """Play the run to its end, and return its results."""
         interrupted = False
         try:
             self._assemble()
@@ -128,7 +128,7 @@ class _Run:
         self._watch(Phase.STEADY, plan.seconds)
 
     def _watch(self, phase: Phase, until: float, killed: int | None = None) -> None:
-        """Show how it goes until that second, or, after a kill at `killed` (ns), until every process is live again."""
+        """Show progress until second `until`, or, after a kill at `killed` (ns), until every process is live again."""
         while (elapsed := self._elapsed()) < until:
             counts = self._crew.counts()
             self._screen.show(Progress(phase, elapsed, self._plan.seconds, counts))
@@ -138,7 +138,7 @@ class _Run:
             time.sleep(min(_TICK, until - elapsed))
 
     def _all_live(self, counts: list[Counts], killed: int) -> bool:
-        """Return True if every process has been live since after `killed`, and note how long that took."""
+        """Return True if every process has become live after `killed`, and record the time that this took."""
         since = [line.live_since for line in counts]
         if self._returned_at is None or min(since) <= killed:
             return False

@@ -1,4 +1,4 @@
-"""The screen: how a run goes, live on a terminal, as plain lines elsewhere."""
+"""The screen shows a run's progress, live on a terminal and as plain lines elsewhere."""
 
 import contextlib
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Screen:
 
     @contextlib.contextmanager
     def busy(self, doing: str) -> Iterator[None]:
-        """Say what is being done meanwhile."""
+        """Show `doing` while the block runs."""
         if self._live is not None:
             self._live.update(Text(f"{doing} ...", style="dim"), refresh=True)
             yield
@@ -54,15 +54,15 @@ class Screen:
             yield
 
     def title(self, text: str) -> None:
-        """Tell what the run is about."""
+        """Print the title of the run."""
         self._console.print(Text(text, style="bold"), soft_wrap=True)
 
     def event(self, what: str, at: float = 0.0) -> None:
-        """Tell, for good, that something has happened, and in which second of the run."""
+        """Print a permanent line about an event, with the second of the run."""
         self._console.print(Text.assemble((f"{at:6.1f} s  ", "dim"), what), soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
-        """Show where the run is."""
+        """Show the progress of the run."""
         rates = self._meter.rates(progress)
         if self._live is not None:
             self._live.update(_panel(progress, rates))

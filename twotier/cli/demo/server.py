@@ -1,4 +1,4 @@
-"""The demo's server: one of our own, to be killed, or one that somebody lends us, to be left as it was found."""
+"""The demo's server: either its own, which the demo kills, or a given one, which the demo leaves as it was found."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from twotier.remote.io.breaker import Breaker
 
 
 def own() -> EmbeddedServer:
-    """Return a server of our own, not started yet. Raises ConfigurationError, saying what to install, without one."""
+    """Return a server of our own, not yet started; ConfigurationError, with the package to install, without one."""
     try:
         return EmbeddedServer()
     except ConfigurationError as error:
@@ -28,9 +28,9 @@ def own() -> EmbeddedServer:
 
 @contextlib.contextmanager
 def lent(url: str, options: Options, modules: list[Module]) -> Iterator[str]:
-    """Give `url`, once a server has answered there; in the end, remove every key that the demo has made.
+    """Yield `url` once its server has answered; in the end, remove every key that the demo has made.
 
-    Raises ConfigurationError for a URL that can't be one, RemoteError where nobody answers.
+    Raises ConfigurationError for an invalid URL, RemoteError if no server answers.
     """
     topology = connect(url, options)
     executor, _ = executors(topology, options, Breaker(options.clock or SystemClock()))

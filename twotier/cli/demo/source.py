@@ -14,16 +14,16 @@ _SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM module"  # noqa: S608 - con
 
 
 class Row(TypedDict):
-    """A row as the source gives it and the cache keeps it."""
+    """A row, in the form that the source returns and the cache keeps."""
 
     name: str
     docstring: str
     size: int
     lines: int
     version: int
-    """Number of the write that made the row what it is; every write of the table has its own."""
+    """Number of the write that last changed the row; every write of the table has its own number."""
     note: str
-    """What that write put there: tells a mixture of two versions from either."""
+    """Text of that write, which exposes a mixture of two versions."""
 
 
 class Source:
@@ -86,7 +86,7 @@ class Source:
 
 
 def note(name: str, version: int) -> str:
-    """Return what write number `version` puts into the row of `name`."""
+    """Return the text that write number `version` puts into the row of `name`."""
     return f"{name} as of write {version}"
 
 

@@ -1,4 +1,4 @@
-"""The summary that a run ends with: who answered the reads, what was promised and what was seen, and the verdict."""
+"""The summary at the end of a run: the share of each tier, each promise with its measurement, and the verdict."""
 
 from typing import Final
 
@@ -84,12 +84,12 @@ def _promises(results: Results) -> Table:
 
 
 def latency(nanoseconds: int | None) -> str:
-    """Write a latency in the unit that suits it; nothing for None."""
+    """Return a latency in a suitable unit; an empty str for None."""
     return "" if nanoseconds is None else duration(nanoseconds / 1e9)
 
 
 def duration(seconds: float) -> str:
-    """Write a duration to about three figures.
+    """Return a duration to about three significant digits.
 
     >>> duration(0), duration(1.234e-6), duration(0.00025), duration(3.21)
     ('0', '1.23 µs', '250 µs', '3.21 s')

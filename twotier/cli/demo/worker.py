@@ -1,4 +1,4 @@
-"""A worker: one of the processes that read, through a cache of its own, and judge what they get."""
+"""A worker: one of the processes that read through their own cache and check every answer."""
 
 import random
 import time
@@ -16,13 +16,13 @@ from twotier.cli.demo.source import Source
 from twotier.clock import SECOND
 
 _BATCH: Final = 64
-"""Reads between two looks at the board."""
+"""Reads between two checks of the board."""
 _POLL: Final = 0.005
 
 
 @dataclass(slots=True)
 class Report:
-    """What a process tells at its end, beside its counts on the board."""
+    """A process's final report, beside its counts on the board."""
 
     local: list[int] = field(default_factory=list)
     """Latencies of local hits (ns), a sample."""
@@ -30,11 +30,11 @@ class Report:
     """Latencies of remote hits (ns), a sample."""
     complaints: list[str] = field(default_factory=list)
     crash: str = ""
-    """Why there is nothing else to tell."""
+    """Reason why the rest of the report is missing; empty without a crash."""
 
 
 class Reader:
-    """Reads through `cache`, and has every read judged."""
+    """Reads through `cache`, and passes every read to the judge."""
 
     def __init__(self, cache: Cache, source: Source, judge: Judge, seed: int) -> None:
         self._cache = cache
@@ -60,13 +60,13 @@ class Reader:
         self._judge.judge(name, row, tier, began)
 
     def report(self) -> Report:
-        """Return what the counts don't tell."""
+        """Return the latencies and complaints, which the counts lack."""
         local, remote = (sample.kept.tolist() for sample in self._latencies.values())
         return Report(local, remote, self._judge.complaints)
 
 
 def work(place: Place, plan: Plan, line: int) -> Report:
-    """Read until the board says otherwise; the worker's counts go to its `line` of the board."""
+    """Read until the board orders an end; the worker's counts go to its `line` of the board."""
     board, counts = Board(place.board), Counts()
     source = Source(place.source)
     rows = source.rows()
@@ -88,7 +88,7 @@ def work(place: Place, plan: Plan, line: int) -> Report:
                 reader.read(name)
             watch(cache, counts)
             board.publish(line, counts)
-            # Paced, with some chance, so that the workers don't fall into step; what was missed isn't made up for.
+            # The random pace keeps the workers out of step; a worker that falls behind doesn't catch up.
             next_batch = max(next_batch + _BATCH / READS * random.uniform(0.5, 1.5), time.monotonic() - 1.0)  # noqa: S311
             time.sleep(max(0.0, next_batch - time.monotonic()))
             order = board.order
@@ -101,7 +101,7 @@ def work(place: Place, plan: Plan, line: int) -> Report:
 
 
 def watch(cache: Cache, counts: Counts) -> None:
-    """Note since when the cache has been wholly in service."""
+    """Record since when the cache's link has been live and its breaker closed."""
     health = cache.health()
     if health.link != "live" or health.breaker != "closed":
         counts.live_since = 0

@@ -1,4 +1,4 @@
-"""The writer: the process that changes rows, in the source first and in the cache after, and keeps the ledger."""
+"""The writer process changes rows, first in the source and then in the cache, and keeps the ledger."""
 
 import time
 from typing import Final
@@ -28,7 +28,7 @@ class Writer:
         self._version = len(self._positions)
 
     def write(self, name: str) -> None:
-        """Give the row of `name` a new version: commit, then tell the cache."""
+        """Give the row of `name` a new version: commit it, then set it in the cache."""
         self._version = version = self._version + 1
         position = self._positions[name]
         self._ledger.announce(version, position)
@@ -50,7 +50,7 @@ class Writer:
 
 
 def write(place: Place, plan: Plan, line: int) -> Report:
-    """Write until the board says otherwise; the writer's counts go to its `line` of the board."""
+    """Write until the board orders an end; the writer's counts go to its `line` of the board."""
     board, counts = Board(place.board), Counts()
     source = Source(place.source)
     names = [row["name"] for row in source.rows()]

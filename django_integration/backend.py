@@ -22,8 +22,8 @@ class TwoTierCache(AsyncMethods):
     """A Django cache backend with two tiers: this process's memory, in front of Redis or Valkey.
 
     `LOCATION` is a URL, or "" for the local tier alone; `OPTIONS` are the fields of `twotier.Options` except `ttl`,
-    which `TIMEOUT` stands for. Values are signed with a key derived from SECRET_KEY, so that anything that pickles can
-    be cached.
+    which `TIMEOUT` replaces. Values are signed with a key derived from SECRET_KEY, so any picklable value can be
+    cached.
 
     All backends of one configuration in a process share one cache: `close`, which Django calls at the end of each
     request, leaves it open. While the remote tier is away, reads and writes go on; only `incr` and `decr` raise
@@ -112,7 +112,7 @@ class TwoTierCache(AsyncMethods):
     def get_or_set(
         self, key: Any, default: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
     ) -> Any:
-        """Return the value under `key`; without one, `default`, or what it returns when called, which is stored.
+        """Return the value under `key`; without one, store and return `default`, or its result if it is callable.
 
         Of the threads and tasks of a process that miss one key at once, one calls `default`. Where `get` or `add` is
         overridden, this is Django's own `get_or_set`, made of these: each calls it.

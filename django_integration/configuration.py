@@ -1,4 +1,4 @@
-"""What an entry of CACHES asks for, as the target and the `Options` of the cache behind it."""
+"""Translate an entry of CACHES into the target and the `Options` of its cache."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The defaults of `get_or_set` as loaders: values, functions and coroutine functions, and what they raise as it is."""
+"""The defaults of `get_or_set` as loaders: values, functions and coroutine functions, whose errors stay unchanged."""
 
 import contextlib
 import functools
@@ -12,7 +12,7 @@ from twotier.errors import SerializationError
 
 
 def loader_of(default: Any) -> Callable[..., Any]:
-    """Return what makes the value that `get_or_set` stores: `default` if it can be called, else what returns it."""
+    """Return a loader for `get_or_set`: `default` itself if it is callable, else a function that returns it."""
     return default if callable(default) else lambda: default
 
 

@@ -36,7 +36,7 @@ _METHODS: Final = {
 _ARE_DJANGOS: Final = all(
     getattr(function, "__globals__", None) is vars(base) for function in (*_METHODS.values(), default_key_func)
 )
-"""Whether the functions above are Django's, and not what somebody has put in their place before this was imported."""
+"""Whether the functions above are Django's own, and were not replaced before this module was imported."""
 
 
 class Naming(BaseCache):
@@ -45,9 +45,9 @@ class Naming(BaseCache):
     cache: SharedCache
     """The `twotier.Cache` behind this backend, for its stats and health; its keys are what `make_key` returns."""
     _stem: str | None
-    """What Django's own functions put before a key; None where it may be another each time, or they aren't used.
+    """Constant prefix that Django's own functions put before a key; None if it may vary, or other functions are used.
 
-    Callers must check that the class still has Django's methods: they may have been replaced since.
+    Callers must check that the class still has Django's methods, which may have been replaced since.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -75,7 +75,7 @@ class Naming(BaseCache):
         return None
 
     def stem(self) -> str | None:
-        """Return what comes before a key now, if nothing but Django's own functions makes keys; else None."""
+        """Return the current prefix of keys if only Django's own functions make keys; else None."""
         cls = type(self)
         if (
             cls.make_key is MAKE_KEY
@@ -104,7 +104,7 @@ class Naming(BaseCache):
         return {f"{stem}{key!s}": key for key in keys}, True
 
     def by_key(self, names: dict[str, Any], found: dict[str, Any], *, validate: bool) -> dict[Any, Any]:
-        """Return what was `found` by the keys that were asked for; `validate` the names that were missed."""
+        """Return the `found` values under the caller's keys; with `validate`, validate the names that were not found."""
         if validate:
             for missed in names.keys() - found.keys():
                 self.validate_key(missed)
@@ -119,7 +119,7 @@ class Naming(BaseCache):
 
 @contextlib.contextmanager
 def storing() -> Iterator[None]:
-    """Raise UncacheableError for a value that can't be pickled or is too large; what a loader raises stays as it is."""
+    """Raise UncacheableError for a value that can't be pickled or is too large; a loader's errors stay unchanged."""
     try:
         yield
     except SerializationError as error:

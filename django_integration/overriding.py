@@ -25,8 +25,8 @@ class Overriding(BaseCache):
 
 
 def is_replaced(backend: BaseCache, name: str, method: Any) -> bool:
-    """Return True if what `backend` calls by `name` isn't `method`, a function of one of its classes."""
-    # Not by the instance's __dict__: once somebody has asked for that, CPython is slower at all attributes.
+    """Return True if the attribute `name` of `backend` isn't `method`, a function of one of its classes."""
+    # Don't read the instance's __dict__: after the first access, CPython is slower at all attributes.
     return getattr(getattr(backend, name), "__func__", None) is not method
 
 

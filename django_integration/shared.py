@@ -1,7 +1,7 @@
 """The caches behind the backends: one a configuration and process.
 
 Django makes a backend for every thread and asynchronous context, and closes it at the end of each request. Behind all
-those of one configuration stands one cache, with one local tier and one link, which stays open until the process ends.
+backends of one configuration is one cache, with one local tier and one link, which stays open until the process ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 class SharedCache(Cache):
-    """A `Cache` whose loads find Django around them, wherever they run, with a look at its local tier alone.
+    """A `Cache` whose loads run in Django's surroundings, on any thread, with a method that reads only the local tier.
 
     Inside of `atomic()` all of a call's loads run on the caller's thread, in its transaction, and wait for no timeouts.
     """

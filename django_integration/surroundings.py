@@ -33,7 +33,7 @@ _adopt: Final[Callable[[contextvars.Context], None]] = getattr(sync, "_restore_c
 
 @contextlib.contextmanager
 def on_a_background_thread() -> Iterator[None]:
-    """Surround what runs on a thread of the cache's own, in a copy of the caller's context."""
+    """Surround code on one of the cache's own threads, in a copy of the caller's context."""
     _adopt(contextvars.copy_context())
     _close_old_connections()
     try:

@@ -11,7 +11,7 @@ from twotier.options import Ttl
 
 @final
 class Store:
-    """The local tier's engine: entries with expiry, stale window, epoch and op id, under a lease. Times are ns.
+    """The local tier's engine: entries with expiry, stale window, epoch and op id, under a staleness lease, in ns.
 
     A *fresh* entry has the current epoch, hasn't expired, and the lease holds. Anything else that is still inside its
     stale window is a *suspect*. Knows nothing of Redis.
@@ -33,13 +33,12 @@ class Store:
     ) -> None:
         """Make an empty store, not yet live; ConfigurationError names a bad argument.
 
-        `copy="auto"` keeps what is neither immutable nor a tree of lists, dicts and sets as `encode(value)`, and
-        rebuilds it by `decode` on each hit (both pickle's by default); "check" goes by reference and logs values that
-        were changed in place. `max_bytes` bounds the sum of
-        `weigher(key, value)`, by default the encoded size; what weighs more alone is not held.
-        `on_removal(key, value, cause)` is called after the operation by which an entry left, cause "explicit",
-        "replaced", "size", "expired" or "invalidated"; what it raises is counted, and logged once a minute. `seed`
-        fixes the hashing, for tests.
+        `copy="auto"` keeps immutable values by reference and trees of lists, dicts and sets as copies. It keeps any
+        other value as `encode(value)`, and rebuilds it by `decode` on each hit (both pickle's by default). "check" goes
+        by reference and logs values that were changed in place. `max_bytes` bounds the sum of `weigher(key, value)`, by
+        default the encoded size; an entry that alone weighs more is not held. `on_removal(key, value, cause)` is called
+        after the operation that removed an entry, with cause "explicit", "replaced", "size", "expired" or
+        "invalidated"; its errors are counted, and logged once a minute. `seed` fixes the hashing, for tests.
         """
 
     # Reading
@@ -50,9 +49,9 @@ class Store:
     def suspect(self, key: Hashable, default: Any = None) -> Any:
         """Return the value if it is inside its stale window, fresh or not; counts nothing."""
     def lapsed(self, key: Hashable, window: int, default: Any = None) -> Any:
-        """Return the value that expired less than `window` ns ago, if the lease holds and nothing has put it in doubt.
+        """Return the value that expired less than `window` ns ago, if only its expiry keeps it from being fresh.
 
-        That is, a value that would be fresh but for its expiry; counts nothing.
+        The lease must hold, and the entry must be of the current epoch and not demoted. Counts nothing.
         """
     def op(self, key: Hashable) -> int | None:
         """Return the op tag of the entry under `key`, 0 if it has none; None without an entry."""
@@ -67,7 +66,7 @@ class Store:
     def token(self, key: Hashable) -> int:
         """Return a fill token: take it *before* the read that may fill `key`."""
     def stands(self, key: Hashable, token: int) -> bool:
-        """Return True if `token`, taken for `key`, still stands, whether or not the store is live."""
+        """Return True if `token`, taken for `key`, is still valid, whether or not the store is live."""
     def begin_write(self, key: Hashable) -> int:
         """Drop the entry, void every outstanding token of the key, and return a token for the write."""
     def install(
@@ -82,14 +81,14 @@ class Store:
         encoded: bytes | None = None,
         keep: bool = False,
     ) -> bool:
-        """Put `value` if `token` still stands (DESIGN rule 2) and the store is live; return True if it was put.
+        """Put `value` if `token` is still valid (docs/design.md, rule 2) and the store is live; return True if put.
 
-        With `keep`, a value whose token stands while the store isn't live is held as a suspect of no epoch, never
+        With `keep`, a value whose token is valid while the store isn't live is held as a suspect of no epoch, never
         fresh, for as long as the entry would have been held; the result is False.
 
         `op`: u64 tag of the write that made the value, 0 for none. `expires`: instant (ns), NEVER for none. `stale`: ns
-        past `expires` for which it may serve as a suspect. `encoded`: the value's bytes, if the caller has them.
-        An entry without time left (`expires + stale` is past) is not put, and what was there leaves.
+        past `expires` for which the entry may serve as a suspect. `encoded`: the value's bytes, if the caller has them.
+        An entry without time left (`expires + stale` is past) is not put, and the entry under `key` leaves.
         """
     def put(
         self, key: Hashable, value: Any, *, op: int = 0, expires: int, stale: int = 0, encoded: bytes | None = None
@@ -110,38 +109,38 @@ class Store:
 
     # Coherence
     def apply(self, keys: Iterable[Hashable], op: int, *, keep: bool = False) -> int:
-        """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named.
+        """Apply an invalidation of `keys` by write `op` (docs/design.md, rule 4); return the number of keys.
 
         With `keep`, an entry without an op isn't removed, but becomes a suspect of no epoch: `op` may have made it.
         """
     def demote(self, keys: Iterable[Hashable], op: int) -> int:
-        """Apply an expiry of `keys` by write `op`; return how many keys it named.
+        """Apply an expiry of `keys` by write `op`; return the number of keys.
 
-        As `apply`, but the entries stay as suspects, expired now: each for what it has of a stale window.
+        As `apply`, but the entries expire now and stay as suspects, each for its own stale window.
         """
     def demoted(self, key: Hashable) -> bool:
-        """Return True if the entry under `key` was demoted, and all messages have been heard since (in this epoch)."""
+        """Return True if the entry under `key` was demoted, and the epoch is unchanged since."""
     def bump_epoch(self) -> int:
-        """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
+        """Make every entry suspect, in O(1), and void every outstanding token; return the new epoch."""
     def renew(self, lease_until: int) -> None:
         """Make the store live until `lease_until` (ns); NEVER for a store without a link."""
     def lose(self) -> None:
         """End the lease and bump the epoch: the link is gone."""
     @property
     def epoch(self) -> int:
-        """How often everything was put in doubt."""
+        """The current epoch, which rises each time all entries become suspect."""
     @property
     def live(self) -> bool:
         """Whether the lease holds now."""
 
     # Looking after
     def resize(self, maxsize: int) -> None:
-        """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
+        """Hold at most `maxsize` entries from now on; the policy evicts the surplus."""
     @property
     def maxsize(self) -> int:
         """Most entries held."""
     def expire(self) -> int:
-        """Reclaim what is past its stale window; return how many left.
+        """Reclaim entries past their stale window; return how many left.
 
         At most 1,024 leave in one call: call again while it returns more than 0. Each write also reclaims a few.
         """
@@ -150,7 +149,7 @@ class Store:
     def counters(self) -> dict[str, int]:
         """Return hits, misses, evictions, expirations, removal_errors, bytes (weights held) and entries."""
     def validate(self) -> None:
-        """Check the whole structure, O(n); raise AssertionError naming what is broken. For tests."""
+        """Check the whole structure, O(n); raise AssertionError that names the broken part. For tests."""
 
 @disjoint_base
 class Front:
@@ -158,7 +157,7 @@ class Front:
 
     def __init__(self, store: Store) -> None: ...
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value under `key`, or `default` where there is none; a fresh local one at once."""
+        """Return the value under `key`, or `default` without one; a fresh local value is returned at once."""
     def _missed(self, key: str, default: Any) -> Any:
         """Answer a local miss; subclasses override it."""
 
@@ -168,19 +167,19 @@ class AsyncFront:
 
     def __init__(self, store: Store) -> None: ...
     def get(self, key: str, default: Any = None) -> Coroutine[Any, Any, Any]:
-        """Return the value under `key`, or `default` where there is none, to be awaited."""
+        """Return an awaitable of the value under `key`, or of `default` without one."""
     def _missed(self, key: str, default: Any) -> Coroutine[Any, Any, Any]:
         """Answer a local miss, to be awaited; subclasses override it."""
 
 @disjoint_base
 class LocalFront:
-    """Base of LocalCache: the calls that are made most, each one C call. A ttl is in seconds."""
+    """Base of LocalCache: the most frequent operations, each one C call. A ttl is in seconds."""
 
     @property
     def store(self) -> Store:
-        """The store behind it."""
+        """The store behind this front."""
     def __init__(self, store: Store, ttl: float | None = None) -> None:
-        """Face `store`; `ttl` (s) is that of an entry that is set without one, None for no expiry."""
+        """Make a front of `store`; an entry set without a ttl gets `ttl` (s), None for no expiry."""
     def get(self, key: Hashable, default: Any = None) -> Any:
         """Return the value under `key`, or `default`."""
     def __getitem__(self, key: Hashable, /) -> Any:
@@ -188,11 +187,11 @@ class LocalFront:
     def __contains__(self, key: object, /) -> bool:
         """Return True if there is a value under `key`."""
     def __len__(self) -> int:
-        """Return the number of entries held, those included that have just expired."""
+        """Return the number of entries held, including expired entries that are not yet reclaimed."""
     def set(self, key: Hashable, value: Any, ttl: Ttl = ...) -> None:
         """Put `value` for `ttl` seconds: None for no expiry, 0 stores nothing and deletes."""
     def expiry(self, ttl: Ttl = ...) -> int:
-        """Return the instant at which what is set now for `ttl` seconds expires (ns; NEVER)."""
+        """Return the instant at which a value set now for `ttl` seconds expires (ns; NEVER)."""
     def __setitem__(self, key: Hashable, value: Any, /) -> None:
         """Put `value` for the cache's own ttl."""
     def __delitem__(self, key: Hashable, /) -> None:
@@ -208,8 +207,8 @@ class LocalFront:
 class Memo:
     """Base of a cached function: a call is answered from the store, a local hit by one C call.
 
-    What a call's key is, `_key` says, once for calls that compare equal and alike in type (the memo is bounded);
-    what to do without a local value, `_load` does.
+    `_key` makes the key of a call, once for calls with equal arguments of the same types (the memo is bounded).
+    `_load` answers a call without a local value.
     """
 
     def __init__(
@@ -224,14 +223,14 @@ class Memo:
         """Answer from `store`.
 
         `skipped`: positions of arguments that no key depends on. `limit`: calls remembered; twice as many may be held
-        in memory, with their arguments and keys. `awaited`: give hits as awaitables, as `_load` does. `direct`: look
-        into the store; otherwise every call goes to `_load`.
+        in memory, with their arguments and keys. `awaited`: return hits as awaitables, as `_load` does. `direct`: read
+        the store first; otherwise every call goes to `_load`.
         """
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the fresh local value of the call; without one, what `_load` returns."""
+        """Return the fresh local value of the call, or the result of `_load` without one."""
     @property
     def local_hits(self) -> int:
-        """How many calls this process's local tier has answered."""
+        """Number of calls that this process's local tier has answered."""
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the cache key of a call; subclasses override it."""
     def _load(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -239,19 +238,19 @@ class Memo:
 
 @final
 class ReplyReader:
-    """The parser of one connection's bytes: RESP2 and RESP3, in pieces of any size, within bounds.
+    """The parser of one connection's bytes: RESP2 and RESP3, in chunks of any size, within bounds.
 
-    `twotier/replies.py` says what replies become. `longest`: longest string (bytes); `largest`: largest reply of
-    several elements (bytes); `elements`: most elements of one reply, those of the aggregates in it counted together.
+    `twotier/replies.py` lists the Python types of replies. `longest`: longest string (bytes); `largest`: largest reply
+    of several elements (bytes); `elements`: most elements of one reply, nested elements included.
     """
 
     def __init__(self, *, longest: int = ..., largest: int = ..., elements: int = ..., skips: bool = False) -> None:
-        """Begin on a fresh connection; `skips`: read what is longer than `longest` as an empty string."""
+        """Begin on a fresh connection; `skips`: read a string longer than `longest` as an empty string."""
     def feed(self, data: bytes | bytearray | memoryview, length: int = -1) -> list[Any]:
         """Take `data`, or its first `length` bytes; return the replies that are whole now.
 
-        Raises ProtocolError for what isn't RESP or exceeds a bound, and TooLargeError, which is one, for a string that
-        is too long. Nothing more can be read by this reader then.
+        Raises ProtocolError for bytes that aren't RESP or exceed a bound, and its subclass TooLargeError for a string
+        that is too long. After either error, this reader can read nothing more.
         """
     @property
     def idle(self) -> bool:
@@ -265,7 +264,7 @@ class PlainFormat:
     """Plain data as bytes and back. Threads may share it."""
 
     def __init__(self, allowed: AllowedTypes, longest: int) -> None:
-        """Make the format of one codec: what it takes beside plain data, and the most bytes that it writes."""
+        """Make the format of one codec: the types it accepts beside plain data, and the most bytes it writes."""
     def encode(self, value: Any) -> bytes:
         """Return the bytes of `value`."""
     def decode(self, payload: bytes) -> Any:

@@ -37,9 +37,9 @@ class AsyncCache(ProcessBound, AsyncFront):
     `connect="eager"` asks a few questions, each for up to `timeout`. On a thread neither does: `await
     asyncio.to_thread(AsyncCache, url)`.
 
-    `await cache.get(key)` awaits nothing when the local tier has the value. What reads and writes the local tier only
-    isn't awaited: `peek`, `resize`, `stats`, `health`. A task that is cancelled in a call leaves whether a write took
-    place open, and nothing else: its key is invalidated in the background.
+    `await cache.get(key)` suspends nowhere when the local tier has the value. Methods that use only the local tier
+    aren't awaited: `peek`, `resize`, `stats`, `health`. After a task is cancelled in a call, only one thing is
+    uncertain: whether its write took place. The key of that write is invalidated in the background.
 
     >>> import asyncio
     >>> async def main():
@@ -80,7 +80,7 @@ class AsyncCache(ProcessBound, AsyncFront):
             raise ConfigurationError(f"url must be a str, got {type(url).__name__}")
         return cls(url, **settings)
 
-    # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
+    # `get` is inherited: a local hit is one call of the compiled store; a local miss calls this method.
     async def _missed(self, key: str, default: Any) -> Any:
         found = await self._run(self._calls.get(key))
         return default if found is MISSING else found
@@ -94,7 +94,7 @@ class AsyncCache(ProcessBound, AsyncFront):
         return self._peek(key, default)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values there are, in the order of `keys`; what the local tier misses is asked for in one trip."""
+        """Return the values found, in the order of `keys`; one round trip reads all keys that the local tier misses."""
         return await self._run(self._calls.get_many(keys))
 
     async def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
@@ -185,11 +185,12 @@ class AsyncCache(ProcessBound, AsyncFront):
         tags: Iterable[str] = (),
         **policy: Unpack[LoadPolicyDict],
     ) -> Any:
-        """Return the value under `key`; without one, call `loader`, and store what it returns for `ttl` seconds.
+        """Return the value under `key`; without one, call `loader`, and store its result for `ttl` seconds.
 
-        What `loader` returns is awaited if it can be; a loader that isn't a coroutine function runs on the loop's
-        thread, and holds up the loop. Of the tasks and threads that miss one key at once, one calls its loader, and
-        the others get a copy of the result; if that one is cancelled, the next one loads. See `Cache.get_or_set`.
+        An awaitable result of `loader` is awaited; a loader that isn't a coroutine function runs on the loop's
+        thread, and blocks the loop. Of the tasks and threads that miss one key at once, one calls its loader, and
+        the others get a copy of the result; if the loading task is cancelled, the next one loads. See
+        `Cache.get_or_set`.
 
         >>> import asyncio
         >>> async def main():
@@ -217,7 +218,8 @@ class AsyncCache(ProcessBound, AsyncFront):
     ) -> AsyncDecorator:
         """Make a decorator that keeps a coroutine function's results, each for `ttl` seconds; see `Cache.cached`.
 
-        A call of what it makes is awaited, and so are its `invalidate` and the like; `key_for` and `cache_info` aren't.
+        Calls of the decorated function are awaited, and so are `invalidate`, `refresh` and `cache_clear`; `key_for` and
+        `cache_info` aren't.
 
         >>> import asyncio
         >>> async def main():
@@ -299,7 +301,7 @@ class AsyncCache(ProcessBound, AsyncFront):
         return await self._run(self._calls.refresh(key, loader, ttl, tags, policy))
 
     def resize(self, maxsize: int) -> None:
-        """Hold at most `maxsize` entries in the local tier from now on; what is over leaves by the policy."""
+        """Hold at most `maxsize` entries in the local tier from now on; the policy evicts the surplus."""
         self._namespace.store.resize(maxsize)
 
     def stats(self) -> Stats:

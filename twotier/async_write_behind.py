@@ -113,7 +113,7 @@ class AsyncWriteBehind(ProcessBound):
         await self._write(self._calls.flush(timeout))
 
     async def stats(self) -> WriteBehindStats:
-        """Return how far the source is behind, and what this process has done."""
+        """Return how far the source is behind, and the counts of this process."""
         return await self._run(self._calls.stats())
 
     async def dead_letters(self, count: int = 100) -> list[DeadLetter]:
@@ -129,7 +129,7 @@ class AsyncWriteBehind(ProcessBound):
         return await self._run(self._calls.queue.discard_dead_letters(letters))
 
     async def close(self) -> None:
-        """Stop draining here, after the call of the writer that is under way; what waits stays on the server."""
+        """Stop draining here, after the current call of the writer; waiting writes stay on the server."""
         self._closed = True
         draining, self._draining = self._draining, None
         if draining is not None:

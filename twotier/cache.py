@@ -85,13 +85,13 @@ class Cache(ProcessBound, Front):
         """
         return AsyncCache.of(self._calls)
 
-    # `get` is inherited: a local hit is one call of the compiled store; what it misses comes here.
+    # `get` is inherited: a local hit is one call of the compiled store; a local miss calls this method.
     def _missed(self, key: str, default: Any) -> Any:
         found = self._run(self._calls.get(key))
         return default if found is MISSING else found
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values there are, in the order of `keys`; what the local tier misses is asked for in one trip.
+        """Return the values found, in the order of `keys`; one round trip reads all keys that the local tier misses.
 
         >>> with Cache() as cache:
         ...     cache.set_many({"a": 1, "b": 2})
@@ -101,7 +101,7 @@ class Cache(ProcessBound, Front):
         return self._run(self._calls.get_many(keys))
 
     def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
-        """Put `value` for `ttl` seconds. Raises SerializationError for what the codec can't take.
+        """Put `value` for `ttl` seconds. Raises SerializationError for a value that the codec can't encode.
 
         `tags`: up to 64 names, each a non-empty str of at most 255 bytes in UTF-8, by which the entry can be expired
         together with others (`invalidate_tag`). A tagged integer can't be counted up or down.
@@ -144,8 +144,8 @@ class Cache(ProcessBound, Front):
     def invalidate_tag(self, *tags: str) -> None:
         """Expire every entry that carries any of `tags`, in every process, as `invalidate` does one key.
 
-        It costs one trip, however many entries there are. What was set or is being loaded with the tag meanwhile
-        expires as well.
+        It costs one round trip, however many entries carry the tags. Entries that are set or loaded with a tag
+        meanwhile expire as well.
 
         >>> with Cache() as cache:
         ...     cache.set("user:7:page", "...", tags=["user:7", "pages"])
@@ -160,9 +160,9 @@ class Cache(ProcessBound, Front):
         return self._run(self._calls.touch(key, ttl))
 
     def ttl(self, key: str) -> float | None:
-        """Return the seconds that `key` has left; None for no expiry, 0.0 if it isn't there.
+        """Return the remaining lifetime of `key` (s); None for no expiry, 0.0 if `key` doesn't exist.
 
-        While the remote tier is away, the answer is the local tier's.
+        While the remote tier is away, the local tier answers.
         """
         return self._run(self._calls.ttl(key))
 
@@ -199,15 +199,16 @@ class Cache(ProcessBound, Front):
         tags: Iterable[str] = (),
         **policy: Unpack[LoadPolicyDict],
     ) -> R:
-        """Return the value under `key`; without one, call `loader`, and store what it returns for `ttl` seconds.
+        """Return the value under `key`; without one, call `loader`, and store its result for `ttl` seconds.
 
-        Of the threads that miss one key at once, one calls its loader, and the others get a copy of the result. What
-        the loader raises is raised in all of them, and nothing is stored. When `key` is written or invalidated while
-        the loader runs, its result is returned but not stored.
+        Of the threads that miss one key at once, one calls its loader, and the others get a copy of the result. An
+        error of the loader is raised in all of them, and nothing is stored. When `key` is written or invalidated while
+        the loader runs, the result is returned but not stored.
 
-        A loader that takes an argument gets a `LoadContext`. One that returns NOT_FOUND has NOT_FOUND returned, and
-        nothing stored, but remembered for `negative_ttl`. `policy`: settings of this load in place of the cache's (see
-        `LoadPolicy`). Raises LoadTimeout past `hard_timeout`, LoadShed where `when_busy="shed"` refuses.
+        A loader that takes an argument gets a `LoadContext`. If a loader returns NOT_FOUND, so does this call; no
+        value is stored, but the absence is remembered for `negative_ttl`. `policy`: settings of this load in place of
+        the cache's (see `LoadPolicy`). Raises LoadTimeout past `hard_timeout`, LoadShed where `when_busy="shed"`
+        refuses the call.
 
         >>> with Cache() as cache:
         ...     cache.get_or_set("page", lambda: "made once"), cache.get_or_set("page", lambda: "not made again")
@@ -240,8 +241,8 @@ class Cache(ProcessBound, Front):
         other the call raises a TypeError that names it. A coroutine function goes through `aio`, and stays one.
         Generators are refused with a TypeError.
 
-        `tags`: templates of tags, such as "user:{user_id}". One more tag is carried by all results of a function, for
-        its `cache_clear()`; `clearable=False` saves what that costs (see `set`). `policy`: as for `get_or_set`.
+        `tags`: templates of tags, such as "user:{user_id}". All results of a function carry one more tag, for its
+        `cache_clear()`; `clearable=False` saves the cost of that tag (see `set`). `policy`: as for `get_or_set`.
 
         >>> with Cache() as cache:
         ...     @cache.cached(ttl=60, key="user:{user_id}")
@@ -264,10 +265,10 @@ class Cache(ProcessBound, Front):
     ) -> dict[str, R]:
         """Return the values under `keys`, in their order; `loader` is called once, with a list of those missing.
 
-        It returns a mapping. Keys that it leaves out (or maps to NOT_FOUND) are left out here, and remembered to be
-        absent for `negative_ttl`; what it returns beside the keys it was asked for is ignored, as no lease has kept
-        watch over it. Keys that others are loading are waited for. What a loader raises is raised; a LoaderError, where
-        the loaders of several callers have failed. Otherwise as `get_or_set`.
+        The loader returns a mapping. Keys that it leaves out (or maps to NOT_FOUND) are missing from the result, too,
+        and their absence is remembered for `negative_ttl`. Keys that it returns without having been given them are
+        ignored, as no load lock covers those. The call waits for keys that other callers are loading. It raises the
+        loader's error, or a LoaderError if the loaders of several callers have failed. Otherwise as `get_or_set`.
 
         >>> with Cache() as cache:
         ...     cache.set("a", 1)
@@ -285,10 +286,10 @@ class Cache(ProcessBound, Front):
         tags: Iterable[str] = (),
         **policy: Unpack[LoadPolicyDict],
     ) -> R:
-        """Call `loader` now, whatever is there, and replace the value in both tiers; return the new one.
+        """Call `loader` now, whatever is cached, and replace the value in both tiers; return the new value.
 
-        A load of `key` that is under way already, here or in another process, is joined. A write or a delete of the key
-        while the loader runs wins, as in `get_or_set`. When the loader returns NOT_FOUND, the value leaves. Stale
+        The call joins a load of `key` that is already under way, here or in another process. A write or a delete of the
+        key while the loader runs wins, as in `get_or_set`. When the loader returns NOT_FOUND, the value leaves. Stale
         copies are not served in place of the result: `soft_timeout` and `stale_on_error` don't apply.
 
         >>> with Cache() as cache:
@@ -299,7 +300,7 @@ class Cache(ProcessBound, Front):
         return self._run(self._calls.refresh(key, loader, ttl, tags, policy))  # type: ignore[no-any-return]
 
     def resize(self, maxsize: int) -> None:
-        """Hold at most `maxsize` entries in the local tier from now on; what is over leaves by the policy."""
+        """Hold at most `maxsize` entries in the local tier from now on; the policy evicts the surplus."""
         self._namespace.store.resize(maxsize)
 
     def stats(self) -> Stats:

@@ -1,4 +1,4 @@
-"""The checks that settings share: each names the field, what was given and what is expected."""
+"""The checks that settings share; each error names the field, the given value and the expected one."""
 
 from typing import Any, Final
 

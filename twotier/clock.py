@@ -46,7 +46,7 @@ def wall_clock() -> int:
 
 
 class ManualClock:
-    """A clock that stands still until it is told to move, for tests.
+    """A clock for tests, which moves only when a test calls `advance`.
 
     >>> clock = ManualClock()
     >>> start = clock.now()

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree. redis-py's exceptions never leave the remote layer: they arrive as these."""
+"""The exceptions of twotier, one tree. The remote layer maps redis-py's exceptions to these at its boundary."""
 
 
 class TwoTierError(Exception):
@@ -6,7 +6,7 @@ class TwoTierError(Exception):
 
 
 class ConfigurationError(TwoTierError, ValueError):
-    """An option or a URL that can't work; the message names it, what was given and what is expected."""
+    """An invalid option or URL; the message names it, the given value and the expected one."""
 
 
 class SerializationError(TwoTierError):
@@ -34,7 +34,7 @@ class TooFewReplicas(RemoteError):  # noqa: N818 - the field's name
 
 
 class LoaderError(TwoTierError):
-    """Several loaders failed in one call; `__cause__` is an ExceptionGroup of what they raised."""
+    """Several loaders failed in one call; `__cause__` is an ExceptionGroup of their errors."""
 
 
 class BacklogFull(TwoTierError):  # noqa: N818 - as queue.Full
@@ -46,7 +46,7 @@ class WritesLost(TwoTierError):  # noqa: N818 - as above
 
 
 class LoadTimeout(TwoTierError, TimeoutError):  # noqa: N818 - the field's name, as above
-    """A loader took longer than `hard_timeout`; it goes on, and what it returns is stored."""
+    """A loader took longer than `hard_timeout`; the loader goes on, and its result is stored."""
 
 
 class LoadShed(TwoTierError):  # noqa: N818 - the field's name

@@ -1,4 +1,4 @@
-"""Fork: what holds locks, threads or connections is told, in the child, to let go of what belongs to the parent."""
+"""Fork: objects with locks, threads or connections drop, in the child, those that belong to the parent."""
 
 import functools
 import logging
@@ -14,7 +14,7 @@ class Forkable(Protocol):
     """Something that must change in a forked child."""
 
     def after_fork(self) -> None:
-        """Let go of the parent's connections, threads and locks."""
+        """Drop the parent's connections, threads and locks."""
 
 
 _first: Final[weakref.WeakKeyDictionary[Any, Callable[[Any], None]]] = weakref.WeakKeyDictionary()
@@ -22,7 +22,7 @@ _then: Final[weakref.WeakSet[Forkable]] = weakref.WeakSet()
 
 
 def reset_first_on_fork(thing: T, reset: Callable[[T], None]) -> None:
-    """Call `reset(thing)` in every child forked from now on, before what `reset_on_fork` names, which may use it."""
+    """Call `reset(thing)` in every child forked from now on, before `after_fork` of other objects, which may use it."""
     _first[thing] = reset
 
 
@@ -37,7 +37,7 @@ def _in_child() -> None:
     for each in resets:
         try:
             each()
-        except Exception:  # the others still have to hear of it
+        except Exception:  # the others still have to be reset
             logging.getLogger("twotier").exception("a cache could not be made ready after fork")
 
 

@@ -38,7 +38,7 @@ class Histogram:
 
     @property
     def p99(self) -> float:
-        """What 99 of 100 don't exceed (s)."""
+        """The 99th percentile (s)."""
         return self.quantile(0.99)
 
     def quantile(self, share: float) -> float:
@@ -75,7 +75,7 @@ class Recorder:
         self._counts[bucket] += 1
 
     def histogram(self) -> Histogram:
-        """Return what was counted until now."""
+        """Return the counts so far as a `Histogram`."""
         counts = list(self._counts)
         while counts and not counts[-1]:
             counts.pop()

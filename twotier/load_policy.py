@@ -1,4 +1,4 @@
-"""How a cache loads what it doesn't hold: when early, when stale, how long to wait, how many at once."""
+"""The load policy: early refresh, stale copies, timeouts of loaders, and the bound on concurrent loads."""
 
 from dataclasses import dataclass
 from typing import Final, Literal, TypedDict
@@ -24,9 +24,9 @@ class LoadPolicyDict(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPolicy:
-    """Settings of loads, for a cache or one call; seconds. A bad one raises ConfigurationError and is named.
+    """Settings of loads, for a cache or one call; times in seconds. ConfigurationError names an invalid setting.
 
-    A *stale copy* is a local entry past its expiry that is still held (`stale_ttl`); what was deleted is none.
+    A *stale copy* is a local entry past its expiry that is still held (`stale_ttl`). A deleted entry leaves none.
 
     >>> LoadPolicy(soft_timeout=0.2, hard_timeout=2).soft_timeout
     0.2
@@ -53,10 +53,10 @@ class LoadPolicy:
     """When the loader raises, or outlasts hard_timeout: serve the stale copy, and load again after a second."""
 
     negative_ttl: float | None = None
-    """How long it is remembered, in both tiers, that a loader returned NOT_FOUND (s); None: not at all."""
+    """How long both tiers remember that a loader returned NOT_FOUND (s); None: not at all."""
 
     load_jitter: float = 0.0
-    """Share of its ttl that is taken off what is loaded, at random, so that what was loaded together expires apart."""
+    """Largest share of a loaded value's ttl subtracted at random, so that values loaded together expire apart."""
 
     when_busy: Literal["wait", "stale", "shed"] = "stale"
     """For callers over `max_concurrent_loads`: "wait" in a queue; "stale": get the stale copy, which may be long past
@@ -93,5 +93,5 @@ class LoadPolicy:
 
     @property
     def keeps_stale(self) -> bool:
-        """Whether it asks for stale copies, so that entries are to be held past their expiry."""
+        """Whether the policy serves stale copies, for which entries must be held past their expiry."""
         return self.stale_while_revalidate is not None or self.soft_timeout is not None or self.stale_on_error

@@ -1,4 +1,4 @@
-"""`NOT_FOUND`: what a loader returns when the source has nothing."""
+"""`NOT_FOUND`: the result of a loader when the source has no value."""
 
 import enum
 from typing import Final, Literal
@@ -18,7 +18,7 @@ class NotFound(enum.Enum):
 
 
 NOT_FOUND: Final = NotFound.NOT_FOUND
-"""What a loader returns when the source has nothing under a key, and what `get_or_set` returns then; it is false.
+"""The result of a loader when the source has no value under a key, and then also of `get_or_set`; it is false.
 
 With `negative_ttl` that is remembered, in both tiers; reads give their default meanwhile. It is no value: `set` refuses
 it.

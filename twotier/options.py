@@ -33,7 +33,7 @@ class CredentialProvider(Protocol):
 
 
 CredentialSource = CredentialProvider | Callable[[], str | tuple[str] | tuple[str, str]]
-"""What `Options.credentials` takes."""
+"""The type of `Options.credentials`."""
 
 
 class OptionsDict(LoadPolicyDict, total=False):
@@ -85,9 +85,9 @@ class OptionsDict(LoadPolicyDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options(LoadPolicy):
-    """Settings of a `Cache`; seconds and bytes throughout. A bad one raises ConfigurationError and is named.
+    """Settings of a `Cache`, in seconds and bytes throughout. ConfigurationError names an invalid setting.
 
-    The fields of `LoadPolicy` are settings too: how every load goes that doesn't say otherwise.
+    The fields of `LoadPolicy` are settings too: the defaults of every load.
 
     >>> Options(namespace="shop", ttl=60).ttl
     60
@@ -106,11 +106,11 @@ class Options(LoadPolicy):
     """Most bytes of encoded values the local tier holds; None bounds it by count alone."""
 
     weigher: Callable[[str, Any], int] | None = None
-    """What an entry counts for `max_bytes`, called with key and value; None takes the size of the encoded value."""
+    """Returns an entry's weight for `max_bytes`, from key and value; None takes the size of the encoded value."""
 
     on_removal: Callable[[str, Any, str], object] | None = None
-    """Called with key, value and cause ("explicit", "replaced", "size", "expired", "invalidated") of what has left the
-    local tier; what it raises is counted, and logged once a minute."""
+    """Called with key, value and cause ("explicit", "replaced", "size", "expired", "invalidated") of each entry that
+    has left the local tier; its errors are counted, and logged once a minute."""
 
     policy: Policy = "adaptive"
     """Eviction policy of the local tier."""
@@ -119,9 +119,9 @@ class Options(LoadPolicy):
     """Life of an entry that is set without one (s); None for no expiry."""
 
     coherence: Literal["pubsub", "tracking", "none"] = "pubsub"
-    """How this process hears of writes elsewhere. "pubsub": the writers say so. "tracking": the server does, whoever
-    writes; also what expires there, is evicted or flushed. "none": not at all, for servers that allow neither: then
-    local entries live on until their ttl, whatever was written. All processes of a namespace take the same."""
+    """How this process receives invalidations. "pubsub": from the writers. "tracking": from the server, for writes by
+    any client, and for keys that expire there, are evicted or flushed. "none": not at all, for servers that allow
+    neither; local entries then live until their ttl, whatever is written. All processes of a namespace must agree."""
 
     local_ttl: float | None = None
     """Cap on an entry's life in the local tier (s); None leaves it the remote tier's."""
@@ -130,7 +130,8 @@ class Options(LoadPolicy):
     """How long past its expiry a local entry may still be served while the remote tier is away (s)."""
 
     jitter: float = 0.05
-    """Share of a local life that is taken off at random when it was filled, so that entries filled together part."""
+    """Largest share of a filled entry's local ttl that is subtracted at random, so that entries filled together expire
+    apart."""
 
     copy: Literal["auto", "never", "check"] = "auto"
     """"auto" hands out copies of mutable values; "never" hands out references, for callers who don't mutate them;
@@ -140,8 +141,8 @@ class Options(LoadPolicy):
     """While the remote tier is away: serve stale local entries, or treat them as misses."""
 
     replay: Literal["delete", "set"] = "delete"
-    """After an outage: delete what was written meanwhile from the remote tier, or ("set") put it there where the value
-    that was known before the outage still stands, and delete it elsewhere."""
+    """After an outage: "delete" removes the keys written meanwhile from the remote tier; "set" puts their new values
+    there if the value known before the outage is unchanged, and removes the other keys."""
 
     max_staleness: float = 2.5
     """Bound on the age of a local hit that was superseded elsewhere (s); past it, hits are not fresh."""
@@ -156,18 +157,19 @@ class Options(LoadPolicy):
     """Most connections in the pool of the data path; callers over it wait within their deadline."""
 
     load_lease: float = 10.0
-    """Longest that other processes wait for one that loads a key (s); a load that takes longer isn't stored."""
+    """Longest that callers wait for another caller's load of a key (s), and lifetime of its load lock; the result of a
+    longer load isn't stored."""
 
     max_concurrent_loads: int = 32
-    """Most loaders that run at once in this process; `when_busy` says what becomes of callers over it."""
+    """Most loaders that run at once in this process; `when_busy` decides about callers over it."""
 
     protocol: Literal[2, 3] = 3
     """RESP version spoken to the server."""
 
     connect: Literal["lazy", "eager"] = "lazy"
-    """"lazy": the cache is made, and serves from the local tier alone, whether the server is there or not. "eager":
-    making it raises RemoteUnavailable unless the server answers within `timeout`, is a primary, and permits what the
-    cache will ask for. It waits for the answers (also an `AsyncCache`, with its loop)."""
+    """"lazy": the constructor succeeds without a server, and the cache then serves from the local tier alone. "eager":
+    the constructor raises RemoteUnavailable unless the server answers within `timeout`, is a primary, and permits the
+    cache's commands. It blocks until the answers arrive (an `AsyncCache` blocks its loop, too)."""
 
     username: str | None = None
     """User name for the server, where neither URL nor client gives one."""
@@ -189,7 +191,7 @@ class Options(LoadPolicy):
     """File with the key of `ssl_certfile`, unless it is in there."""
 
     service: str | None = None
-    """What the sentinels of a `redis.Sentinel` watch; a URL names it in its path."""
+    """Name of the service that the sentinels of a `redis.Sentinel` watch; a URL has it in its path."""
 
     sentinel_username: str | None = None
     """User name for the sentinels."""
@@ -202,7 +204,7 @@ class Options(LoadPolicy):
     addresses and networks ("10.0.0.0/8"); None: any."""
 
     replica_fallback: bool = False
-    """While the primary is away, ask a replica for what the local tier doesn't have, and give it out as stale. Needs
+    """While the primary is away, read keys that the local tier lacks from a replica, and serve them as stale. Needs
     sentinels, or a cluster."""
 
     wait_replicas: int = 0
@@ -210,8 +212,8 @@ class Options(LoadPolicy):
     loaded values don't wait."""
 
     too_few_replicas: Literal["count", "raise"] = "count"
-    """What becomes of a write that fewer replicas have in time: "count" it in `Stats.few_replicas`, or "raise"
-    TooFewReplicas as well. The primary has it either way."""
+    """Handling of a write that too few replicas have in time: "count" it in `Stats.few_replicas`, or "raise"
+    TooFewReplicas as well. The primary has the write either way."""
 
     allow: Sequence[type] = ()
     """Types, beside the built-in value types, that the restricted codec may rebuild."""
@@ -221,7 +223,7 @@ class Options(LoadPolicy):
     bytes of at least 16 bytes; opens the codec to any type."""
 
     max_value_bytes: int = 32 * MIB
-    """Largest encoded value that is taken (bytes)."""
+    """Size of the largest encoded value that the cache accepts (bytes)."""
 
     max_journal: int = 10_000
     """Most keys remembered in full while the remote tier is away. Further ones are remembered by name, and removed from
@@ -232,13 +234,13 @@ class Options(LoadPolicy):
     audit. A round costs up to 8 trips, and a list of the local tier's keys."""
 
     writer: Writer | None = None
-    """Where `set` and `delete` write to before the cache (write-through); None: nowhere, as in cache-aside."""
+    """The source that `set` and `delete` write to before the cache (write-through); None: none, as in cache-aside."""
 
     clock: Clock | None = None
     """Source of time; None for the machine's own. For tests."""
 
     def __post_init__(self) -> None:
-        """Check every field, and those that must fit each other."""
+        """Check every field, and the fields that constrain each other."""
         LoadPolicy.__post_init__(self)
         expect(
             isinstance(self.namespace, str) and _NAMESPACE.fullmatch(self.namespace) is not None,
@@ -295,7 +297,7 @@ class Options(LoadPolicy):
         self._check_access()
 
     def _check_access(self) -> None:
-        """Check who we are to the server; what could be a secret isn't shown."""
+        """Check the credentials and certificates; errors don't show values that could be secret."""
         words = ("username", "password", "service", "sentinel_username", "sentinel_password")
         for name in (*words, "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
             given = getattr(self, name)

@@ -1,6 +1,6 @@
-"""Rounds: one worker that looks after many things at regular intervals, as long as they live.
+"""Rounds: one worker visits many objects at regular intervals for as long as they live.
 
-The things are held weakly. The worker's thread ends with the last of them, and starts with the next.
+The worker holds weak references. Its thread ends with the last object, and starts with the next.
 """
 
 import weakref
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Periodic(Generic[T]):
     """Calls `visit` with each thing that is watched, every `interval` seconds, on a thread named `name`.
 
-    `visit` returns False for what needs no more visits until it is watched again.
+    `visit` returns False for a thing that needs no more visits until it is watched again.
     """
 
     def __init__(self, visit: Callable[[T], bool], interval: float, name: str) -> None:
@@ -30,7 +30,7 @@ class Periodic(Generic[T]):
         self._watched: set[weakref.ref[T]] = set()
 
     def watch(self, thing: T) -> None:
-        """Visit `thing` from now on. In a forked child nothing is watched until it is said again. Raises nothing."""
+        """Visit `thing` from now on; a forked child must call this again. Raises nothing."""
         self._watched.add(weakref.ref(thing, self._watched.discard))
         self._worker.start()
 

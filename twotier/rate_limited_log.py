@@ -1,4 +1,4 @@
-"""Log lines for what may repeat without end: one a minute of a kind."""
+"""Log lines for events that may repeat without end: at most one line per minute and kind."""
 
 import logging
 from typing import Final

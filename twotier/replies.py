@@ -8,10 +8,10 @@ Strings are bytes, numbers int or float, null None, maps dicts, sets lists, erro
 Verbatim strings come without their format. Attributes are dropped: they only comment on the reply that follows.
 
 A reader that `skips` returns an empty string in place of one that is too long, and stays in step: a key with too large
-a value doesn't affect other keys. (No value of ours is empty, nor is a generation, a lease or a version of a tag.)
+a value doesn't affect other keys. (No value of ours is empty, nor is a generation, a load lock or a version of a tag.)
 
-Invariants: no byte is parsed twice but those of one unfinished line; memory is in proportion to what has arrived, never
-to an announced length; a push stands by itself; the key of a map is a string or an int.
+Invariants: no byte is parsed twice except those of one unfinished line; memory is in proportion to the bytes received,
+never to an announced length; a push is never part of another reply; the key of a map is a string or an int.
 
 >>> reader = Reader()
 >>> reader.feed(b"$5\r\nhel")
@@ -56,7 +56,7 @@ class _Aggregate:
         self.elements: list[Any] = []
 
     def whole(self) -> Any:
-        """Return what the elements make."""
+        """Return the reply that the elements form."""
         if self.kind == ord(">"):
             return Push(self.elements)
         if self.kind == ord("%"):
@@ -104,9 +104,9 @@ class PlainReader:
         self._largest = largest
         self._elements = elements
         self._chunks: list[bytes] = []
-        """What wasn't parsed yet."""
+        """Bytes not yet parsed."""
         self._missing = 0
-        """Fewest bytes without which there is nothing to parse."""
+        """Number of bytes that must arrive before parsing can go on."""
         self._stack: list[_Aggregate] = []
         self._size = 0
         """Bytes of the aggregate at the bottom of the stack so far."""
@@ -234,7 +234,7 @@ class PlainReader:
                 raise ProtocolError(f"a reply is larger than {self._largest} bytes")
 
     def _close(self, value: Any, replies: list[Any]) -> None:
-        """Put `value`, which is whole, where it belongs, and so every aggregate that is whole by it."""
+        """Put the complete `value` in its place, and likewise each aggregate that it completes."""
         while True:
             if isinstance(value, _Aggregate):
                 if value.kind == ord("|"):
@@ -254,7 +254,7 @@ class PlainReader:
 
 
 def _messages(buffer: bytes, at: int, replies: list[Any]) -> int:
-    """Split off the whole messages at `at`; return where they end. What is odd in any way is left to the parser."""
+    """Split off the whole messages at `at`; return where they end. Any unusual form is left to the parser."""
     while buffer.startswith(_MESSAGES, at):
         start = at + _MESSAGE_HEAD
         line = buffer.find(b"\r\n", start, start + _LENGTH_DIGITS)

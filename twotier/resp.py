@@ -1,6 +1,6 @@
-"""RESP2 and RESP3: commands packed, the bounds on what comes back, and the words that replies are made of.
+"""RESP2 and RESP3: the packing of commands, the bounds on replies, and the types of replies.
 
-`twotier/replies.py` reads replies; every byte from a server goes through it, whoever talks there.
+`twotier/replies.py` reads replies; every byte from a server goes through that reader.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _FIVE: Final = b"*5\r\n" + 5 * _WORD
 
 
 class ProtocolError(Exception):
-    """The peer doesn't speak RESP, or goes beyond the limits; the connection is of no more use."""
+    """The peer doesn't speak RESP, or exceeds the limits; the connection must be closed."""
 
 
 class TooLargeError(ProtocolError):
@@ -38,7 +38,7 @@ class TooLargeError(ProtocolError):
 
 
 class ErrorReply:
-    """An error that the server answered with; the first word of its text is the code."""
+    """An error reply of the server; the first word of its text is the code."""
 
     __slots__ = ("text",)
 
@@ -50,7 +50,7 @@ class ErrorReply:
 
 
 class Push(list[Any]):
-    """What a server sends unasked on RESP3: pub/sub messages, and confirmations of subscriptions."""
+    """A message that a server sends unrequested on RESP3: pub/sub messages, and confirmations of subscriptions."""
 
 
 def pack(*words: bytes) -> bytes:
@@ -70,7 +70,7 @@ def pack(*words: bytes) -> bytes:
 
 
 def error_reply(text: bytes) -> ErrorReply:
-    """Return the error that `text` is; of a long one the beginning alone."""
+    """Return `text` as an error reply, cut to its beginning if it is long."""
     return ErrorReply(text[:MAX_ERROR].decode(errors="replace"))
 
 

@@ -1,4 +1,4 @@
-"""Objects that several users share: one an identity and process, closed when its last user gives it back."""
+"""Objects that several users share: one per identity and process, closed when its last user releases it."""
 
 import threading
 from collections.abc import Callable, Hashable

@@ -1,4 +1,4 @@
-"""Signing keys: what the option `secret` may hold, checked element by element before anything is signed.
+"""Signing keys: the values of the option `secret`, checked element by element before anything is signed.
 
 An empty or guessable key lets anyone who can write to the server sign a pickle, which runs code. So a key has at least
 16 bytes, and each key of a rotation list is checked, as every one of them verifies. No error shows a key.
@@ -13,7 +13,7 @@ from twotier.errors import ConfigurationError
 MIN_KEY_BYTES: Final = 16
 
 Secret = str | bytes | Sequence[str | bytes] | None
-"""What `Options.secret` takes: a key, or a list or tuple of keys, the one that signs first; None signs nothing."""
+"""The type of `Options.secret`: a key, or a list or tuple of keys, the one that signs first; None signs nothing."""
 
 _MAKE_ONE: Final = 'make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
 

@@ -1,4 +1,4 @@
-"""What a cache tells about itself: counters since its start, and its state now."""
+"""A cache's report about itself: counters since its start, and its current state."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,19 +27,19 @@ class Stats:
     load_errors: int = 0
     """Loader calls that raised."""
     stale_served: int = 0
-    """Reads answered with a stale copy: since the remote tier was away, or the load policy says so."""
+    """Reads answered with a stale copy, because the remote tier was away or the load policy allowed it."""
     stale_while_revalidating: int = 0
-    """Those of them answered within `stale_while_revalidate`, while the key was loaded again."""
+    """Stale reads answered within `stale_while_revalidate`, while the key was loaded again."""
     stale_on_error: int = 0
-    """Those of them answered since a loader had raised (`stale_on_error`)."""
+    """Stale reads answered because a loader had raised (`stale_on_error`)."""
     early_refreshes: int = 0
     """Loads begun before the entry had expired (`early_refresh`)."""
     negative_hits: int = 0
-    """Reads answered by the knowledge that there is nothing (`negative_ttl`); they are misses, too."""
+    """Reads answered from a remembered absence (`negative_ttl`); they count as misses, too."""
     loads_shed: int = 0
     """Calls that were refused, as too many loaders ran (`when_busy="shed"`)."""
     load_timeouts: int = 0
-    """Times that a caller waited for a loader no longer (`soft_timeout`, `hard_timeout`)."""
+    """Times that a caller stopped waiting for a loader (`soft_timeout`, `hard_timeout`)."""
     evictions: int = 0
     """Local entries that left for want of room."""
     expirations: int = 0
@@ -53,13 +53,13 @@ class Stats:
     corrupt: int = 0
     """Remote values that were foreign, truncated, or failed their check; each was read as a miss."""
     unverified: int = 0
-    """Messages that couldn't be read, or that no secret of ours has signed; they put everything in doubt."""
+    """Unreadable messages, and messages that no secret of ours has signed; each makes every local entry suspect."""
     few_replicas: int = 0
     """Calls whose writes fewer replicas had in time than `wait_replicas` asks for."""
     replica_reads: int = 0
     """Reads answered by a replica while the primary was away (`replica_fallback`); counted in `stale_served` too."""
     outages: int = 0
-    """Times that a circuit breaker opened, as the server, or a node of the cluster, didn't answer."""
+    """Times that a circuit breaker opened because the server, or a node of the cluster, didn't answer."""
     journal_overflows: int = 0
     """Times that more keys were in doubt than the journal takes, and what they belong to was to be cleared instead."""
     late_writes: int = 0
@@ -67,20 +67,20 @@ class Stats:
     entries: int = 0
     """Local entries now."""
     bytes: int = 0
-    """What the local entries weigh now; 0 without `max_bytes`, as nothing is weighed then."""
+    """Total weight of the local entries now; 0 without `max_bytes`, as nothing is weighed then."""
     removal_errors: int = 0
     """Times that `on_removal` raised."""
 
     audited: int = 0
     """Local entries that the audit has compared with the remote tier (`audit_interval`)."""
     audit_mismatches: int = 0
-    """Those of them that were fresh, and not what the remote tier had."""
+    """Audited entries that were fresh but differed from the remote tier."""
     swept: int = 0
-    """Keys that this process has removed from the server, which a `clear` had left there."""
+    """Keys of cleared generations that this process has removed from the server."""
     lag: Histogram = NOTHING
-    """From the making of an invalidation by its writer to its application here, by both machines' wall clocks."""
+    """Time from an invalidation's creation by its writer to its application here, by both machines' wall clocks."""
     stale_age: Histogram = NOTHING
-    """How long before each serving of a suspect it was last known that every invalidation had arrived."""
+    """Age, at each serving of a suspect, of the last proof that every invalidation had arrived."""
 
     @property
     def hit_ratio(self) -> float:
@@ -105,6 +105,6 @@ class Health:
     compiled: bool
     """Whether the local tier runs compiled; False on the pure-Python twin."""
     epoch: int
-    """Times that the whole local tier was put in doubt (link loss, reconnect, clear, fork)."""
+    """Times that the whole local tier became suspect (link loss, reconnect, clear, fork)."""
     conflicts: tuple[str, ...] = ()
     """Settings of other processes of the namespace that contradict this one's, a sentence each."""

@@ -4,9 +4,9 @@ A thread can't always be started: the process or the system is at its limit, or 
 3.12 on it refuses then). This fails no call: the caller that wanted the service goes on, and the service starts with
 the next call of any cache, or the next round of any other service, at which a thread is available.
 
-Invariants: a worker has at most one thread. What was changed before `start` or `wake` is seen by a step that begins
-after it. Nothing is waited for while the lock is held but the start of the thread. Any method may be called from a
-signal handler, or by the garbage collector in the middle of another: the lock is re-entrant, and `SimpleQueue` is, too.
+Invariants: a worker has at most one thread. A change made before `start` or `wake` is visible to a step that begins
+after that call. While it holds the lock, a worker waits only for the start of its thread. Any method may be called
+from a signal handler, or by the garbage collector in the middle of another: the lock and `SimpleQueue` are re-entrant.
 """
 
 import logging
@@ -52,11 +52,11 @@ class Worker:
         reset_first_on_fork(self, Worker.after_fork)
 
     def _begin(self) -> None:
-        """Make what belongs to one process."""
+        """Create the state that belongs to one process."""
         self._lock = threading.RLock()
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._wanted = False
-        """Whether somebody has asked for a step since the last one began."""
+        """Whether a step has been requested since the last one began."""
         self._retry_at = 0.0
         self._thread: threading.Thread | None = None
         self._latest: threading.Thread | None = None
@@ -68,7 +68,7 @@ class Worker:
         return self._thread
 
     def start(self) -> None:
-        """Have a step made, at the end of the pause if one is under way. Raises nothing."""
+        """Request a step, at the end of the current pause if there is one. Raises nothing."""
         if self._wanted and self._runs():
             return
         with self._lock:
@@ -87,7 +87,7 @@ class Worker:
                 _unstarted.discard(weakref.ref(self))
 
     def wake(self) -> None:
-        """Have a step made now. Raises nothing."""
+        """Request a step now. Raises nothing."""
         if self._wakes.empty():
             self._wakes.put(None)
         self.start()
@@ -199,7 +199,7 @@ _occasional = RateLimitedLog(SystemClock())
 
 
 def _log_failure(name: str, error: BaseException) -> None:
-    """Say once a minute that a thread can't be started, unless that is because the interpreter is ending."""
+    """Log once a minute that a thread can't be started, unless the interpreter is ending."""
     if threading.main_thread().is_alive():
         message = "no thread can be started for %s (%s); it will be tried again (logged once a minute)"
         _occasional.log(logging.WARNING, name, message, name, error)

@@ -1,4 +1,4 @@
-"""`WriteBehind`: writes that return when the cache has them, and reach the source a moment later."""
+"""`WriteBehind`: a write returns once the cache and a stream on the server have it, and reaches the source later."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class WriteBehind(ProcessBound):
 
     A write is in the cache and in the stream, both or neither, when the call returns. Of all processes that have a
     `WriteBehind` on one namespace, one at a time drains the stream, on threads of its own: it calls `writer` with
-    batches in which each key stands once, with its last value; tries again what fails; and puts what fails too often
-    with the dead letters. Every write reaches the writer at least once, and the writes of one key in their order, as
+    batches that hold each key once, with its last value; retries failed writes; and moves writes that fail too often
+    to the dead letters. Every write reaches the writer at least once, and the writes of one key in their order, as
     long as the server keeps its data. When the draining process is killed, another takes over within `drain_lease`.
-    In a cluster there are several streams, each drained by one process; docs/patterns.md says what else differs there.
+    In a cluster there are several streams, each drained by one process; docs/patterns.md lists the other differences.
 
     `cache`: a `Cache` with a remote tier, a `secret` (or `trust_server=True` here), and no writer of its own. `writer`:
     see `Writer`; its methods should have deadlines of their own. `options`: a `WriteBehindOptions`, or its fields as
@@ -115,7 +115,7 @@ class WriteBehind(ProcessBound):
     def set(self, key: str, value: Any, ttl: Ttl = DEFAULT_TTL, tags: Iterable[str] = ()) -> None:
         """Put `value` for `ttl` seconds, with `tags`, and have it written to the source.
 
-        With a ttl of 0 it goes to the source alone. Raises SerializationError for what the codec can't take,
+        With a ttl of 0 it goes to the source alone. Raises SerializationError for a value the codec can't encode,
         BacklogFull when too much is waiting already, and RemoteError while the server doesn't answer: then nothing was
         written, or (RemoteTimeout, RemoteUnavailable) it isn't known whether both the cache and the stream have it, or
         neither. TooFewReplicas (`too_few_replicas="raise"`) is of a write that was done.
@@ -138,12 +138,12 @@ class WriteBehind(ProcessBound):
         """Wait until the source has all that was written before, by any process; dead letters are not waited for.
 
         Raises TimeoutError after `timeout` seconds, RemoteError when the server doesn't answer, and WritesLost, once,
-        when the server has lost what it had acknowledged to this process.
+        when the server has lost writes that it had acknowledged to this process.
         """
         self._write(self._calls.flush(timeout))
 
     def stats(self) -> WriteBehindStats:
-        """Return how far the source is behind, and what this process has done."""
+        """Return how far the source is behind, and the counts of this process."""
         return self._run(self._calls.stats())
 
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
@@ -151,7 +151,7 @@ class WriteBehind(ProcessBound):
         return self._run(self._calls.dead_letters(count))
 
     def retry_dead_letters(self) -> None:
-        """Have each dead letter tried once more, by the process that drains, after what was written before.
+        """Retry each dead letter once, in the draining process, after all earlier writes.
 
         One whose key was written since is dropped; one that fails again stays. `flush` waits for it. Raises
         RemoteError.
@@ -163,7 +163,7 @@ class WriteBehind(ProcessBound):
         return self._run(self._calls.queue.discard_dead_letters(letters))
 
     def close(self) -> None:
-        """Stop draining here, after the call of the writer that is under way; what waits stays on the server."""
+        """Stop draining here, after the current call of the writer; waiting writes stay on the server."""
         with self._lock:
             self._closed = True
             drainer = self._drainer

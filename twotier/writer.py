@@ -1,4 +1,4 @@
-"""The source that a cache writes to: what write-through and write-behind ask of it."""
+"""The interface of the source for write-through and write-behind."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ class Writer(Protocol):
     """Writes to the source: a database, a service. The methods may be coroutines for async callers.
 
     Both take many keys, so that a bulk write can be one statement or one transaction. A method that raises has to leave
-    the source as it was, and one may be called again with what it has written before: writes are to be idempotent.
+    the source unchanged, and may be called again with writes it has already made: writes must be idempotent.
 
     >>> class Table:
     ...     def __init__(self):
@@ -27,7 +27,7 @@ class Writer(Protocol):
     """
 
     def write(self, values: Mapping[str, Any]) -> Any:
-        """Put every value of a mapping; what it returns is ignored, or awaited."""
+        """Put every value of a mapping; the result is awaited if it is awaitable, and ignored."""
         ...
 
     def delete(self, keys: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""For tests of what is built on twotier: a clock to drive, a server to kill, a link to break, a check of coherence.
+"""Support for tests of applications that use twotier: a manual clock, servers, a fault proxy, a coherence check.
 
 `EmbeddedSentinels` and `EmbeddedCluster` are whole deployments to fail over; they take seconds to start.
 

@@ -136,7 +136,7 @@ class EmbeddedCluster:
         _until(over, "a replica has taken over")
 
     def replicated(self) -> None:
-        """Wait until every replica has what its primary has now."""
+        """Wait until every replica has all current writes of its primary."""
         for server in self.primaries().values():
             client = self.client(server)
             _ask(client, "PUBLISH", "nothing", "")
@@ -161,7 +161,7 @@ class EmbeddedCluster:
         self.client(self.replica_of(primary)).config_set("cluster-replica-no-failover", "yes" if held else "no")
 
     def heal(self) -> None:
-        """Bring back what was killed or stopped: it becomes a replica."""
+        """Bring back every killed or stopped node, as a replica."""
         for server in self.servers:
             if server.running:
                 self.resume(server)
@@ -197,7 +197,7 @@ class EmbeddedCluster:
         self.end_move(slot, source, target)
 
     def begin_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
-        """Have a slot be moved: what isn't at `source` any more is asked for at `target`."""
+        """Begin to move a slot: `source` redirects clients to `target` for keys that have already moved."""
         _ask(self.client(target), "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id(source))
         _ask(self.client(source), "CLUSTER", "SETSLOT", slot, "MIGRATING", self.id(target))
 

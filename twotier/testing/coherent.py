@@ -21,7 +21,7 @@ def assert_coherent(*caches: Cache, keys: Iterable[str] | None = None, patience:
     `keys`: those to check, by default all that a cache holds. Nobody may be writing meanwhile. `patience`: seconds
     for the caches to become live, with a closed breaker, an empty journal, and a proof newer than this call.
 
-    Raises AssertionError that names the keys, or what a cache is still waiting for.
+    Raises an AssertionError that names the keys, or the event that a cache is still waiting for.
 
     >>> from twotier.testing import EmbeddedServer
     >>> with EmbeddedServer() as server, Cache(server.url) as cache:
@@ -30,7 +30,7 @@ def assert_coherent(*caches: Cache, keys: Iterable[str] | None = None, patience:
     """
     began = time.monotonic()
     for cache in caches:
-        namespace = cache._namespace  # noqa: SLF001 - the check looks inside
+        namespace = cache._namespace  # noqa: SLF001 - the check reads private state
         if not isinstance(namespace, TwoTierNamespace):
             continue
         namespace.ensure_listening()
@@ -40,7 +40,7 @@ def assert_coherent(*caches: Cache, keys: Iterable[str] | None = None, patience:
         for key in list(namespace.store.keys() if keys is None else keys):
             if (found := _disagreement(namespace, key)) is not None:
                 wrong[key] = found
-        assert not wrong, f"{cache!r} disagrees with its server: {wrong}"  # noqa: S101 - that is what it is for
+        assert not wrong, f"{cache!r} disagrees with its server: {wrong}"  # noqa: S101 - the purpose of this function
 
 
 def _settle(cache: Cache, began: float, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""What a fault proxy does to the connections of one kind."""
+"""The faults of a proxy for the connections of one kind."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ class Faults:
     latency: float = 0.0
     """Seconds that bytes are under way, each way."""
     silent: Collection[Direction] = field(default_factory=frozenset)
-    """Directions in which nothing arrives, and nothing is closed; what was sent arrives once they are healed."""
+    """Directions in which no data arrives and no connection closes; sent data arrives after `heal`."""
     slice_bytes: int = 0
-    """Most bytes that arrive together; 0 for as they come."""
+    """Most bytes delivered together; 0 for no limit."""
     bandwidth: int = 0
     """Bytes a second in each direction; 0 for no bound."""
     reset_after: int | None = None

@@ -19,7 +19,7 @@ def twotier_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def manual_clock() -> ManualClock:
-    """Return a clock that stands still until it is told to `advance`; pass it on as the option `clock`."""
+    """Return a clock that moves only when a test calls `advance`; pass the clock as the option `clock`."""
     return ManualClock()
 
 

@@ -1,4 +1,4 @@
-"""A loopback proxy between a cache and its server, which does what networks do to connections.
+"""A loopback proxy between a cache and its server, which injects the faults of networks.
 
 It tells the link from the data path by the first command that only one of them sends, so that faults can hit one of
 them alone. The handshake before that goes through unless both kinds have the same faults.
@@ -21,7 +21,7 @@ _CHUNK: Final = 1 << 16
 _LINE: Final = 64
 """Most chunks under way in one direction; a sender that goes on waits, as on a full TCP window."""
 _TICK: Final = 0.002
-"""Seconds between looks at whether a silence has ended."""
+"""Seconds between two checks whether a silence has ended."""
 _HANDSHAKE: Final = frozenset({b"HELLO", b"AUTH", b"CLIENT", b"SELECT", b"READONLY"})
 _LINK: Final = frozenset({b"ROLE", b"SUBSCRIBE", b"PSUBSCRIBE"})
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -50,9 +50,9 @@ class FaultProxy:
         else:
             raise ValueError(f"target must be a redis:// or unix:// URL, got one of scheme {parts.scheme!r}")
         self.link = Faults()
-        """What happens to links."""
+        """Faults of links."""
         self.data = Faults()
-        """What happens to the connections of the data path."""
+        """Faults of connections of the data path."""
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url: Final = f"redis://127.0.0.1:{self._listening.getsockname()[1]}/0"
         """Where clients connect."""
@@ -84,7 +84,7 @@ class FaultProxy:
         return self.link if kind == "link" else self.data
 
     def heal(self) -> None:
-        """End every fault; what was cut off stays so, and clients may connect again."""
+        """End every fault. Connections that were cut off stay cut off, and clients may connect again."""
         self.link.heal()
         self.data.heal()
 
@@ -93,7 +93,7 @@ class FaultProxy:
         return self._each(only, _Pair.reset)
 
     def sever(self, only: Kind | None = None) -> int:
-        """Make the connections there are half-open: nothing arrives ever again, and neither end is told."""
+        """Make the existing connections half-open: no data arrives any more, and neither end is notified."""
         return self._each(only, _Pair.sever)
 
     def open(self, only: Kind | None = None) -> int:
@@ -149,7 +149,7 @@ class FaultProxy:
 
 
 class _Pair:
-    """One client's connection and the one to the server that stands for it."""
+    """One client's connection, and the matching connection to the server."""
 
     def __init__(self, proxy: FaultProxy, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self._proxy = proxy
@@ -172,7 +172,7 @@ class _Pair:
         self._severed = True
 
     async def forward(self, reader: asyncio.StreamReader, direction: Direction) -> None:
-        """Carry one direction to its end; what arrives waits in line, so that latency doesn't cost bandwidth."""
+        """Carry one direction to its end; arriving data waits in a queue, so that latency doesn't cost bandwidth."""
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_LINE)
         delivery = asyncio.create_task(self._deliver(line, direction))
         loop = asyncio.get_running_loop()
@@ -226,7 +226,7 @@ class _Pair:
             writer.write(data[: max(0, limit - self._passed)])
             with suppress(OSError):
                 await writer.drain()
-            await asyncio.sleep(_TICK)  # what was written is to arrive before the reset
+            await asyncio.sleep(_TICK)  # lets the written bytes arrive before the reset
             self.reset()
             return
         if self.kind is not None and direction == "to_client":
@@ -242,7 +242,7 @@ class _Pair:
                 await asyncio.sleep(0)
 
     def _faults(self) -> Faults:
-        """Return what holds for this connection; before its kind is known, what holds for either kind."""
+        """Return the faults of this connection; before its kind is known, the faults of both kinds."""
         if self.kind is not None:
             return self._proxy.faults(self.kind)
         return self._proxy.link if self._proxy.link == self._proxy.data else _NONE

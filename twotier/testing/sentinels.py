@@ -50,7 +50,7 @@ class SentinelProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it remembers what it knew."""
+        """Start the sentinel, with its former state."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603 - our own binary
 
@@ -190,7 +190,7 @@ class EmbeddedSentinels:
         self.nodes[number].kill()
 
     def hang(self, number: int) -> None:
-        """Stop a node, as it stands."""
+        """Freeze a node's process."""
         self._signal(number, signal.SIGSTOP)
 
     def go_on(self, number: int) -> None:
@@ -219,7 +219,7 @@ class EmbeddedSentinels:
         return self.primary()
 
     def heal(self) -> None:
-        """Bring back, as replicas, what is down, let go on what hangs, and wait until all is well."""
+        """Restart dead nodes as replicas, resume frozen ones, and wait until the deployment is healthy."""
         for each in self.sentinels:
             each.signal(signal.SIGCONT)
         for number, node in enumerate(self.nodes):

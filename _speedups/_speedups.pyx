@@ -2,42 +2,43 @@
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """The compiled local tier. `twotier/_speedups.pyi` is its contract, `twotier/local/twin/store.py` its Python twin.
 
-One module, so that its parts call each other in C; one idea a part, in the order in which they build on each other:
+One module, so that its parts call each other in C. Each part holds one idea, and builds on the parts before it:
 
-    platform    what is taken from C and CPython, and the debug build's assertions
+    platform    declarations from C and CPython, and the debug build's assertions
     clock       the machine's steady clock, read cheaply
     entries     the entries and the table that holds them
     index       hash to entry: open addressing, no tombstones
     rings       doubly linked lists of entries, as the policies use them
     lru, lfu, ghosts, adaptive, policy    which entry leaves
-    wheel       which entry's time is over
-    buckets     which fill tokens still stand
-    leaving     what left the table, released when it is consistent again
-    table       making it, and taking everything out at once
+    wheel       the timer wheel that finds entries past their stale window
+    buckets     the validity of fill tokens
+    removal     removed entries, released when the table is consistent again
+    table       making a table, and emptying it at once
     pairs       the containers seen in one walk through a value
-    copies      what may be handed out by reference, and what is copied
+    copies      the copy rule: by reference, copied, or encoded
     audit       the check of the whole structure, for tests
-    placing     the steps of an operation
+    put         the steps of an operation
     store       the store: all of the above under one contract
-    values      what the store keeps, hands out and lets go of
-    plain       puts in stores that ask for nothing but that
+    values      keeping, handing out and releasing values
+    plain       fast puts in stores without weights, listeners, copies and expiry
     many        reading many keys at once
-    demoting    expiring entries on request, their copies kept
+    soft_expiry expiring entries on request, their copies kept
     collect     the store as the garbage collector sees it
     atomic      reading and removing, or putting, in one step
-    awaiting    a result that is there, as something to await
-    faces       the thin callers of a store: Front and AsyncFront (a two-tier cache's), LocalFront (LocalCache's)
-    quick       hits of `get` without what Cython's calls cost
-    calls       which calls have which key, for memos
+    awaitables  awaitables of results that are already known
+    fronts      the thin callers of a store: Front and AsyncFront (a two-tier cache's), LocalFront (LocalCache's)
+    fast_get    hits of `get` without the overhead of Cython's calls
+    calls       a table from calls to keys, for memos
     memo        the thin caller under a cached function, from a call's arguments to its value
-    replies     the reader of what servers send, which knows nothing of the rest
+    replies     the reader of server replies, independent of the other parts
     codec_tags, codec_types, codec_format, codec_crowding    values as bytes and back: the plain format, and its limits
     codec_writer, codec_encode, codec_encode_atoms, codec_encode_python    its encoder
     codec_reader, codec_decode, codec_decode_atoms, codec_decode_containers    its decoder
 
-The rule that keeps it whole: Python code can run inside any DECREF, comparison, hash, codec, weigher, listener or
-foreign clock, and call back. An operation therefore runs in three steps: what may run Python code and raise (hash,
-clock, copying, looking up), then what changes the table (C alone, can't fail), then what lets go of objects.
+The rule that keeps the table consistent: Python code can run inside any DECREF, comparison, hash, codec, weigher,
+listener or foreign clock, and call back. An operation therefore has three steps: first the calls that may run Python
+code and raise (hash, clock, copying, lookup), then the change of the table (C alone, can't fail), then the release of
+objects.
 """
 
 include "platform.pxi"

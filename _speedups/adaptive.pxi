@@ -47,7 +47,7 @@ cdef void adaptive_init(Table* t) noexcept nogil:
 
 
 cdef void adaptive_resize(Table* t, uint32_t fits) noexcept nogil:
-    # What was learned is kept, in proportion. (The caller evicts what is over.)
+    # Keep the learned boundary, in proportion. (The caller evicts the surplus.)
     cdef Adaptive* a = &t.adaptive
     cdef double share = a.q / a.capacity
     adaptive_set_capacity(t, fits)

@@ -3,7 +3,7 @@
 
 
 cdef object pop_entry(Store self, uint32_t i):
-    # Remove entry `i`, and return what is handed out for its value; MISSING if its bytes can't be decoded.
+    # Remove entry `i`, and return its value for the caller; MISSING if its bytes can't be decoded.
     cdef Table* t = &self.t
     cdef Leaving leaving
     cdef uint32_t kind = t.entries[i].meta & KIND
@@ -69,7 +69,7 @@ cdef object find_or_put(Store self, PyObject* key, object value, int64_t span):
                 t.hits += 1
                 return found
         elif kept is not MISSING:
-            break  # since the entry was looked for, nothing else has run
+            break  # no other code has run since the lookup
         else:
             made = made_for(0, later(now_, span), 0)
             kept = make(self, <object> key, value, None, &made)

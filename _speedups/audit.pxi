@@ -1,4 +1,4 @@
-# The check of the whole structure: every entry is where each part says it is, and nothing else is anywhere. O(n).
+# The check of the whole structure: every part agrees on the place of every entry, and holds nothing else. O(n).
 
 
 cdef int expect(bint holds, str broken) except -1:

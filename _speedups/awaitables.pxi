@@ -1,5 +1,5 @@
-# A result that is there already, as something to await: `await cache.get(key)` on a local hit makes no coroutine and
-# enters no event loop. It has all that a coroutine has, so that a task can be made of it as well.
+# An awaitable of a result that is already known: `await cache.get(key)` on a local hit makes no coroutine and enters
+# no event loop. It has all methods of a coroutine, so that a task can be made of it as well.
 
 from cpython.exc cimport PyErr_SetString
 

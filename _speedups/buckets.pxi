@@ -1,11 +1,12 @@
-# Buckets of fill tokens: which fills and writes in flight may still install what they bring (docs/design.md, protocol).
+# Buckets of fill tokens decide which fills and writes in flight may still install their values (docs/design.md).
 #
-# A bucket is the keys that share ten bits of their hash: a generation, which every void of one of them advances, the
-# prints (16 more bits) of the keys that were voided last, and the last op that voided, with those it did. A token is
-# epoch << 32 | generation, taken before the read. It stands while the epoch is unchanged and no void since was of its
-# key, but for one by the very write that made the value. After more than 16 voids nobody knows, and it doesn't stand;
-# nor does a write's, if another write of its bucket came in after it. Either costs one install. The 48 KiB are made
-# when the first token is taken: before, there is nothing to void.
+# A bucket holds the keys that share ten bits of their hash. It has a generation, which every void of one of its keys
+# advances; the prints (16 more bits) of the keys voided last; and the last op that voided keys, with a flag for each of
+# its voids. A token is epoch << 32 | generation, taken before the read. A token is valid while the epoch is unchanged
+# and its key has not been voided since, except once by the write that made the value. After more than 16 voids the
+# bucket can't tell, and the token is invalid; so is a write's token if another write of the bucket comes in after the
+# write's own void. Either case costs one install. The table's 48 KiB are allocated for the first token: before that,
+# there is nothing to void.
 
 cdef enum:
     BUCKET_BITS = 10
@@ -29,7 +30,7 @@ cdef inline bint buckets_make(Table* t) except False:
 
 
 cdef inline void bucket_void(Table* t, uint64_t hash_, uint64_t op) noexcept nogil:
-    # Void the tokens of the key, but for that of the write `op` itself (0: for none).
+    # Void the tokens of the key, except the token of write `op` (0: no exception).
     cdef Bucket* b
     cdef uint16_t bit
     if t.buckets != NULL:

@@ -1,6 +1,6 @@
-# Calls: a table from calls to keys, for a Memo. It takes the calls that are made most: positional arguments, all of
-# them exact int or str. They are looked up as they come, in the caller's array: no tuple is made of them, and no code
-# of others runs, so a lookup is never overtaken.
+# Calls: a table from calls to keys, for a Memo. It takes the most frequent kind of call: positional arguments, all of
+# them exact int or str. A lookup reads the arguments in the caller's array: it makes no tuple and runs no foreign code,
+# so no other code can change the table meanwhile.
 #
 # Open addressing with linear probing, at most half full; nothing is ever removed but all at once. A call is kept as its
 # lone argument or as a tuple of them, with its hash: of 24 bytes a slot, one is looked at by most lookups.

@@ -1,10 +1,10 @@
-# The decoder of the plain format; twotier/codec/_decode.py says what it does, in Python.
+# The decoder of the plain format; twotier/codec/_decode.py is the same decoder in Python, with explanations.
 #
 # Python code that runs meanwhile (a type of the user's, a finalizer) sees nothing half-made: a list has None until
 # its items come, and its length is looked at with each; items of tuples, sets and mappings wait until all are there.
 
 cdef object plain_value(PlainFormat form, bytes payload):
-    # The value of a payload; SerializationError, or what a constructor raises. Runs Python code.
+    # The value of a payload; raises SerializationError or a constructor's own error. Runs Python code.
     cdef Reader r
     cdef int64_t budget = <int64_t> W_FREE + W_PER_BYTE * <int64_t> len(payload)
     cdef const uint8_t* start = <const uint8_t*> <const char*> payload
@@ -195,7 +195,7 @@ cdef object take_container(PlainFormat form, Reader* r, int tag, bint marked):
 
 
 cdef object take_leaf(PlainFormat form, Reader* r):
-    # None, an int or a str, where nothing else may be: what holds values must count as a level, as C recurses for it.
+    # Read None, an int or a str. Nothing else is valid here: a container must count as a level, as C recurses for it.
     cdef int tag
     need(r, 1)
     tag = r.at[0]

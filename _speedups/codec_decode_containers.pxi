@@ -1,4 +1,4 @@
-# The decoder's containers. Each is told whether it is shared, and how many items it has.
+# The decoder's containers. Arguments say whether a container is shared, and how many items it has.
 
 cdef object take_list_value(PlainFormat form, Reader* r, bint marked, Py_ssize_t count):
     cdef object items
@@ -14,7 +14,7 @@ cdef object take_list_value(PlainFormat form, Reader* r, bint marked, Py_ssize_t
     for i in range(count):
         item = take_value(form, r)
         Py_INCREF(item)
-        PyList_SetItem(items, i, item)  # looks at the length, which others may change
+        PyList_SetItem(items, i, item)  # checks the length, which other code may change
     return items
 
 

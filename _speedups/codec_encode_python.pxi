@@ -1,4 +1,4 @@
-# What the encoder can't take apart without Python code: collections, extension types, and types of the user's.
+# Values that the encoder can't take apart without Python code: collections, extension types, and user types.
 
 cdef int put_python(PlainFormat form, Writer* w, PyObject* value) except -1:
     cdef object it = <object> value, kind = type(it), builder
@@ -73,7 +73,7 @@ cdef int factory_number(PlainFormat form, object factory) except -1:
 
 
 cdef object reduced_value(PlainFormat form, Writer* w, object value):
-    # What a value of an allowed type is taken apart into; the same in both passes, and alive until the end.
+    # The parts of a value of an allowed type: the same in both passes, and alive until the end.
     cdef dict known = <dict> w.reduced
     cdef object number = <size_t> <PyObject*> value, reduced = known.get(number)
     if reduced is None:

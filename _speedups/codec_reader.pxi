@@ -20,7 +20,7 @@ cdef struct Reader:
     PyObject* few_keys[FEW_READ]
 
 cdef struct Items:
-    # Values that wait until what holds them can be made.
+    # Values that wait until their container can be made.
     PyObject** items
     Py_ssize_t count
     PyObject* few[FEW_ITEMS]
@@ -69,7 +69,7 @@ cdef Py_ssize_t take_size(Reader* r) except -1:
 
 
 cdef inline const uint8_t* advanced(Reader* r, Py_ssize_t size) noexcept:
-    # What was needed before.
+    # Advance past bytes that `need` has checked; return their start.
     r.at += size
     return r.at - size
 

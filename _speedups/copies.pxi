@@ -1,22 +1,22 @@
-# The copy rule: what may be handed out by reference, what is copied, what is rebuilt. (twotier/local/twin/copies.py
-# says it in Python, with the list of immutable types.)
+# The copy rule: which values are handed out by reference, which are copied, and which are rebuilt.
+# (twotier/local/twin/copies.py is the same rule in Python, with the list of immutable types.)
 #
-# A value is judged and copied in one walk, when it comes in: immutables go by reference; of trees of exact list, dict,
-# set (and tuples with such inside) the store keeps a copy of its own, and hands out copies of that; anything else is
-# kept as its encoded bytes. The walk also finds whether some container is in the tree twice, or in itself: only then
-# does a later copy need to remember what it has copied.
+# A value is classified and copied in one walk when it comes in. Immutable values go by reference. Of trees of exact
+# list, dict, set (and tuples that contain these) the store keeps its own copy, and hands out copies of that. Any other
+# value is kept as its encoded bytes. The walk also finds whether a container is in the tree twice, or in itself: only
+# then does a later copy need to remember the containers it has copied.
 #
-# The invariant: no container of a caller's is walked. Hashing and comparing keys, collections and destructors run
-# Python code, and another thread may change a list meanwhile. So a container is copied whole, by one call of CPython
-# that runs no such code half-way, and the walk goes through that copy, which nobody else holds, replacing its items.
-# What was judged is what is kept, whatever becomes of the caller's container. Items are held while they are walked, and
-# lengths are asked for again after each of them.
+# The invariant: the walk never visits a caller's container. Hashing and comparing keys, collections and destructors run
+# Python code, and another thread may change a list meanwhile. So the walk copies each container whole, by one call of
+# CPython that runs no such code half-way, and then visits that copy, which has no other owner, and replaces its items.
+# The store thus keeps exactly the classified objects, even if the caller's container changes. The walk holds a
+# reference to each item that it visits, and reads the container's length again after each item.
 
 from cpython.dict cimport PyDict_Copy, PyDict_Size, PyDict_Update
 from cpython.list cimport PyList_SetItem, PyList_SetSlice
 
 cdef enum:
-    MOST_DEPTH = 300  # containers in containers: what a thread with a small stack (256 KiB) can walk
+    MOST_DEPTH = 300  # levels of containers: as many as a thread with a small stack (256 KiB) can walk
 
 cdef frozenset IMMUTABLE_TYPES = frozenset()
 cdef object ENUM_META = type
@@ -47,14 +47,14 @@ cdef void learn_immutable_types() except *:
 
 
 cdef inline int go_deeper(int depth, const char* where) except -1:
-    # What CPython returns on failure differs between its versions: anything but 0.
+    # On failure CPython returns any value but 0; the value differs between versions.
     if depth > MOST_DEPTH:
         raise RecursionError(f"a value is nested more than {MOST_DEPTH} deep")
     return -1 if Py_EnterRecursiveCall(where) else 0
 
 
 cdef inline bint is_leaf(PyObject* value) noexcept:
-    # Whether it is what most values are made of; other leaves are found by `is_immutable`.
+    # Whether the value has one of the most frequent leaf types; `is_immutable` finds the other leaves.
     cdef PyObject* kind = Py_TYPE_of(value)
     return (
         kind == <PyObject*> str or kind == <PyObject*> int or kind == <PyObject*> float or kind == <PyObject*> bool
@@ -102,8 +102,8 @@ cdef inline int put_item(list into, Py_ssize_t at, object item) except -1:
 
 
 cdef object taken(object value, uint32_t* kind):
-    # What is kept of a value that comes in: itself, or a copy. `kind` becomes how it is handed out: BY_REFERENCE, TREE,
-    # SHARED_TREE or ENCODED (then what is returned means nothing).
+    # The object to keep for an incoming value: the value or a copy. `kind` becomes BY_REFERENCE, TREE, SHARED_TREE or
+    # ENCODED (for which the returned object is meaningless).
     cdef Pairs pairs
     cdef object kept
     kind[0] = BY_REFERENCE
@@ -120,7 +120,7 @@ cdef object taken(object value, uint32_t* kind):
 
 
 cdef object take(object value, Pairs* pairs, uint32_t* kind, int depth):
-    # As `taken`, for a part of the value; `value` is held by the caller, in what nobody else can change.
+    # As `taken`, for a part of the value. The caller holds `value` in a container that no other code can change.
     cdef object of = type(value), kept
     cdef PyObject* known
     kind[0] = BY_REFERENCE
@@ -254,7 +254,7 @@ cdef inline bint is_copied(PyObject* value) noexcept:
 
 
 cdef object copied(object tree, uint32_t kind):
-    # What is handed out for a tree that is kept: new containers, the same leaves.
+    # A copy of a kept tree for a caller: new containers, the same leaves.
     cdef Pairs pairs
     if kind == TREE:
         return copy_of(tree, NULL, 0)
@@ -266,7 +266,7 @@ cdef object copied(object tree, uint32_t kind):
 
 
 cdef object copy_of(object value, Pairs* pairs, int depth):
-    # `pairs` is NULL in a tree without sharing; `value` is held by the caller, in what nobody else can change.
+    # `pairs` is NULL in a tree without sharing. The caller holds `value` in a container that no other code can change.
     cdef PyObject* of = Py_TYPE_of(<PyObject*> value)
     cdef PyObject* known
     cdef object result

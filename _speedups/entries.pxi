@@ -1,10 +1,10 @@
 # The entries, and the table that holds everything.
 #
-# An entry is named by its index (u32) into three parallel arrays, 64 bytes in all, apart by when they are touched:
-# what a hit reads (two to a cache line, aligned), the policy's links (a hit of lru), and the rest. The first `heads`
-# entries hold no value: they are the heads of the policy's rings, so that 0 can mean "none". Free entries form a list
-# through `next`. The arrays grow with use, never with maxsize; what few caches use (stale windows, weights) is in
-# arrays beside them that are made on first use.
+# An entry is an index (u32) into three parallel arrays, 64 bytes in all. The arrays separate the fields by use: those
+# that a hit reads (two entries to a cache line, aligned), the policy's links (for a hit of lru), and the rest. The
+# first `heads` entries hold no value: they are the heads of the policy's rings, so that 0 can mean "none". Free entries
+# form a list through `next`. The arrays grow with use, never with maxsize; optional fields (stale windows, weights)
+# have separate arrays, made on first use.
 
 cdef enum Policy:
     LRU
@@ -22,7 +22,7 @@ cdef enum:
     ENCODED = 0x18       # rebuilt from bytes
     PLAIN = 0x20         # neither key nor value can be part of a cycle
     DEMOTED = 0x40       # expired on request
-    HAS_OP = 0x80        # Details.op holds (else there is none): what most entries don't use, no write touches
+    HAS_OP = 0x80        # Details.op is valid (else no op): most entries have no op, and their writes skip the field
     FLAGS = 0xFF
     EPOCH_SHIFT = 8
 
@@ -86,7 +86,7 @@ cdef struct Lfu:
 cdef struct Wheel:
     uint64_t occupied[8]     # bit s of level l: some entry is in slot s
     uint32_t slots[8 * 64]   # the first entry of each slot's list
-    uint64_t tick            # everything before it has been looked at
+    uint64_t tick            # all earlier slots have been checked
     int draining             # the level whose own slot is being emptied; 0: none
     uint32_t scheduled       # entries in the wheel
 
@@ -104,7 +104,7 @@ cdef struct Table:
     uint32_t n_chunks
     uint32_t epoch       # 24 bits of it, never 0, in place for comparing with Entry.meta
     uint32_t policy
-    uint32_t plain       # values are kept as they come, nobody is told, nothing is weighed
+    uint32_t plain       # values are kept by reference, without listener and weights
     int64_t lease_until
     uint64_t multiplier  # odd and secret
     uint64_t hits, misses
@@ -114,9 +114,9 @@ cdef struct Table:
     uint32_t count, used, capacity, heads, free, maxsize
     uint32_t resizing    # calls of resize under way: until they end there may be more entries than maxsize
     uint32_t fits        # entries that the policy reckons with: maxsize, or as many as the bytes allow
-    void* block          # what `entries` is aligned inside of
-    void* index          # what `chunks` is aligned inside of
-    void* former_index   # what `former` is aligned inside of
+    void* block          # the allocation in which `entries` is aligned
+    void* index          # the allocation in which `chunks` is aligned
+    void* former_index   # the allocation in which `former` is aligned
     uint32_t n_former    # its chunks
     uint32_t emptied     # those before this one have been emptied
     int64_t* stales      # NULL before the first stale window
@@ -132,7 +132,7 @@ cdef struct Table:
 
 
 cdef inline uint64_t spread(Table* t, uint64_t hash_) noexcept nogil:
-    # The hash as index, ghosts and buckets cut it up: its high bits are a fraction of 1 that nobody can foresee.
+    # The hash for index, ghosts and buckets: its high bits are an unpredictable fraction of 1.
     return hash_ * t.multiplier
 
 
@@ -167,7 +167,7 @@ cdef bint entries_grow(Table* t, uint32_t capacity) except False:
 
 
 cdef bint entries_reserve(Table* t) except False:
-    # See to it that one more entry can be held.
+    # Make sure that the arrays have room for one more entry.
     cdef uint64_t most = <uint64_t> t.maxsize + t.heads, wanted
     if t.free != NONE or t.used < t.capacity or t.capacity >= most:
         return True

@@ -1,8 +1,8 @@
-# Quick gets: what a hit pays beside its lookup. Before the body of a method runs, Cython takes its arguments into a
-# frame of owned references, with the defaults; that is a third of the instructions of a hit. So each `get` is entered
-# through a function that answers the call that is made most, `get(key)` of a value that is handed out by reference,
-# and hands any other to what Cython made. The method stays what it was: its name, signature and docstring are of the
-# latter.
+# Fast gets: less overhead of a hit beside its lookup. Before the body of a method runs, Cython takes its arguments into
+# a frame of owned references, with the defaults; that is a third of the instructions of a hit. So each `get` is entered
+# through a function that answers the most frequent call, `get(key)` of a value that is handed out by reference, and
+# passes any other call to Cython's own function. The method keeps the name, signature and docstring of Cython's
+# function.
 
 cdef extern from *:
     """
@@ -41,7 +41,7 @@ cdef inline PyObject* quick_value(Table* t, uint32_t i) noexcept:
 
 
 cdef inline PyObject* quick_get(Table* t, PyObject* key) except? NULL:
-    # What `get(key)` returns, a new reference; NULL for a hit that is handed out by copy.
+    # The result of `get(key)`, a new reference; NULL for a hit that is handed out by copy.
     cdef uint32_t i = find_fresh(t, key)
     if likely(i != NONE):
         return quick_value(t, i)

@@ -1,5 +1,5 @@
-# The thin callers of a store. A hit is one C call; they reach the table through a pointer that is good as long as they
-# hold the store, which the garbage collector therefore doesn't clear from them (the store itself breaks cycles).
+# The thin callers of a store. A hit is one C call. They reach the table through a pointer that is valid while they hold
+# the store, so the garbage collector doesn't clear the store from them (the store itself breaks cycles).
 
 from libc.math cimport llrint
 
@@ -60,7 +60,7 @@ cdef class AsyncFront:
 
 
 cdef inline PyObject* local_hit(Table* t, Store store, PyObject* key) except? NULL:
-    # A new reference to what a caller gets for a hit (`given` makes an object of it); NULL for a miss.
+    # A new reference to the caller's value for a hit (`given` makes an object of it); NULL for a miss.
     cdef uint32_t i
     cdef object value
     if unlikely(not is_str(key) or t == NULL):
@@ -102,7 +102,7 @@ cdef int64_t span_of(object ttl, int64_t default) except -1:
 
 
 cdef inline int check_self(PyObject* self, str method) except -1:
-    # What Cython doesn't do for a method with `binding`: a function may be called with any object.
+    # Check the type of `self`, as Cython doesn't for a method with `binding`: a function may be called on any object.
     if unlikely(not is_subtype(<PyTypeObject*> Py_TYPE_of(self), <PyTypeObject*> LocalFront)):
         raise TypeError(f"LocalFront.{method} needs a LocalFront, got a {Py_TYPE_name(self).decode()}")
     return 0

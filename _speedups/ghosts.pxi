@@ -88,13 +88,13 @@ cdef void ghosts_init(Ghosts* g, uint64_t capacity) noexcept nogil:
 
 
 cdef inline uint32_t ghost_stamp(Ghosts* g, uint16_t stamp, uint32_t now_) noexcept nogil:
-    # What the counter was that the stamp is of, without its lowest bits.
+    # The counter's value at the time of the stamp, without its lowest bits.
     cdef uint32_t steps = now_ >> g.shift
     return steps - <uint16_t> (steps - stamp) << g.shift
 
 
 cdef inline uint32_t ghosts_take(Ghosts* g, uint64_t mixed, uint16_t* stamp) noexcept nogil:
-    # Forget the ghost and tell its stamp and kind; 0 without one.
+    # Remove the ghost and return its stamp and kind; 0 without one.
     cdef GhostBucket* bucket
     cdef uint32_t found
     if g.table == NULL:
@@ -148,7 +148,7 @@ cdef void ghosts_resize(Ghosts* g, uint64_t capacity, uint32_t misses, uint32_t 
             bucket = &g.table[n]
             for i in range(WAYS):
                 if bucket.prints[i]:
-                    # A bucket's place stands for the high hash bits; the middle of its range is the best guess of them.
+                    # A bucket's place encodes the high hash bits; the middle of its range is the best guess of them.
                     mixed = ((2 * n + 1) << 31) // g.buckets << 32 | <uint64_t> bucket.prints[i] << 16
                     kind = OF_PROBATION if OF_PROBATION >> i & 1 else OF_MAIN
                     now_ = misses if kind == OF_PROBATION else main_ops

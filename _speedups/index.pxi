@@ -20,7 +20,7 @@ cdef enum:
     PLACES = 12               # of a chunk
     PER_CHUNK = 7             # entries, on average, in a full index
     NUMBER = (1 << 28) - 1    # the part of a place that is the entry's number
-    FAR = 3                   # a distance from home that a place can't tell
+    FAR = 3                   # a distance from home of 3 or more
     LEAST_CHUNKS = 3
     MOVES = 16                # entries, and emptied chunks, that a new entry moves on
     FOREIGN = 0x7FFFFFFF      # a comparison that only Python code can make
@@ -60,7 +60,7 @@ cdef inline Index former_of(Table* t) noexcept nogil:
 
 
 cdef inline uint64_t home_in(Table* t, Index x, uint64_t hash_) noexcept nogil:
-    # The home chunk, and behind the point (32 bits) what tag and mark are cut from.
+    # The home chunk, and behind the point the 32 bits that yield tag and mark.
     return (spread(t, hash_) >> 32) * x.n_chunks
 
 
@@ -281,7 +281,7 @@ cdef void index_bring_back(Table* t, Index x, Chunk* chunk) noexcept nogil:
 
 
 cdef bint index_begin(Table* t, uint32_t n_chunks) except False:
-    # Have the table begin an empty index of so many chunks, beside what there is.
+    # Start an empty index of so many chunks in the table, beside the current one.
     cdef void* block = calloc(<size_t> n_chunks * sizeof(Chunk) + 63, 1)
     if block == NULL:
         raise MemoryError
@@ -323,7 +323,7 @@ cdef void former_end(Table* t) noexcept nogil:
 
 
 cdef bint index_reserve(Table* t) except False:
-    # See to it that the index has room for one more entry.
+    # Make sure that the index has room for one more entry.
     cdef uint64_t room = <uint64_t> t.n_chunks * PER_CHUNK, most
     if likely(t.count < room or t.maxsize <= room) or t.former != NULL:
         return True

@@ -1,8 +1,8 @@
-# lru: evicts what was used longest ago. One ring, whose head is entry 0; a hit moves the entry to the front.
+# lru: evicts the least recently used entry. One ring, whose head is entry 0; a hit moves the entry to the front.
 #
-# Hits are only noted, and moved in one go when there are many or when the ring is asked for its order: moving writes to
-# three places that nobody foresees, and while such writes are under way the processor holds up what the caller does.
-# So whatever else touches the ring settles first.
+# A hit is only recorded; recorded entries move together when there are many, or when an operation needs the order of
+# the ring. Moving writes to three unpredictable places in memory, and such writes stall the caller's next instructions.
+# So every other operation on the ring first applies the recorded hits.
 
 cdef enum:
     LRU_HEAD = 0
@@ -27,7 +27,7 @@ cdef inline void lru_settle(Table* t) noexcept nogil:
 
 cdef inline void lru_hit(Table* t, uint32_t i) noexcept nogil:
     cdef uint32_t pending = t.lru.pending
-    prefetch(&t.entries[t.links[i].prev])  # what was used next the last time, is often next again
+    prefetch(&t.entries[t.links[i].prev])  # the entry used next the last time is often next again
     t.lru.hits[pending] = i
     t.lru.pending = pending + 1
     if unlikely(pending + 1 == MOST_PENDING):

@@ -1,8 +1,8 @@
-# Reading many keys at once: what costs is waiting for memory, so it is asked for ahead, a batch at a time.
+# Reading many keys at once: the cost is waiting for memory, so memory is prefetched, a batch at a time.
 #
-# A lookup waits four times, each on what the last brought: the key's hash, its slot, the entry, the value. Over a batch
-# each step is asked for all keys before the next step looks: the waits overlap. Between slices other threads run, if
-# any waits, so that no call holds them up for long.
+# A lookup waits four times, each time for an address from the step before: the key's hash, its slot, the entry, the
+# value. In a batch, each step prefetches for all keys before the next step reads, so the waits overlap. Between slices
+# waiting threads may run, so that no call blocks them for long.
 
 cdef enum:
     BATCH = 16

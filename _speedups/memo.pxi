@@ -1,22 +1,22 @@
-# Memo: the callable under a cached function. It knows the keys of calls that were made before, so that a local hit
-# is one C call: from the arguments to the key (a dict), from the key to the value (the store).
+# Memo: the callable under a cached function. It remembers the keys of earlier calls, so that a local hit is one C call:
+# from the arguments to the key (a dict), from the key to the value (the store).
 #
-# Calls with int and str alone, by position, are in a table of their own (calls). Others are told apart, in a dict, by a
-# tuple of their arguments, where these are of types that compare without running other people's code and whose
-# equality, type by type, means the same key: the arguments, the names of those given by keyword (a tuple, which no
-# such argument is), and, where bool or float is among them (True == 1 == 1.0), or a class (which would look like a
-# type), all their types. What remains has its key made anew each time.
+# Calls with only int and str, by position, have their own table (calls). Other calls have a dict with tuples as keys,
+# if all arguments have types that compare without running foreign code and whose equality, type by type, means the same
+# cache key. The tuple holds the arguments, the names of those given by keyword (a tuple, which no such argument is),
+# and, if a bool or float is among the arguments (True == 1 == 1.0), or a class (which would equal a type in the tuple),
+# all their types. For all other calls the cache key is made anew each time.
 #
-# Both are bounded by two generations: when the young one is full it becomes the old one, and what is found there only
-# is taken over into the new young one. So what is called keeps its key, and a hit is looked up once.
+# Two generations bound both tables: when the young one is full it becomes the old one, and a call found only in the old
+# one moves to the new young one. So frequent calls keep their keys, and a hit takes one lookup.
 
 from datetime import date
 from uuid import UUID
 
 cdef enum:
-    OTHER        # its text isn't told by equality, or is told by running other people's code
+    OTHER        # equality doesn't imply equal text, or comparing runs foreign code
     DISTINCT     # never equal to one of another type
-    ALIKE        # may be equal to one of another type, or look like the type of one
+    ALIKE        # may be equal to a value of another type, or to a type in the tuple
     MOST_SKIPPED = 64
     LONGEST = 1024  # str or bytes that a memo holds on to
 
@@ -133,7 +133,7 @@ cdef inline int sort_of(PyObject* argument) noexcept nogil:
 
 
 cdef tuple call_of(Memo self, PyObject** args, Py_ssize_t count, Py_ssize_t named, PyObject* names):
-    # What tells this call from others; None if nothing does that by mere comparison.
+    # A tuple that equals another call's only if both have one key; None if comparison can't show that.
     cdef Py_ssize_t size = named + (named != 0), n, at = 0
     cdef int sort, all_sorts = DISTINCT
     cdef tuple call
@@ -272,7 +272,7 @@ cdef object memo_new_key(Memo self, PyObject** args, Py_ssize_t count, PyObject*
 
 
 cdef int memo_age(Memo self) except -1:
-    # See to it that the young generation can take one more call.
+    # Make sure that the young generation has room for one more call.
     cdef Calls gone
     if <Py_ssize_t> self.young_calls.count + len(self.young) < self.limit:
         return 0

@@ -1,5 +1,5 @@
-# Pairs: the containers seen in one walk through a value, by address, with what was made of each. Open addressing, at
-# most half full; a few are on the stack.
+# Pairs: the containers seen in one walk through a value, by address, each with its copy. Open addressing, at most half
+# full; a few are on the stack.
 
 cdef enum:
     FEW_PAIRS = 32
@@ -61,7 +61,7 @@ cdef bint pairs_add(Pairs* pairs, object original, object copy) except False:
 
 
 cdef void pairs_free(Pairs* pairs) noexcept:
-    # Let go of all. Runs Python code.
+    # Release all pairs. Runs Python code.
     cdef size_t at
     if pairs.count:
         for at in range(pairs.mask + 1):

@@ -1,6 +1,6 @@
-# Plain puts: those of a store that keeps values as they come, weighs none and tells nobody, and in which nothing ends.
-# All that is left of `Store.put` is another value in an entry, or a new entry and perhaps the one that gives way to it.
-# So short, the processor begins the next one while this one waits for memory.
+# Plain puts: those of a store that keeps values by reference, without weights, listener and expiry. Such a put only
+# replaces a value in an entry, or adds an entry and perhaps evicts another. It is so short that the processor begins
+# the next put while this one waits for memory.
 
 
 cdef inline bint takes_plain(Table* t) noexcept nogil:

@@ -1,4 +1,4 @@
-# What is taken from C and CPython.
+# Declarations from C and CPython.
 
 cimport cython
 from cpython.dict cimport PyDict_Next, PyDict_SetItem
@@ -86,4 +86,4 @@ cdef extern from *:
     uint64_t mix64 "tt_mix64"(uint64_t) noexcept nogil
 
 
-cdef int64_t NEVER = INT64_MAX  # the instant that doesn't come
+cdef int64_t NEVER = INT64_MAX  # an instant that never comes

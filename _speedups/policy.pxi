@@ -1,7 +1,7 @@
 # The policy of a table, and how entries come and leave.
 #
-# The policies reckon in entries. Where bytes are what is short, `fits` follows how many entries they allow, in steps of
-# an eighth: a policy that believed in a maxsize never reached would never take the cache for full.
+# The policies count entries. If max_bytes is the tighter bound, `fits` follows the number of entries that the bytes
+# allow, in steps of an eighth: a policy with a maxsize that is never reached would never treat the cache as full.
 
 
 cdef uint32_t policy_heads(uint32_t policy) noexcept nogil:
@@ -9,7 +9,7 @@ cdef uint32_t policy_heads(uint32_t policy) noexcept nogil:
 
 
 cdef void policy_init(Table* t) noexcept nogil:
-    # Empty rings. (What a policy has learned stays: it describes the work, not the content.)
+    # Empty the rings. (A policy keeps its learned state, which describes the workload, not the content.)
     cdef uint32_t head
     for head in range(t.heads):
         memset(&t.entries[head], 0, sizeof(Entry))
@@ -99,7 +99,7 @@ cdef inline void prefetch_victims(Table* t, uint32_t head) noexcept nogil:
 
 
 cdef inline void prefetch_admission(Table* t, uint64_t hash_) noexcept nogil:
-    # A key may come that the table doesn't hold: have what is remembered of it at hand.
+    # Prefetch the ghosts of a key that may not be in the table.
     if t.policy == ADAPTIVE and t.count >= t.maxsize:
         ghosts_prefetch(&t.adaptive.ghosts, spread(t, hash_))
 
@@ -116,7 +116,7 @@ cdef void policy_fit(Table* t, uint32_t fits) noexcept nogil:
 
 
 cdef void policy_reckon(Table* t, int64_t weight) noexcept nogil:
-    # See whether bytes allow as many entries as the policy reckons with, which is never below the count.
+    # Adapt the number of entries that the policy counts on to the bytes; it is never below the count.
     cdef uint64_t more = <uint64_t> t.fits + (t.fits >> 3) + 1
     if t.bytes > t.max_bytes - weight:
         if t.count < t.fits - (t.fits >> 3):

@@ -1,4 +1,4 @@
-# The steps of an operation: reading the clock, finding what is fresh, reclaiming, and putting a value in its place.
+# The steps of an operation: read the clock, find a fresh entry, reclaim expired entries, and put a value in its place.
 
 cdef enum:
     PER_WRITE = 8        # entries that a write may reclaim
@@ -6,7 +6,7 @@ cdef enum:
 
 
 cdef struct Made:
-    # What came in, ready to be placed.
+    # An incoming value, ready to be placed.
     uint64_t op
     int64_t expires, stale, deadline, weight
     uint32_t kind
@@ -29,7 +29,7 @@ cdef inline int64_t instant(Table* t) except? -1:
 
 
 cdef inline bint is_fresh(Table* t, uint32_t i, int64_t now_) noexcept nogil:
-    # `now_` is that of a foreign clock; the machine's is read here, and only for what can end.
+    # `now_` is a foreign clock's instant; the machine's clock is read here, and only for an entry that can end.
     cdef int64_t until = until_of(t, i)
     if not is_current(t, i):
         return False
@@ -50,7 +50,7 @@ cdef inline uint32_t epoch_of(uint64_t epochs) noexcept nogil:
 
 
 cdef inline bint is_current(Table* t, uint32_t i) noexcept nogil:
-    # Whether nothing has put everything in doubt since.
+    # Whether the entry is of the current epoch.
     return (t.entries[i].meta ^ t.epoch) >> EPOCH_SHIFT == 0
 
 
@@ -136,7 +136,7 @@ cdef int64_t checked_stale(int64_t stale) except -1:
 
 
 cdef uint32_t reclaim(Table* t, int64_t now_, uint32_t budget, Leaving* leaving) noexcept nogil:
-    # Let go of entries that are past their stale window; at most `budget` are looked at.
+    # Remove entries that are past their stale window; check at most `budget` entries.
     cdef uint64_t tick = tick_of(now_)
     cdef uint32_t i, count = 0
     if t.wheel == NULL or (t.wheel.tick >= tick and not t.wheel.draining):
@@ -152,7 +152,7 @@ cdef uint32_t reclaim(Table* t, int64_t now_, uint32_t budget, Leaving* leaving)
 
 
 cdef inline bint reserve(Table* t, Made* made, int64_t now_) except False:
-    # See to it that placing can't fail. Runs no Python code.
+    # Make sure that placing can't fail. Runs no Python code.
     if likely(made.deadline == NEVER and t.count >= t.maxsize and (made.stale == 0 or t.stales != NULL)):
         return True  # one will leave
     return reserve_more(t, made, now_)

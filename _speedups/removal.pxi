@@ -1,5 +1,5 @@
-# What left the table in one operation: keys and values that are let go of, and listeners that are told, only when the
-# table is consistent again, since both run Python code.
+# Entries that left the table in one operation. Their keys and values are released, and the listener is called, only
+# when the table is consistent again, since both run Python code.
 
 cdef enum Cause:
     EXPLICIT

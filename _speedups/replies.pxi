@@ -1,9 +1,9 @@
-# ReplyReader: what servers send, as `twotier/replies.py` reads it; that file says what is taken and what is refused.
+# ReplyReader reads server replies as `twotier/replies.py` does; that file describes accepted and refused input.
 #
-# Replies are parsed where they arrived, in the caller's buffer. What isn't whole yet is kept in a buffer of our own: it
-# grows with what has come, at most by doubling, and never to what a length promises. An aggregate that isn't whole is a
-# list on `stack`. Making objects may run the garbage collector, and so anybody's code: while `busy`, nobody else may
-# feed, and both buffers stay where they are.
+# Replies are parsed in the caller's buffer. Incomplete input is kept in our own buffer, which grows with the received
+# bytes, at most by doubling, and never to an announced length. An incomplete aggregate is a list on `stack`. Making
+# objects may run the garbage collector, and so foreign code: while `busy`, no other call may feed the reader, and both
+# buffers stay where they are.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -13,7 +13,7 @@ from twotier import resp
 from twotier.resp import ProtocolError, Push, TooLargeError, error_reply, is_key, scalar
 
 cdef enum:
-    DEEPEST = 64         # what there is room for; MAX_DEPTH is what is taken
+    DEEPEST = 64         # levels with room on the stack; MAX_DEPTH is the accepted depth
     LENGTH_DIGITS = 10
     SHORT_INTEGER = 18   # digits of an integer that fits into 64 bits whatever they are
     KEPT_ROOM = 1 << 16  # a larger buffer is given back once it is empty

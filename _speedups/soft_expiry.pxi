@@ -1,9 +1,10 @@
 # Invalidating entries: they leave, or (`keep`, for entries without an op) are of no epoch any more.
 #
-# Expiring them on request: as an invalidation, but what an outage may serve stays, for its stale window from now on.
+# Expiring entries on request: as an invalidation, but entries that an outage may serve stay, for their stale window
+# from now on.
 #
-# The mark says that an entry's absence on the server is no surprise. It holds for the epoch in which the entry was put:
-# a removal that came later would have been heard of, and would have taken the entry with it.
+# The flag DEMOTED says that the entry's absence on the server is expected. The flag holds for the epoch in which the
+# entry was put: the message of a later removal would have arrived, and would have removed the entry.
 
 
 cdef Py_ssize_t invalidate(Store self, object keys, uint64_t op, bint keep) except -1:

@@ -49,7 +49,7 @@ cdef class Store:
         self.on_removal = on_removal
         self.log = RateLimitedLog(SystemClock())
         mixed = mix64((process_seed if seed is None else seed) & 0xFFFFFFFFFFFFFFFF)
-        # From here on in C alone: until then code of others could find the store, through the collector, as `unmade`.
+        # From here on only C runs. Before, foreign code could find the store, through the collector, as `unmade`.
         t.maxsize = t.fits = size
         t.policy = <uint32_t> chosen
         t.heads = policy_heads(t.policy)
@@ -185,7 +185,7 @@ cdef class Store:
             return False
         kept = make(self, key, value, encoded, &made)
         i = find(t, <PyObject*> key, hash_)
-        # Making and finding may have run Python code: the token must still stand.
+        # Making and finding may have run Python code: check the token again.
         live = is_live(t, now_)
         if not ((keep or live) and self.token_stands(hash_, token, op)):
             return False
@@ -257,7 +257,7 @@ cdef class Store:
         self.epochs += 1
         self.t.epoch = epoch_of(self.epochs)
         if self.t.epoch == epoch_of(0):
-            empty(self, INVALIDATED)  # entries of 2**24 - 1 epochs ago would look like this one's
+            empty(self, INVALIDATED)  # entries of 2**24 - 1 epochs ago would seem to be of this epoch
         return self.epochs
 
     def renew(self, int64_t lease_until):

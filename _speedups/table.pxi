@@ -1,7 +1,7 @@
 # Making a table, and taking everything out of it at once.
 #
-# A store can be found, through the collector, before it is made. Its table is `unmade` then: nothing is in it, lookups
-# find that without asking, and what would put something in raises.
+# Code can find a store, through the collector, before the store is complete. Its table is `unmade` then: it is empty,
+# lookups miss without a special check, and puts raise.
 
 cdef enum:
     FREED = 4096  # entries after which other threads may run: under a millisecond
@@ -19,7 +19,7 @@ cdef Chunk no_chunk[1]
 
 
 cdef void table_unmade(Table* t) noexcept nogil:
-    # Have a table of zeros be an empty one that takes nothing in.
+    # Turn a table of zeros into an empty one that accepts no entry.
     t.entries = no_entry
     t.chunks = no_chunk
     t.n_chunks = 1
@@ -78,7 +78,7 @@ cdef void table_free_arrays(Table* t) noexcept nogil:
 
 
 cdef int table_shrink(Table* t) except -1:
-    # Give back some of what an empty table had grown to.
+    # Release part of the memory of an empty table.
     cdef uint32_t least = t.heads + LEAST_CAPACITY
     check(t.count == 0)
     if t.capacity > least:
@@ -121,7 +121,7 @@ cdef bint table_detach(Table* t, Detached* old) except False:
 
 
 cdef void free_entries(Detached* old, bint in_slices) noexcept:
-    # Let go of what was taken out. Runs Python code; in slices, other threads run in between.
+    # Release the removed entries. Runs Python code, in slices, between which other threads run.
     cdef uint32_t i
     for i in range(old.heads, old.used):
         if in_slices and i % FREED == 0:
@@ -134,7 +134,7 @@ cdef void free_entries(Detached* old, bint in_slices) noexcept:
 
 
 cdef void table_free(Table* t) noexcept:
-    # The end of a table: nobody can reach it any more.
+    # Free a table that no code can reach any more.
     cdef Detached old
     old.block = t.block
     old.entries = t.entries

@@ -1,4 +1,4 @@
-# What a store keeps of a value, what it hands out for it, and how it lets go. Python code of others runs here.
+# How a store keeps a value, hands it out, and releases it. Foreign Python code runs here.
 
 cdef object MISSING = object()
 
@@ -9,7 +9,7 @@ def _pickled(value):
 
 
 cdef inline object make(Store self, object key, object value, bytes encoded, Made* made):
-    # Judge, copy, encode and weigh the value; return what is kept of it. Runs Python code.
+    # Classify, copy, encode and weigh the value; return the object to keep. Runs Python code.
     if not self.copies and self.t.weights == NULL:
         return value
     return make_kept(self, key, value, encoded, made)
@@ -41,7 +41,7 @@ cdef int64_t checked_weight(object weight, object key) except -1:
 
 
 cdef object rebuilt(Store self, uint32_t i):
-    # What is handed out for the entry; MISSING if its bytes could not be decoded (the entry has left then).
+    # The entry's value for a caller; MISSING if its bytes could not be decoded (the entry has left then).
     cdef Table* t = &self.t
     cdef uint32_t kind = t.entries[i].meta & KIND
     cdef object value = <object> t.entries[i].value, key
@@ -87,7 +87,7 @@ cdef int empty(Store self, uint32_t cause) except -1:
 
 
 cdef int shed(Store self) except -1:
-    # Let entries that are over maxsize leave. A listener may be interrupted: the others leave without telling it.
+    # Evict the entries over maxsize. If a listener is interrupted, the remaining entries leave without a call to it.
     cdef Table* t = &self.t
     cdef Leaving leaving
     t.resizing += 1
@@ -106,7 +106,7 @@ cdef int shed(Store self) except -1:
 
 
 cdef inline int release(Store self, Leaving* leaving) except -1:
-    # Tell the listener, and let go. Runs Python code: the table must be consistent.
+    # Call the listener, and release the entries. Runs Python code: the table must be consistent.
     if unlikely(self.on_removal is not None):
         return release_told(self, leaving)
     let_go(leaving)

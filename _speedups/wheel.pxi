@@ -1,13 +1,13 @@
-# The timer wheel: which entries are past their stale window. (Varghese and Lauck's hierarchical wheel.)
+# The timer wheel finds entries past their stale window. (Varghese and Lauck's hierarchical wheel.)
 #
 # Time is cut into ticks of 2**20 ns (1.05 ms). Eight levels of 64 slots; an entry sits on the level of the highest
 # six-bit digit in which its tick differs from the wheel's, in the slot of that digit. Scheduling and unscheduling are
 # O(1). When the wheel's time reaches a slot of a higher level, its entries move down or, if their time is over, out;
 # one by one and only as many as the caller allows, so that a million entries that expire together cost no call more
-# than its share. The wheel then stands still (`draining`) until that slot is empty.
+# than its share. The wheel then pauses (`draining`) until that slot is empty.
 #
-# Whether an entry is fresh is never read from the wheel, which only brings memory back. An entry whose life was made
-# longer stays in its slot and is moved on when the slot is emptied.
+# The wheel only reclaims memory; no operation reads an entry's freshness from it. An entry whose lifetime was extended
+# stays in its slot and moves on when the slot is emptied.
 #
 # Links: `wheel_next` ends in NONE; the first entry's `wheel_prev` names its slot, marked with IN_SLOT.
 
@@ -120,7 +120,7 @@ cdef uint32_t wheel_next_due(Table* t, uint64_t tick, uint32_t* budget) noexcept
             if i == NONE:
                 if w.tick < tick:
                     w.tick = tick
-                    # The new time may stand in a slot of a higher level: empty it next.
+                    # The new time may be in a slot of a higher level: empty that slot next.
                     for level in range(LEVELS - 1, 0, -1):
                         if w.occupied[level] >> digit(tick, level) & 1:
                             w.draining = level

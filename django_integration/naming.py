@@ -104,7 +104,7 @@ class Naming(BaseCache):
         return {f"{stem}{key!s}": key for key in keys}, True
 
     def by_key(self, names: dict[str, Any], found: dict[str, Any], *, validate: bool) -> dict[Any, Any]:
-        """Return the `found` values under the caller's keys; with `validate`, validate the names that were not found."""
+        """Return the `found` values under the caller's keys; with `validate`, validate the names not found."""
         if validate:
             for missed in names.keys() - found.keys():
                 self.validate_key(missed)

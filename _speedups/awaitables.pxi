@@ -21,7 +21,7 @@ cdef const char* REUSED = "cannot reuse already awaited coroutine"
 @cython.auto_pickle(False)
 @cython.freelist(64)
 cdef class _Ready:
-    """An awaitable whose result is there."""
+    """An awaitable whose result is already known."""
 
     cdef object value
     cdef bint taken
@@ -33,11 +33,11 @@ cdef class _Ready:
         raise StopIteration(take_ready(self))
 
     def send(self, value, /):
-        """Give the result, as a coroutine does when it returns."""
+        """Return the result by StopIteration, as a coroutine does."""
         raise StopIteration(take_ready(self))
 
     def throw(self, kind, value=None, traceback=None, /):
-        """Raise what is thrown: there is nothing here that could handle it."""
+        """Raise the given exception: no code here could handle it."""
         self.close()
         if isinstance(kind, BaseException):
             raise kind
@@ -49,7 +49,7 @@ cdef class _Ready:
         raise TypeError("an awaitable result can't be copied or pickled")
 
     def close(self):
-        """Let go of the result."""
+        """Release the result."""
         self.taken = True
         self.value = None
 

@@ -125,7 +125,7 @@ cdef bint calls_add(Calls* calls, uint64_t multiplier, uint64_t hash_, object ar
 
 
 cdef void calls_clear(Calls* calls) noexcept:
-    # Forget every call. No code of others runs: all are int, str or tuples of these.
+    # Forget every call. No foreign code runs: all arguments are int, str or tuples of these.
     cdef Call* slots = calls.slots
     cdef uint32_t at, size = calls.mask + 1
     calls.slots = NULL

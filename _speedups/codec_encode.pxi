@@ -1,8 +1,8 @@
 # The encoder of the plain format; twotier/codec/_encode.py is the same encoder in Python, with explanations.
 #
-# The first pass is quick: it runs no Python code, so nobody changes the value meanwhile. Where Python code must run
+# The first pass is quick: it runs no Python code, so no code changes the value meanwhile. Where Python code must run
 # (the text of a path, a type of the user's), it stops, and the value is encoded anew with a snapshot of each container.
-# A container that nobody but its parent refers to can't come twice, and isn't looked up.
+# A container with no reference except its parent's can't come twice, and isn't looked up.
 
 cdef class _NeedsCare(Exception):
     # The quick pass met a value whose encoding runs Python code.

@@ -55,7 +55,7 @@ cdef int store_clear(PyObject* self) noexcept:
 
 
 cdef PyObject* store_alloc(PyTypeObject* kind, Py_ssize_t items) except NULL:
-    # The collector knows the store from here on, and shows it to whoever asks.
+    # From here on the collector tracks the store, and `gc` functions return it.
     cdef PyObject* self = PyType_GenericAlloc(kind, items)
     table_unmade(&(<Store> self).t)
     return self

@@ -23,7 +23,7 @@ cdef class Front:
         self.t = &store.t
 
     def get(self, key, default=None):
-        """Return the value under `key`, or `default` where there is none; a fresh local one at once."""
+        """Return the value under `key`, or `default` without one; a fresh local value is returned at once."""
         cdef PyObject* found = local_hit(self.t, self.store, <PyObject*> key)
         if likely(found != NULL):
             return given(found)
@@ -48,7 +48,7 @@ cdef class AsyncFront:
         self.t = &store.t
 
     def get(self, key, default=None):
-        """Return the value under `key`, or `default` where there is none, to be awaited."""
+        """Return an awaitable of the value under `key`, or of `default` without one."""
         cdef PyObject* found = local_hit(self.t, self.store, <PyObject*> key)
         if likely(found != NULL):
             return ready(given(found))
@@ -110,7 +110,7 @@ cdef inline int check_self(PyObject* self, str method) except -1:
 
 @cython.no_gc_clear
 cdef class LocalFront:
-    """Base of LocalCache: the calls that are made most, each one C call. A ttl is in seconds."""
+    """Base of LocalCache: the most frequent operations, each one C call. A ttl is in seconds."""
 
     cdef Table* t
     cdef Store _store
@@ -125,12 +125,12 @@ cdef class LocalFront:
 
     @property
     def store(self):
-        """The store behind it."""
+        """The store behind this front."""
         return self._store
 
     @cython.binding(True)  # a default that no text signature can name
     def expiry(self, ttl=DEFAULT_TTL):
-        """Return the instant at which what is set now for `ttl` seconds expires (ns; NEVER)."""
+        """Return the instant at which a value set now for `ttl` seconds expires (ns; NEVER)."""
         cdef int64_t span
         check_self(<PyObject*> self, "expiry")
         span = span_of(ttl, self.span)

@@ -97,7 +97,7 @@ cdef class Memo:
 
     @property
     def local_hits(self):
-        """How many calls this process's local tier has answered."""
+        """Number of calls that this process's local tier has answered."""
         return self.hits
 
     def _key(self, args, kwargs):
@@ -236,7 +236,7 @@ cdef object memo_key_of_plain(Memo self, uint64_t hash_, PyObject** args, Py_ssi
             if not self.skips(n):
                 at = put_at(call, at, args[n])
     memo_age(self)
-    # Another thread may have entered it meanwhile: the second entry is in nobody's way.
+    # Another thread may have entered it meanwhile: a second entry does no harm.
     calls_add(&self.young_calls, self.t.multiplier, hash_, call, key)
     return key
 

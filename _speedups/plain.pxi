@@ -16,7 +16,7 @@ cdef bint put_plain(Table* t, PyObject* key, object value) except -1:
     prefetch_admission(t, hash_)
     i = find(t, key, hash_)
     if unlikely(not takes_plain(t)):
-        return False  # comparing ran somebody's code, and something ends now
+        return False  # comparing ran foreign code, and an entry can expire now
     if i != NONE:
         bucket_void(t, hash_, 0)
         old = t.entries[i].value

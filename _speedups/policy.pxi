@@ -56,7 +56,7 @@ cdef inline uint32_t policy_pop(Table* t) noexcept nogil:
 
 
 cdef inline void entry_leave(Table* t, uint32_t i, uint32_t cause, Leaving* leaving) noexcept nogil:
-    # Take an entry that the policy has let go of out of everything else.
+    # Remove an entry that the policy has already dropped from all other structures.
     cdef Entry* e = &t.entries[i]
     if deadline_of(t, i) != NEVER:
         wheel_remove(t, i)

@@ -78,7 +78,7 @@ cdef class ReplyReader:
         return not (self.held or self.depth or self.skipping)
 
     cdef int take(self, const char* data, Py_ssize_t length, list replies) except -1:
-        """Parse what `data` makes whole, and keep the rest."""
+        """Parse the replies that `data` completes, and keep the rest."""
         cdef Py_ssize_t used
         if not self.held:
             used = self.parse(data, length, replies)
@@ -99,7 +99,7 @@ cdef class ReplyReader:
         return 0
 
     cdef int keep(self, const char* data, Py_ssize_t length) except -1:
-        """Add to what isn't parsed yet."""
+        """Append to the bytes not yet parsed."""
         cdef Py_ssize_t room = self.room, needed = self.held + length
         cdef char* own
         if needed > room:
@@ -116,7 +116,7 @@ cdef class ReplyReader:
         return 0
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, list replies) except -1:
-        """Parse what is whole; return how many bytes that were."""
+        """Parse the complete replies; return their length in bytes."""
         cdef Py_ssize_t at = 0, after
         while at < length:
             if self.skipping:
@@ -298,7 +298,7 @@ cdef object text(unsigned char kind, const char* data, Py_ssize_t length):
 
 
 cdef object made(unsigned char kind, list elements):
-    """Return what the elements of an aggregate make."""
+    """Return the reply that the elements of an aggregate form."""
     cdef dict found
     if kind == b">":
         return Push(elements)

@@ -2,7 +2,7 @@
 
 cdef enum:
     PER_EXPIRE = 1024    # entries that a call of expire() may reclaim
-    AHEAD = 16           # entries ahead of which keys() asks for a key
+    AHEAD = 16           # distance in entries at which keys() prefetches a key
 
 cdef object process_seed = int.from_bytes(os.urandom(8), "little")
 
@@ -101,7 +101,7 @@ cdef class Store:
         return default if value is MISSING else value
 
     def lapsed(self, key, int64_t window, default=None):
-        """Return the value that expired less than `window` ns ago, if nothing has put it in doubt."""
+        """Return the value that expired less than `window` ns ago, if only its expiry keeps it from being fresh."""
         cdef Table* t = &self.t
         cdef int64_t now_ = instant(t), expires, over
         cdef uint32_t i = find(t, <PyObject*> key, hash_of(<PyObject*> key))
@@ -151,7 +151,7 @@ cdef class Store:
         return self.token_of(hash_)
 
     def stands(self, key, uint64_t token):
-        """Return True if `token`, taken for `key`, still stands, whether or not the store is live."""
+        """Return True if `token`, taken for `key`, is still valid, whether or not the store is live."""
         return self.token_stands(hash_of(<PyObject*> key), token, 0)
 
     def begin_write(self, key):
@@ -172,7 +172,7 @@ cdef class Store:
         self, key, value, uint64_t token, *, uint64_t op=0, int64_t expires, int64_t stale=0, bytes encoded=None,
         bint keep=False
     ):
-        """Put `value` if `token` still stands and the store is live; return True if it was put."""
+        """Put `value` if `token` is still valid and the store is live; return True if it was put."""
         cdef Table* t = &self.t
         cdef Leaving leaving
         cdef Made made = made_for(op, expires, checked_stale(stale))
@@ -241,11 +241,11 @@ cdef class Store:
     # Coherence
 
     def apply(self, keys, uint64_t op, *, bint keep=False):
-        """Apply an invalidation of `keys` by write `op` (DESIGN rule 4); return how many keys it named."""
+        """Apply an invalidation of `keys` by write `op` (docs/design.md, rule 4); return the number of keys."""
         return invalidate(self, keys, op, keep)
 
     def demote(self, keys, uint64_t op):
-        """Apply an expiry of `keys` by write `op`; return how many keys it named."""
+        """Apply an expiry of `keys` by write `op`; return the number of keys."""
         return demote(self, keys, op)
 
     def demoted(self, key):
@@ -253,7 +253,7 @@ cdef class Store:
         return demoted(&self.t, <PyObject*> key)
 
     def bump_epoch(self):
-        """Put every entry in doubt, in O(1), and void every outstanding token; return the new epoch."""
+        """Make every entry suspect, in O(1), and void every outstanding token; return the new epoch."""
         self.epochs += 1
         self.t.epoch = epoch_of(self.epochs)
         if self.t.epoch == epoch_of(0):
@@ -271,7 +271,7 @@ cdef class Store:
 
     @property
     def epoch(self):
-        """How often everything was put in doubt."""
+        """The current epoch, which rises each time all entries become suspect."""
         return self.epochs
 
     @property
@@ -282,7 +282,7 @@ cdef class Store:
     # Looking after
 
     def resize(self, maxsize):
-        """Hold at most `maxsize` entries from now on; what is over leaves by the policy."""
+        """Hold at most `maxsize` entries from now on; the policy evicts the surplus."""
         cdef uint32_t size = checked_size(maxsize)
         policy_fit(&self.t, size)
         self.t.maxsize = size
@@ -294,7 +294,7 @@ cdef class Store:
         return self.t.maxsize
 
     def expire(self):
-        """Reclaim what is past its stale window; return how many entries left."""
+        """Reclaim entries past their stale window; return how many left."""
         cdef Leaving leaving
         cdef uint32_t count
         cdef int64_t now_ = instant(&self.t)
@@ -320,7 +320,7 @@ cdef class Store:
         }
 
     def validate(self):
-        """Check the whole structure, O(n); raise AssertionError naming what is broken. For tests."""
+        """Check the whole structure, O(n); raise AssertionError that names the broken part. For tests."""
         audit(&self.t)
 
     # Inside

@@ -1,4 +1,4 @@
-"""The asynchronous methods of the backend: each as its synchronous twin, natively, on the same cache.
+"""The asynchronous methods of the backend, each the native counterpart of a synchronous one, on the same cache.
 
 Where the twin is overridden, so is the method: it calls the twin in Django's thread for such calls, as in Django's base
 class. `aincr_version` and `adecr_version` are that class's, built of these.
@@ -23,7 +23,7 @@ from .surroundings import outliving
 
 
 class AsyncMethods(Naming, Overriding):
-    """`a...` methods that await the cache's asynchronous face; a local hit awaits nothing."""
+    """`a...` methods that await the cache's asynchronous face; a local hit suspends nowhere."""
 
     # Reading
 
@@ -114,7 +114,7 @@ class AsyncMethods(Naming, Overriding):
     async def _got_or_added(
         self, key: Any, loader: Callable[[], Any], timeout: float | None, version: int | None
     ) -> Any:
-        """Do as Django's own `aget_or_set`, of methods that are overridden; Django's awaits no `default`."""
+        """Act like Django's own `aget_or_set` when methods are overridden; Django's method awaits no `default`."""
         found = await self.aget(key, MISSING, version)
         if found is not MISSING:
             return found

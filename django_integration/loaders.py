@@ -17,14 +17,14 @@ def loader_of(default: Any) -> Callable[..., Any]:
 
 
 def async_loader_of(default: Any) -> Callable[..., Any]:
-    """Do so for `aget_or_set`: a function that isn't a coroutine function runs in Django's thread for such calls."""
+    """Return a loader for `aget_or_set`: a plain function runs in Django's thread for synchronous calls."""
     if not callable(default) or iscoroutinefunction(default) or iscoroutinefunction(type(default).__call__):
         return loader_of(default)
     return sync_to_async(_without_stop(default))
 
 
 def own_errors(loader: Callable[..., Any]) -> Callable[..., Any]:
-    """Have those errors of `loader` known that the cache might have raised itself."""
+    """Mark the errors of `loader` that could also be the cache's own."""
 
     @functools.wraps(loader)
     def load(*args: Any) -> Any:

@@ -1,11 +1,11 @@
-"""Between Django's calls, synchronous and asynchronous, and the cache's: keys, loaders and ttls there, errors back.
+"""Translate between Django's calls and the cache's: keys and ttls on the way in, errors on the way back.
 
 `make_and_validate_key` makes the keys. A local hit takes a shortcut if the result is the same: Django's own functions
 make the key, on class and backend alike, from a plain str as prefix and a plain int as version. In all other cases (a
 subclass, a property, a prefix whose text changes) each call runs the whole function.
 
-A key that memcached would refuse draws a CacheKeyWarning when it is written and when it is missed. On a local hit it
-isn't looked at again, unless keys are made in another way than Django's own.
+A key that memcached would refuse draws a CacheKeyWarning when it is written and when it is missed. A local hit doesn't
+check the key again, unless keys are made in another way than Django's own.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ class Naming(BaseCache):
         return None
 
     def local(self, key: Any, version: int | None) -> tuple[str, Any]:
-        """Return the cache's name for a key that is read, and the fresh value that the local tier has, or MISSING."""
+        """Return the cache's name for `key`, and the local tier's fresh value, or MISSING."""
         stem = self.stem() if version is None else None
         if stem is None:
             return self.make_and_validate_key(key, version), MISSING
@@ -97,7 +97,7 @@ class Naming(BaseCache):
         return made, value
 
     def names(self, keys: Iterable[Any], version: int | None) -> tuple[dict[str, Any], bool]:
-        """Return keys that are read together by the cache's names for them, and whether those are to be validated."""
+        """Return `keys` by the cache's names for them, and whether the names must still be validated."""
         stem = self.stem() if version is None else None
         if stem is None:
             return {self.make_and_validate_key(key, version): key for key in keys}, False
@@ -111,7 +111,7 @@ class Naming(BaseCache):
         return {names[name]: value for name, value in found.items()}
 
     def get_backend_timeout(self, timeout: float | None = DEFAULT_TIMEOUT) -> float | None:
-        """Return a timeout as a ttl: seconds, 0 for one that is past, None for no expiry."""
+        """Return a timeout as a ttl: seconds, 0 for a timeout in the past, None for no expiry."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         return None if timeout is None else max(0, timeout)
@@ -130,7 +130,7 @@ def storing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def counting(key: Any) -> Iterator[None]:
-    """Raise ValueError for a counter that isn't there."""
+    """Raise ValueError for a counter that doesn't exist."""
     try:
         yield
     except KeyError:

@@ -31,6 +31,6 @@ def is_replaced(backend: BaseCache, name: str, method: Any) -> bool:
 
 
 def own_methods(cls: C) -> C:
-    """Take the methods of `cls`, the backend, for its own; a decorator."""
+    """Record the methods of `cls`, the backend, as its own; a decorator."""
     _own.update({name: getattr(cls, name) for name in dir(BaseCache) if not name.startswith("_")})
     return cls

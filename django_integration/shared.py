@@ -1,4 +1,4 @@
-"""The caches behind the backends: one a configuration and process.
+"""The caches behind the backends: one per configuration and process.
 
 Django makes a backend for every thread and asynchronous context, and closes it at the end of each request. Behind all
 backends of one configuration is one cache, with one local tier and one link, which stays open until the process ends.
@@ -75,7 +75,7 @@ class SharedCaches:
             return found
 
     def close(self) -> None:
-        """Close them all; backends that were made before are of no use then."""
+        """Close all caches; existing backends can't be used afterwards."""
         with self._lock:
             closing = list(self._caches.values())
             self._caches.clear()
@@ -83,7 +83,7 @@ class SharedCaches:
             cache.close()
 
     def after_fork(self) -> None:
-        """In a forked child: nobody holds the lock here; the caches themselves are made ready by the core."""
+        """In a forked child: replace the lock, which a thread of the parent may hold; the core resets the caches."""
         self._lock = threading.Lock()
 
 

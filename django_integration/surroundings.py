@@ -55,7 +55,7 @@ def outliving(loader: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     async def load(*args: Any) -> Any:
         if asyncio.current_task() is task:
             return await _called(loader, *args)
-        # The request's own thread for synchronous calls ends with it; in its place comes the one of all.
+        # The request's own thread for synchronous calls ends with the request; the shared one replaces it.
         before = SyncToAsync.thread_sensitive_context.set(None)  # type: ignore[arg-type]  # as without one
         try:
             await sync_to_async(_close_old_connections)()

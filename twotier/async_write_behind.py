@@ -29,7 +29,7 @@ R = TypeVar("R")
 _PATIENCE: Final = 10.0
 """Seconds that `close` waits for a call of the writer to end, before it is cancelled."""
 _AFTER_A_FAULT: Final = 1.0
-"""Seconds until draining goes on after an error that nobody expected."""
+"""Seconds until draining goes on after an unexpected error."""
 
 _log = logging.getLogger("twotier")
 
@@ -39,7 +39,7 @@ class AsyncWriteBehind(ProcessBound):
 
     `cache`: an `AsyncCache`. `writer`: its methods may be coroutines; plain ones run on the loop's thread, and hold up
     the loop. It drains in two tasks of the loop in which it is first used, `async with` being a use; when that loop is
-    closed, in the next one's. A writer that is cancelled is called again later, by whoever drains then.
+    closed, in the next one's. A cancelled call of the writer is repeated later, by the process that drains then.
 
     >>> from twotier import AsyncCache, AsyncWriteBehind
     >>> class Table:
@@ -81,7 +81,7 @@ class AsyncWriteBehind(ProcessBound):
         self._draining: _Draining | None = None
 
     def after_fork(self) -> None:
-        """In a forked child: nobody drains here until the child first uses it."""
+        """In a forked child: draining starts when the child first uses the object."""
         self._calls.after_fork()
         self._reset()
 

@@ -1,6 +1,6 @@
 """Back-off: pauses between attempts, each twice as long as the one before, up to a limit.
 
-Whoever spreads load cuts or lengthens a pause at random; the next one doubles all the same.
+A caller that spreads load shortens or lengthens a pause at random; the next pause doubles all the same.
 """
 
 from typing import Generic, TypeVar
@@ -37,5 +37,5 @@ class Backoff(Generic[T]):
         self._pause = self._first
 
     def hold(self) -> None:
-        """Go on with the longest pause: asking again soon helps nobody."""
+        """Continue with the longest pause: an early retry would not help."""
         self._pause = self._longest

@@ -314,8 +314,8 @@ class Cache(ProcessBound, Front):
     def close(self) -> None:
         """Give back connections and threads, and stop an embedded server; using the cache afterwards is an error.
 
-        A cache with a remote tier listens until it is closed or the process ends, also when nobody refers to it any
-        more: make one and share it, or use it in a `with`.
+        A cache with a remote tier listens until it is closed or the process ends, even after its last reference is
+        gone: make one cache and share it, or use it in a `with`.
         """
         self._namespace.close()
 

@@ -45,9 +45,9 @@ class Stats:
     expirations: int = 0
     """Local entries that left after their time."""
     invalidations_sent: int = 0
-    """Keys that this process has told others to drop."""
+    """Keys in invalidations that this process has sent."""
     invalidations_received: int = 0
-    """Keys that others (or this process, by echo) told it to drop."""
+    """Keys in invalidations that this process has received (including the echo of its own)."""
     remote_errors: int = 0
     """Commands that the remote tier refused, or didn't answer in time."""
     corrupt: int = 0
@@ -61,7 +61,7 @@ class Stats:
     outages: int = 0
     """Times that a circuit breaker opened because the server, or a node of the cluster, didn't answer."""
     journal_overflows: int = 0
-    """Times that more keys were in doubt than the journal takes, and what they belong to was to be cleared instead."""
+    """Times that the journal had no room for another key, and the keys' namespace had to be cleared instead."""
     late_writes: int = 0
     """Keys whose write took place after its call had given up, and after a later write or a replay: it was undone."""
     entries: int = 0

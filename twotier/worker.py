@@ -129,7 +129,7 @@ class Worker:
     def _work(self, me: threading.Thread) -> None:
         woken = self._take_wake(0.0)
         while not self._closing and self._thread is me:
-            self._wanted = False  # before the step: what is asked for from now on may come too late for it
+            self._wanted = False  # before the step: a later request may come too late for this step
             try:
                 pause = self._step(woken)
             except BaseException:  # noqa: BLE001 - logged whole, on a thread that must go on

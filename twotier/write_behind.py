@@ -31,7 +31,7 @@ R = TypeVar("R")
 _PATIENCE: Final = 10.0
 """Seconds that `close` waits for a call of the writer to end."""
 _AFTER_A_FAULT: Final = 1.0
-"""Seconds until draining goes on after an error that nobody expected."""
+"""Seconds until draining goes on after an unexpected error."""
 
 _log = logging.getLogger("twotier")
 
@@ -94,7 +94,7 @@ class WriteBehind(ProcessBound):
         self._stop, self._ended, self._wake = threading.Event(), threading.Event(), threading.Event()
 
     def after_fork(self) -> None:
-        """In a forked child: nobody drains here until the child first uses it."""
+        """In a forked child: draining starts when the child first uses the object."""
         self._calls.after_fork()
         self._reset()
 

@@ -1,4 +1,4 @@
-"""The plain format: compiled, or its Python twin where there is no extension (or `TWOTIER_IMPL=python` asks for it)."""
+"""The plain format: compiled, or its Python twin without an extension or with `TWOTIER_IMPL=python`."""
 
 import os
 from typing import TYPE_CHECKING

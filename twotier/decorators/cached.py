@@ -67,7 +67,7 @@ class Keeping:
 
 
 class Cached(Memo, Generic[P, R]):
-    """A function whose results are cached; R is what a call returns."""
+    """A function whose results are cached; R is the type of a call's result."""
 
     __slots__ = ("__dict__", "__weakref__", "_function", "_hits", "_keeping", "_misses", "_write_key")
 

@@ -24,7 +24,7 @@ class CachedCoroutine(Cached[P, Coroutine[Any, Any, R]]):
     def __init__(
         self, function: Callable[P, Awaitable[R]], keeping: Keeping, cache: AwaitedCache, store: "Store"
     ) -> None:
-        super().__init__(function, keeping, store, awaited=True)  # type: ignore[arg-type]  # what it returns is awaited
+        super().__init__(function, keeping, store, awaited=True)  # type: ignore[arg-type]  # its result is awaited
         self._cache = cache
         _mark_as_coroutine_function(self)
 

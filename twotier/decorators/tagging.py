@@ -9,7 +9,7 @@ from twotier.decorators.arguments import Function
 from twotier.decorators.keys import Writer, by_template
 
 OWN: Final = "cached:"
-"""What the tag of all results of a function begins with."""
+"""Prefix of the tag that all results of a function carry."""
 
 Tags = Callable[[tuple[Any, ...], dict[str, Any]], tuple[str, ...]]
 """Tells the tags of a call."""

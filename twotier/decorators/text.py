@@ -123,7 +123,7 @@ _PLAIN: Final[dict[type, Callable[[Any], str]]] = {
     time: _time,
     datetime: _instant,
 }
-"""Types whose plain text doesn't tell what they are."""
+"""Functions that write the plain text of a value, by type; the text doesn't show the type."""
 
 _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     type(None): repr,

@@ -89,7 +89,7 @@ class EmbeddedCluster:
         return server.start()
 
     def meet(self, known: EmbeddedServer, fresh: EmbeddedServer) -> None:
-        """Have a node join the cluster of another."""
+        """Make a node join the cluster of another."""
         _ask(self.client(known), "CLUSTER", "MEET", "127.0.0.1", fresh.port, self._buses[fresh])
 
     def client(self, server: EmbeddedServer) -> redis.Redis:
@@ -101,7 +101,7 @@ class EmbeddedCluster:
         return str(_ask(self.client(server), "CLUSTER", "MYID"))
 
     def primaries(self, asked: EmbeddedServer | None = None) -> dict[tuple[int, int], EmbeddedServer]:
-        """Return the server of each range of slots, as `asked`, or the first that answers, tells."""
+        """Return the server of each range of slots, according to `asked` or the first node that answers."""
         by_port = {server.port: server for server in self.servers}
         for server in [asked] if asked else self.servers:
             with contextlib.suppress(redis.RedisError, OSError):
@@ -116,16 +116,16 @@ class EmbeddedCluster:
         raise AssertionError("no node answers")
 
     def owner(self, slot: int, asked: EmbeddedServer | None = None) -> EmbeddedServer | None:
-        """Return the primary that serves `slot`, as `asked`, or whoever answers first, tells; None while none does."""
+        """Return the primary of `slot`, according to `asked` or the first node that answers; None while it has none."""
         found = self.primaries(asked).items()
         return next((server for (first, last), server in found if first <= slot <= last), None)
 
     def settled(self) -> None:
-        """Wait until every running node says that the whole cluster is well, and each primary has its replica."""
+        """Wait until every running node reports a healthy cluster in which each primary has its replica."""
         _until(lambda: all(self._well(server) for server in self.servers if server.running), "the cluster is well")
 
     def wait_for_failover(self, lost: EmbeddedServer) -> None:
-        """Wait until every slot is served, and none by `lost`, as the others tell."""
+        """Wait until, according to another node, every slot is served and none by `lost`."""
 
         def over() -> bool:
             asked = next(server for server in self.servers if server is not lost and server.running)
@@ -148,7 +148,7 @@ class EmbeddedCluster:
             _until(has_it, "the replica has it")
 
     def let_others_serve(self) -> None:
-        """Have the nodes go on when one is lost, for as long as its replica doesn't take over."""
+        """Let the other nodes keep serving after a node is lost, until its replica takes over."""
         for server in self.servers:
             self.client(server).config_set("cluster-require-full-coverage", "no")
 
@@ -170,16 +170,16 @@ class EmbeddedCluster:
         self.settled()
 
     def stop(self, server: EmbeddedServer) -> None:
-        """Have a node hang (SIGSTOP)."""
+        """Freeze a node's process (SIGSTOP)."""
         self._signal(server, signal.SIGSTOP)
 
     def resume(self, server: EmbeddedServer) -> None:
-        """End a hang."""
+        """Resume a frozen node."""
         self._signal(server, signal.SIGCONT)
 
     @property
     def can_isolate(self) -> bool:
-        """Whether servers can be told to drop all that comes by the cluster's bus: Valkey can, Redis (8.2) can't."""
+        """Whether servers can drop all messages of the cluster's bus: Valkey can, Redis (8.2) can't."""
         return "valkey_version" in self.client(self.servers[0]).info("server")
 
     def isolate(self, server: EmbeddedServer) -> None:
@@ -206,7 +206,7 @@ class EmbeddedCluster:
         _ask(self.client(source), "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
 
     def end_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
-        """Give a slot over whose keys have all been moved."""
+        """Assign a slot to its target after all its keys have moved."""
         for each in (target, source):
             _ask(self.client(each), "CLUSTER", "SETSLOT", slot, "NODE", self.id(target))
 

@@ -1,4 +1,4 @@
-"""The check that caches agree with the server once all is quiet (invariant I2 of the design)."""
+"""The check that caches agree with the server once no writes are under way (invariant I2 of the design)."""
 
 import time
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _POLL = 0.005
 
 
 def assert_coherent(*caches: Cache, keys: Iterable[str] | None = None, patience: float = 10.0) -> None:
-    """Wait until `caches` have recovered and heard everything, then check their fresh entries against the server.
+    """Wait until `caches` have recovered and received all messages, then compare their fresh entries with the server.
 
     `keys`: those to check, by default all that a cache holds. Nobody may be writing meanwhile. `patience`: seconds
     for the caches to become live, with a closed breaker, an empty journal, and a proof newer than this call.
@@ -44,7 +44,7 @@ def assert_coherent(*caches: Cache, keys: Iterable[str] | None = None, patience:
 
 
 def _settle(cache: Cache, began: float, deadline: float) -> None:
-    """Wait until nothing is in doubt any more."""
+    """Wait until the link is proven, the breaker closed and the journal empty."""
     while True:
         health = cache.health()
         proven = health.link == "none" or (health.link == "live" and health.staleness < time.monotonic() - began)

@@ -33,6 +33,6 @@ class Faults:
     """Reset every connection as soon as its kind is known."""
 
     def heal(self) -> None:
-        """Let everything through again."""
+        """Remove all faults."""
         self.latency, self.silent, self.slice_bytes, self.bandwidth = 0.0, frozenset(), 0, 0
         self.reset_after, self.refuse = None, False

@@ -73,7 +73,7 @@ class FaultProxy:
         self.close()
 
     def close(self) -> None:
-        """Cut every connection, and end."""
+        """Cut every connection, and stop the proxy."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
@@ -89,7 +89,7 @@ class FaultProxy:
         self.data.heal()
 
     def reset(self, only: Kind | None = None) -> int:
-        """Reset the connections there are (TCP RST), of one kind or all; return how many."""
+        """Reset the existing connections (TCP RST), of one kind or all; return how many."""
         return self._each(only, _Pair.reset)
 
     def sever(self, only: Kind | None = None) -> int:
@@ -97,7 +97,7 @@ class FaultProxy:
         return self._each(only, _Pair.sever)
 
     def open(self, only: Kind | None = None) -> int:
-        """Return how many connections there are, of one kind or all."""
+        """Return the number of connections, of one kind or all."""
         return sum(only in {None, pair.kind} for pair in list(self._pairs))
 
     def _each(self, only: Kind | None, what: Callable[["_Pair"], None]) -> int:
@@ -168,7 +168,7 @@ class _Pair:
             _reset(writer)
 
     def sever(self) -> None:
-        """Let nothing through any more, and tell neither end."""
+        """Forward no more data, and notify neither end."""
         self._severed = True
 
     async def forward(self, reader: asyncio.StreamReader, direction: Direction) -> None:
@@ -216,7 +216,7 @@ class _Pair:
         except OSError:
             self.reset()
         finally:
-            while not line.empty():  # lets go of a reader that waits for room
+            while not line.empty():  # releases a reader that waits for room
                 line.get_nowait()
 
     async def _write(self, data: bytes, direction: Direction) -> None:
@@ -242,7 +242,7 @@ class _Pair:
                 await asyncio.sleep(0)
 
     def _faults(self) -> Faults:
-        """Return the faults of this connection; before its kind is known, the faults of both kinds."""
+        """Return the faults of this connection; before its kind is known, those that both kinds share, if all are equal."""
         if self.kind is not None:
             return self._proxy.faults(self.kind)
         return self._proxy.link if self._proxy.link == self._proxy.data else _NONE

@@ -55,16 +55,16 @@ class SentinelProcess:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603 - our own binary
 
     def client(self) -> redis.Redis:
-        """Return a client of it."""
+        """Return a client of the sentinel."""
         return redis.Redis(port=self.port, socket_timeout=2.0, decode_responses=True)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send the sentinel's process a signal."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the sentinel."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -143,7 +143,7 @@ class EmbeddedSentinels:
         return True
 
     def whole(self) -> bool:
-        """Return True if every sentinel knows of every node, all are well, and agree on the primary."""
+        """Return True if every sentinel knows every node, reports all healthy, and names the same primary."""
         primaries = set()
         for each in self.sentinels:
             with each.client() as client:
@@ -159,7 +159,7 @@ class EmbeddedSentinels:
         return len(primaries) == 1
 
     def views(self) -> list[str]:
-        """Return how each sentinel sees the nodes, for people."""
+        """Return a readable description of each sentinel's view of the nodes."""
         seen = []
         for each in self.sentinels:
             try:
@@ -182,11 +182,11 @@ class EmbeddedSentinels:
         return next(number for number, node in enumerate(self.nodes) if node.port == port)
 
     def client(self, number: int) -> redis.Redis:
-        """Return a client of a node, past whatever is in front of it."""
+        """Return a client that connects to a node directly, past any proxy."""
         return redis.Redis(port=self.nodes[number].port, socket_timeout=2.0)
 
     def kill(self, number: int) -> None:
-        """End a node at once."""
+        """Kill a node."""
         self.nodes[number].kill()
 
     def hang(self, number: int) -> None:
@@ -194,7 +194,7 @@ class EmbeddedSentinels:
         self._signal(number, signal.SIGSTOP)
 
     def go_on(self, number: int) -> None:
-        """Let a node go on that hangs."""
+        """Resume a frozen node."""
         self._signal(number, signal.SIGCONT)
 
     def restart(self, number: int, *, replica_of: int | None) -> None:

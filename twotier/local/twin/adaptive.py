@@ -31,7 +31,7 @@ OF_PROBATION: Final = range(6)
 OF_MAIN: Final = range(6, WAYS)
 """Where in a bucket ghosts of each kind are."""
 DRIFT: Final = 1 / 256
-"""What `q` loses for each entry that leaves probation."""
+"""Decrease of `q` for each entry that leaves probation."""
 AGING_PERIOD: Final = 8192
 """Misses between two steps of aging, times the entries of main."""
 LEAST_AGING: Final = 128
@@ -173,7 +173,7 @@ class Adaptive:
         return victims[0]
 
     def resize(self, capacity: int) -> list[Entry]:
-        """Hold `capacity` entries from now on; what was learned is kept, in proportion."""
+        """Hold `capacity` entries from now on; the learned boundary is kept, in proportion."""
         share = self.q / self._capacity
         self._set_capacity(capacity)
         self.q = min(float(self._q_max), max(float(self._q_min), share * capacity))

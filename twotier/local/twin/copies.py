@@ -40,7 +40,7 @@ IMMUTABLE_TYPES: Final[frozenset[type]] = frozenset(
 """Types whose instances can't change; members of enums count as immutable, too."""
 
 MOST_DEPTH: Final = 300
-"""Containers in containers; what is nested deeper is a RecursionError."""
+"""Most levels of containers; deeper nesting raises RecursionError."""
 
 
 def taken(value: Any) -> tuple[int, Any]:
@@ -70,7 +70,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[int, Any, Any]] = {}
-        """By address the containers seen: what was made of each, and itself, so that its address stays its own."""
+        """By address, each container seen: its result, and the container, so that no other object takes its address."""
 
     def take(self, value: Any, depth: int) -> tuple[int, Any]:
         kind = type(value)

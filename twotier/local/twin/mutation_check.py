@@ -48,5 +48,5 @@ class Watch:
 def _looks_of(value: object) -> bytes | None:
     try:
         return pickle.dumps(value, protocol=5)
-    except Exception:  # noqa: BLE001 - what can't be pickled can't be watched
+    except Exception:  # noqa: BLE001 - an unpicklable value can't be watched
         return None

@@ -1,8 +1,8 @@
-"""The twin's table: keys to entries, in a way that runs no Python code of others while it changes.
+"""The twin's table maps keys to entries, and runs no foreign Python code while it changes.
 
-A dict of the keys themselves would compare keys, which may be anybody's code, in the middle of an insertion or a
-removal. Here hashes (ints) lead to short lists of entries: only `find` compares, and starts over when that changed the
-table.
+A dict of the keys themselves would compare keys, which may run foreign code, in the middle of an insertion or a
+removal. This table maps hashes (ints) to short lists of entries. Only `find` compares keys, and it starts over when a
+comparison has changed the table.
 """
 
 from collections.abc import Hashable, Iterator

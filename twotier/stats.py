@@ -61,7 +61,7 @@ class Stats:
     outages: int = 0
     """Times that a circuit breaker opened because the server, or a node of the cluster, didn't answer."""
     journal_overflows: int = 0
-    """Times that the journal had no room for another key, and the keys' namespace had to be cleared instead."""
+    """Times that the journal was too full, and groups of keys (the namespace, outside clusters) had to be cleared."""
     late_writes: int = 0
     """Keys whose write took place after its call had given up, and after a later write or a replay: it was undone."""
     entries: int = 0

@@ -242,7 +242,7 @@ class _Pair:
                 await asyncio.sleep(0)
 
     def _faults(self) -> Faults:
-        """Return the faults of this connection; before its kind is known, the faults of both kinds if they are equal."""
+        """Return this connection's faults; before its kind is known, the faults of both kinds if they are equal."""
         if self.kind is not None:
             return self._proxy.faults(self.kind)
         return self._proxy.link if self._proxy.link == self._proxy.data else _NONE

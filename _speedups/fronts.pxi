@@ -48,7 +48,7 @@ cdef class AsyncFront:
         self.t = &store.t
 
     def get(self, key, default=None):
-        """Return an awaitable of the value under `key`, or of `default` without one."""
+        """Return the value under `key`, or `default` if there is none, to be awaited."""
         cdef PyObject* found = local_hit(self.t, self.store, <PyObject*> key)
         if likely(found != NULL):
             return ready(given(found))

@@ -167,7 +167,7 @@ class AsyncFront:
 
     def __init__(self, store: Store) -> None: ...
     def get(self, key: str, default: Any = None) -> Coroutine[Any, Any, Any]:
-        """Return an awaitable of the value under `key`, or of `default` without one."""
+        """Return the value under `key`, or `default` if there is none, to be awaited."""
     def _missed(self, key: str, default: Any) -> Coroutine[Any, Any, Any]:
         """Answer a local miss, to be awaited; subclasses override it."""
 

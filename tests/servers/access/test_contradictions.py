@@ -60,6 +60,7 @@ def test_both_sides_see_that_secrets_differ(make, caplog):
     before, after = make(secret=OLD), make(secret=[NEW, OLD])
     wait_for(lambda: any("isn't accepted here" in each for each in before.health().conflicts), "the old one sees it")
     wait_for(lambda: any("doesn't accept" in each for each in after.health().conflicts), "the new one sees it")
+    wait_for(lambda: caplog.text.count("contradict each other") >= 2, "both have logged it")
     assert caplog.text.count("contradict each other") == 2
 
 

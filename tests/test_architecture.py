@@ -80,8 +80,8 @@ CIRCLES = {
 }
 """Modules that import each other in a circle. The list may only shrink."""
 
-FACTORIES = {"twotier.remote.deploy.factory", "twotier.core.namespace.deployment", "twotier.core.namespace.sweep"}
-"""The modules that know of clusters, as they choose by deployment: connections, services, the sweep."""
+FACTORIES = {"twotier.remote.deploy.factory", "twotier.core.namespace.deployment"}
+"""The modules that know of clusters, as they choose by deployment: connections and services."""
 
 LONGEST = 400
 FORBIDDEN = re.compile(r"(?i)(^|_)(utils?|helpers?|managers?|misc|common|stuff)(_|\d|$)|(Utils?|Helpers?|Manager)$")

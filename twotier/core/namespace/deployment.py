@@ -35,6 +35,13 @@ def executors(topology: Topology, options: Options, breaker: Breaker) -> tuple[A
     return Executor(edge), AsyncExecutor(edge)
 
 
+def servers(topology: Topology, executor: AnyExecutor) -> list[AnyExecutor]:
+    """Return the executor of each server that has keys: of a cluster, those of its primaries; else `executor`."""
+    if isinstance(topology, ClusterTopology):
+        return [topology.members.member(node).executor for node in topology.members.primaries()]
+    return [executor]
+
+
 def check_access(topology: Topology, executor: AnyExecutor, options: Options) -> None:
     """Raise RemoteError unless the servers answer, and permit the commands that a cache with these options needs.
 
@@ -67,11 +74,9 @@ def _transport_hint(topology: Topology, options: Options) -> str:
 
 def _check(topology: Topology, executor: AnyExecutor, options: Options) -> None:
     """Do as `check_access`, without hints."""
-    asked = [executor]
-    if isinstance(topology, ClusterTopology):
+    if topology.slotted:
         executor.run(Ping(), probing=True)
-        asked = [topology.members.member(node).executor for node in topology.members.primaries()]
-    for each in asked:
+    for each in servers(topology, executor):
         for question in _questions(topology, options):
             if topology.slotted:
                 with contextlib.suppress(RedirectionError, CrossSlotError):  # nodes check permissions first

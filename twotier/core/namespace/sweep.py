@@ -33,12 +33,12 @@ from twotier.core.flow.background import Background
 from twotier.core.flow.batch import run_batch
 from twotier.core.flow.drive import drive
 from twotier.core.namespace.counters import Counters
+from twotier.core.namespace.deployment import servers
 from twotier.core.namespace.generation_names import has_form
 from twotier.core.namespace.generation_records import name_in, record_of
 from twotier.core.namespace.generations import Generations
 from twotier.errors import RemoteError, RemoteTimeout, RemoteUnavailable
 from twotier.options import Options
-from twotier.remote.cluster.topology import ClusterTopology
 from twotier.remote.commands.base import Fetched, FetchMany
 from twotier.remote.commands.conditional import IfEqual, Removal
 from twotier.remote.commands.streams import RenewDrainLock, TakeDrainLock
@@ -326,11 +326,7 @@ class Sweep:
     # The server
 
     def _servers(self) -> list[AnyExecutor]:
-        """Return the executor of each server that has keys."""
-        topology = self._namespace.topology
-        if isinstance(topology, ClusterTopology):
-            return [topology.members.member(node).executor for node in topology.members.primaries()]
-        return [self._namespace.executor]
+        return servers(self._namespace.topology, self._namespace.executor)
 
     def _run(self, commands: Sequence[Any]) -> list[Any]:
         """Run commands in one batch; raise the first RemoteError of a command."""
